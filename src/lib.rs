@@ -1,0 +1,1 @@
+//! Perihelion: a reverse proxy that takes Comet off an existing web application.
