@@ -1,1 +1,3 @@
 //! Perihelion: a reverse proxy that takes Comet off an existing web application.
+
+pub mod config;

@@ -1,0 +1,285 @@
+//! The configuration: from YAML text to a checked [`Config`], with every problem of a file said at once.
+//!
+//! Nothing outside this room sees what was typed. A [`Config`] has a value for each key, defaults included,
+//! and has passed every rule; the rooms turn its parts into their own runtime types and keep no `Config`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A whole, checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Threads for ordinary work, and as many again for held connections. Default: the number of cores.
+    pub threads: NonZeroUsize,
+    /// Where clients reach the proxy; at least one.
+    pub listen: Vec<ListenerConfig>,
+    /// Where the application and operators reach the proxy; `None` leaves the control port away.
+    pub control: Option<ControlConfig>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, PoolConfig>,
+    /// Sites in the order of the file.
+    pub sites: Vec<SiteConfig>,
+    /// What channels keep and how holds behave where the application doesn't say.
+    pub channels: ChannelsConfig,
+    /// Bounds on what clients, the application and publishers may use.
+    pub limits: Limits,
+    /// The clocks of a request.
+    pub timeouts: Timeouts,
+    /// How the proxy leaves.
+    pub drain: DrainConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// Peers whose `X-Forwarded-*` is believed and extended.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// One listening address.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Certificates in the order of the file, the first for clients that name none; empty means plain HTTP.
+    pub tls: Vec<Certificate>,
+}
+
+/// A certificate chain with its key, read and matched.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The file of the chain.
+    pub certificate: PathBuf,
+    /// The file of the key.
+    pub key: PathBuf,
+    /// Both, as rustls wants them.
+    pub certified: Arc<rustls::sign::CertifiedKey>,
+}
+
+/// An address to listen on or connect to, TCP or Unix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// IP address and port.
+    Tcp(SocketAddr),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// The control port.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where it listens. Anything but loopback or a Unix socket has a token.
+    pub address: Endpoint,
+    /// The bearer token that each request has to carry.
+    pub token: Option<Secret>,
+}
+
+/// A string that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A pool of servers that run the same application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// At least one.
+    pub servers: Vec<ServerConfig>,
+    /// Connections that one server is given at the most; `None` is `off`.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Where requests wait when every connection is busy.
+    pub queue: QueueConfig,
+    /// Idle connections that each server keeps, and for how long.
+    pub keepalive: KeepaliveConfig,
+}
+
+/// One server of a pool, as it was written and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerConfig {
+    /// As in the file, for metrics and logs.
+    pub name: String,
+    /// A name with a port (resolved at each connect), or a Unix socket.
+    pub target: Target,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Host name or IP address, and port.
+    Tcp {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// The waiting line of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Requests that may wait.
+    pub length: usize,
+    /// How long one may wait.
+    pub timeout: Duration,
+}
+
+/// Idle connections to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepaliveConfig {
+    /// How many are kept idle for each server; 0 is `off` in the file.
+    pub connections: usize,
+    /// How long one may be idle; less than what the application server allows.
+    pub idle: Duration,
+}
+
+/// One site: the hosts it answers for and its routes.
+#[derive(Debug, Clone)]
+pub struct SiteConfig {
+    /// The key in the file, which is also the first host pattern.
+    pub name: String,
+    /// Host patterns, lower case: exact, `*.suffix`, or `*`; the name is the first.
+    pub hosts: Vec<String>,
+    /// Routes in the order of the file.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// One route of a site.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    /// Path prefix; begins with a slash.
+    pub path: String,
+    /// Name of the pool that serves it; exists in [`Config::pools`].
+    pub pool: String,
+}
+
+/// Channels and holds.
+#[derive(Debug, Clone)]
+pub struct ChannelsConfig {
+    /// What each channel keeps for those who come back.
+    pub history: HistoryConfig,
+    /// What happens to a reader that has fallen out of its channel's window.
+    pub slow: SlowReader,
+    /// Silence before a keep-alive where the application names none; `None` is `off`.
+    pub keepalive: Option<Duration>,
+    /// How long a poll is held where the application names no timeout.
+    pub poll_timeout: Duration,
+}
+
+/// What a channel keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// Messages kept; 0 is `off` in the file.
+    pub messages: usize,
+    /// How long a message is kept; `None` is `off`.
+    pub age: Option<Duration>,
+}
+
+/// The policy for a reader that needs what has left the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowReader {
+    /// Close it; it comes back with its position.
+    Close,
+    /// Tell it what it missed and go on.
+    Gap,
+}
+
+/// Bounds. `None` is `off`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections of the whole process, held ones included.
+    pub connections: Option<usize>,
+    /// Held connections of the whole process.
+    pub held_connections: Option<usize>,
+    /// Bytes of a request's head.
+    pub request_header: usize,
+    /// Header fields of a request.
+    pub request_headers: usize,
+    /// Bytes of a request target.
+    pub request_target: usize,
+    /// Bytes of a request's body.
+    pub request_body: Option<u64>,
+    /// Bytes of an application's body that goes with a hold (the stream's beginning, the poll's fallback).
+    pub hold_body: usize,
+    /// Channels that one connection may hold.
+    pub hold_channels: usize,
+    /// Bytes of one published message.
+    pub message: usize,
+    /// Messages of one publish request.
+    pub batch: usize,
+    /// Channels that live at once.
+    pub channels: usize,
+    /// Bytes of all messages kept, over all channels.
+    pub history_bytes: usize,
+    /// Bytes that may wait for one held connection in one turn.
+    pub turn_bytes: usize,
+}
+
+/// The clocks of a request; each of them separate.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head (408); also for a TLS handshake.
+    pub request_head: Duration,
+    /// Silence between two requests of a kept connection.
+    pub idle: Duration,
+    /// Silence inside a body, from or to the client or the application.
+    pub body: Duration,
+    /// Connecting to a server.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer (504).
+    pub response: Duration,
+}
+
+/// How the proxy leaves.
+#[derive(Debug, Clone)]
+pub struct DrainConfig {
+    /// After this the rest is cut.
+    pub timeout: Duration,
+    /// Held streams end spread over this.
+    pub spread: Duration,
+    /// How long `/readyz` says 503 before listeners close.
+    pub lameduck: Duration,
+}
+
+/// Logs.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// Form of the access log, on standard output.
+    pub access: AccessFormat,
+    /// Level of the error log, on standard error.
+    pub level: LogLevel,
+}
+
+/// Form of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// NCSA combined, byte-exact.
+    Combined,
+    /// One JSON object a line.
+    Json,
+    /// None.
+    Off,
+}
+
+/// Level of the error log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What someone must act on.
+    Error,
+    /// Degraded.
+    Warn,
+    /// What an operator did or must know.
+    Info,
+    /// Mistakes of peers.
+    Debug,
+    /// Everything.
+    Trace,
+}
