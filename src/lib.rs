@@ -1,3 +1,5 @@
 //! Perihelion: a reverse proxy that takes Comet off an existing web application.
 
 pub mod config;
+pub mod message;
+pub mod transport;

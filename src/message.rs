@@ -1,0 +1,379 @@
+//! What a message is, where it stands in the order of its store, and its bytes in each transport.
+//!
+//! A message is made in steps, each from the one before: [`Batch`] (what a publisher said) → [`Entry`]
+//! (numbered, immutable, shared) → [`Frame`] (its bytes in one transport, made once). This room knows no
+//! transport: an encoder is handed in, and its result is kept under the transport's [`TransportId`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// The name of a channel: 1 to 1,024 bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName(Arc<str>);
+
+/// Why a text is no channel name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadChannelName {
+    /// No bytes.
+    #[error("a channel name can't be empty")]
+    Empty,
+    /// More bytes than [`ChannelName::BYTES_MAX`].
+    #[error("a channel name has at most {} bytes", ChannelName::BYTES_MAX)]
+    TooLong,
+    /// A character below U+0020, or U+007F to U+009F.
+    #[error("a channel name has no control characters")]
+    Control,
+    /// Bytes that are not UTF-8.
+    #[error("a channel name is UTF-8")]
+    Encoding,
+}
+
+impl ChannelName {
+    /// Longest name in bytes: long enough for a path of a URL, short enough for a million of them.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Checks a name.
+    pub fn parse(name: &str) -> Result<ChannelName, BadChannelName> {
+        if name.is_empty() {
+            return Err(BadChannelName::Empty);
+        }
+        if name.len() > Self::BYTES_MAX {
+            return Err(BadChannelName::TooLong);
+        }
+        if name.chars().any(char::is_control) {
+            return Err(BadChannelName::Control);
+        }
+        Ok(ChannelName(name.into()))
+    }
+
+    /// Checks a name that came as bytes.
+    pub fn from_bytes(name: &[u8]) -> Result<ChannelName, BadChannelName> {
+        ChannelName::parse(std::str::from_utf8(name).map_err(|_| BadChannelName::Encoding)?)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Place of a message in the total order of its store; the first message is 1, 0 stands before all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The place after this one.
+    pub fn next(self) -> Sequence {
+        Sequence(self.0 + 1)
+    }
+}
+
+/// Names one life of a store: numbers of another epoch say nothing about this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// What a client hands back to continue exactly after a message. Opaque outside: `EPOCH-SEQUENCE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The store's life in which the number was given.
+    pub epoch: Epoch,
+    /// Everything up to this place has been processed.
+    pub sequence: Sequence,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch.0, self.sequence.0)
+    }
+}
+
+/// The text is no position that this program ever gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a position")]
+pub struct BadPosition;
+
+impl FromStr for Position {
+    type Err = BadPosition;
+
+    fn from_str(text: &str) -> Result<Position, BadPosition> {
+        let (epoch, sequence) = text.split_once('-').ok_or(BadPosition)?;
+        let canonical = |part: &str| part == "0" || !part.starts_with(['0', '+']);
+        if !canonical(epoch) || !canonical(sequence) || epoch.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(BadPosition);
+        }
+        Ok(Position {
+            epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| BadPosition)?),
+            sequence: Sequence(sequence.parse().map_err(|_| BadPosition)?),
+        })
+    }
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the first message that the channel still has; nothing before it counts as missing.
+    Earliest,
+    /// After the message at this position, with a gap where that can't be had.
+    After(Position),
+    /// After a position that can't be read, so that whatever came before can't be proven to have arrived.
+    Unknown,
+}
+
+/// What a publisher says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where to.
+    pub channel: ChannelName,
+    /// Type of the event, where the publisher named one; no line ends, no NUL.
+    pub event: Option<Box<str>>,
+    /// The publisher's own id, which makes the publish idempotent.
+    pub id: Option<Box<str>>,
+    /// Media type of the data as it was sent.
+    pub content_type: Option<Box<str>>,
+    /// The payload.
+    pub data: Data,
+}
+
+/// A payload, by what can be done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// Valid JSON, which goes into JSON transports as the value itself.
+    Json(Bytes),
+    /// UTF-8 text.
+    Text(Bytes),
+    /// Other bytes; transports of text show what isn't UTF-8 as U+FFFD.
+    Binary(Bytes),
+}
+
+impl Data {
+    /// The payload as it was published.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Data::Json(bytes) | Data::Text(bytes) | Data::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// Messages that are published together: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// In the order in which they are to be numbered.
+    pub messages: Vec<Message>,
+}
+
+/// A message with its place in the order.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its position, which is also its id for clients.
+    pub position: Position,
+    /// Its place among the messages of its own channel, from 1, so that missing ones can be counted.
+    pub ordinal: u64,
+    /// When it was published, for its age.
+    pub published: Instant,
+    /// What was published.
+    pub message: Message,
+    frames: [OnceLock<Frame>; TransportId::COUNT],
+}
+
+impl Entry {
+    /// A numbered message without frames.
+    pub fn new(position: Position, ordinal: u64, published: Instant, message: Message) -> Entry {
+        Entry { position, ordinal, published, message, frames: Default::default() }
+    }
+
+    /// Its place in the order.
+    pub fn sequence(&self) -> Sequence {
+        self.position.sequence
+    }
+
+    /// Its bytes in one transport, encoded the first time that they are asked for.
+    pub fn frame(&self, transport: TransportId, encode: impl FnOnce(&Entry, &mut Vec<u8>)) -> &Frame {
+        self.frames[transport.index()].get_or_init(|| {
+            let mut builder = FrameBuilder::new();
+            encode(self, builder.payload());
+            builder.chunk()
+        })
+    }
+
+    /// Bytes that keeping it costs: payload, names and the entry itself, frames left out.
+    pub fn cost_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let message = &self.message;
+        message.data.bytes().len()
+            + text(&message.event)
+            + text(&message.id)
+            + text(&message.content_type)
+            + size_of::<Entry>()
+    }
+}
+
+/// Number of a transport in the table of transports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TransportId(u8);
+
+impl TransportId {
+    /// Places for frames in each entry; the table of transports asserts that it fits.
+    pub const COUNT: usize = 16;
+
+    /// The transport with this index in the table.
+    pub const fn new(index: usize) -> TransportId {
+        assert!(index < TransportId::COUNT);
+        TransportId(index as u8)
+    }
+
+    /// Its index in the table.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How bytes are laid on an HTTP/1 connection whose length isn't known beforehand (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// HTTP/1.1: chunks.
+    Chunked,
+    /// HTTP/1.0: everything until the connection closes.
+    UntilClose,
+}
+
+/// Bytes of one message, or of several in a row, in one transport; shared by all who get them.
+#[derive(Debug, Clone)]
+pub struct Frame(Arc<FrameBytes>);
+
+#[derive(Debug)]
+struct FrameBytes {
+    bytes: Box<[u8]>,
+    /// Bytes of chunk framing before and after the payload.
+    before: usize,
+    after: usize,
+}
+
+impl Frame {
+    /// Bytes that are sent as they are, whatever the framing.
+    pub fn raw(bytes: Vec<u8>) -> Frame {
+        Frame(Arc::new(FrameBytes { bytes: bytes.into(), before: 0, after: 0 }))
+    }
+
+    /// One frame of several, in their order.
+    pub fn join<'a>(frames: impl Iterator<Item = &'a Frame> + Clone, framing: Framing) -> Frame {
+        let mut bytes = Vec::with_capacity(frames.clone().map(|frame| frame.bytes(framing).len()).sum());
+        frames.for_each(|frame| bytes.extend_from_slice(frame.bytes(framing)));
+        Frame::raw(bytes)
+    }
+
+    /// What goes onto the connection.
+    pub fn bytes(&self, framing: Framing) -> &[u8] {
+        match framing {
+            Framing::Chunked => &self.0.bytes,
+            Framing::UntilClose => self.payload(),
+        }
+    }
+
+    /// The bytes without chunk framing.
+    pub fn payload(&self) -> &[u8] {
+        &self.0.bytes[self.0.before..self.0.bytes.len() - self.0.after]
+    }
+}
+
+/// Builds one chunk (RFC 9112 §7.1) around a payload whose length is known only at the end.
+pub struct FrameBuilder {
+    bytes: Vec<u8>,
+}
+
+impl FrameBuilder {
+    /// Room for the size line: 16 hexadecimal digits and CR LF.
+    const SIZE_LINE_MAX: usize = 18;
+
+    /// An empty payload.
+    #[allow(clippy::new_without_default)] // A default builder says nothing.
+    pub fn new() -> FrameBuilder {
+        FrameBuilder { bytes: vec![0; Self::SIZE_LINE_MAX] }
+    }
+
+    /// Where the payload is appended.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The chunk. An empty payload gives no bytes, since an empty chunk would end the stream.
+    pub fn chunk(mut self) -> Frame {
+        let length = self.bytes.len() - Self::SIZE_LINE_MAX;
+        if length == 0 {
+            return Frame::raw(Vec::new());
+        }
+        let line = format!("{length:x}\r\n");
+        let start = Self::SIZE_LINE_MAX - line.len();
+        self.bytes[start..Self::SIZE_LINE_MAX].copy_from_slice(line.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+        let bytes = self.bytes.split_off(start).into_boxed_slice();
+        Frame(Arc::new(FrameBytes { bytes, before: line.len(), after: 2 }))
+    }
+}
+
+/// Messages that a subscriber can't be given any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Where they were.
+    pub channel: ChannelName,
+    /// How many, where that is known.
+    pub missing: Option<u64>,
+    /// The last position that the subscriber has, as it said it; `None` where it can't be read.
+    pub after: Option<Position>,
+    /// The position from which on everything is there.
+    pub before: Position,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_what_it_writes_and_nothing_else() {
+        let position = Position { epoch: Epoch(0xab12), sequence: Sequence(77) };
+        assert_eq!(position.to_string(), "ab12-77");
+        assert_eq!("ab12-77".parse(), Ok(position));
+        for bad in ["", "-", "ab12", "ab12-", "-77", "AB12-77", "ab12-077", "ab12-+7", "ab12--7", "ab12-7-7", "x-1"] {
+            assert_eq!(bad.parse::<Position>(), Err(BadPosition), "{bad}");
+        }
+        assert_eq!("ab12-18446744073709551616".parse::<Position>(), Err(BadPosition));
+    }
+
+    #[test]
+    fn a_channel_name_has_a_length_and_no_control_characters() {
+        assert_eq!(ChannelName::parse(""), Err(BadChannelName::Empty));
+        assert_eq!(ChannelName::parse("a\nb"), Err(BadChannelName::Control));
+        assert_eq!(ChannelName::parse("a\u{85}"), Err(BadChannelName::Control));
+        assert_eq!(ChannelName::from_bytes(b"\xff"), Err(BadChannelName::Encoding));
+        assert_eq!(ChannelName::parse(&"x".repeat(1025)), Err(BadChannelName::TooLong));
+        assert_eq!(ChannelName::parse(&"x".repeat(1024)).map(|name| name.as_str().len()), Ok(1024));
+        assert_eq!(ChannelName::parse("käse/42").map(|name| name.to_string()), Ok("käse/42".into()));
+    }
+
+    #[test]
+    fn a_frame_is_a_chunk_around_its_payload() {
+        let mut builder = FrameBuilder::new();
+        builder.payload().extend_from_slice(b"data: 0123456789\n\n");
+        let frame = builder.chunk();
+        assert_eq!(frame.bytes(Framing::Chunked), b"12\r\ndata: 0123456789\n\n\r\n");
+        assert_eq!(frame.bytes(Framing::UntilClose), b"data: 0123456789\n\n");
+        let twice = Frame::join([&frame, &frame].into_iter(), Framing::UntilClose);
+        assert_eq!(twice.bytes(Framing::UntilClose), b"data: 0123456789\n\ndata: 0123456789\n\n");
+        assert_eq!(FrameBuilder::new().chunk().bytes(Framing::Chunked), b"");
+    }
+}

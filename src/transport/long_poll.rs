@@ -1,0 +1,42 @@
+//! `long-poll`: one JSON answer with every message that is waiting; the connection stays for the next request.
+
+use super::{Closing, Delivery, Opening, Transport};
+use crate::message::{Entry, Gap};
+use crate::transport::ndjson::message_object;
+
+/// See the file's first line.
+pub(super) struct LongPoll;
+
+impl Transport for LongPoll {
+    fn name(&self) -> &'static str {
+        "long-poll"
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::OneAnswer
+    }
+
+    fn media_type(&self) -> Option<&'static str> {
+        Some("application/json")
+    }
+
+    fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        let Opening { position, gap, .. } = opening;
+        out.extend_from_slice(format!("{{\"position\":\"{position}\",\"gap\":{gap},\"messages\":[").as_bytes());
+    }
+
+    fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {
+        message_object(entry, out);
+    }
+
+    fn separator(&self) -> &'static [u8] {
+        b","
+    }
+
+    fn close(&self, _closing: &Closing, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"]}");
+    }
+
+    /// Said by `open`, since an answer has one place for it.
+    fn gap(&self, _gap: &Gap, _out: &mut Vec<u8>) {}
+}
