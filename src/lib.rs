@@ -1,6 +1,11 @@
 //! Perihelion: a reverse proxy that takes Comet off an existing web application.
 
+pub mod access_log;
+pub mod body;
+pub mod clock;
 pub mod config;
+pub mod hold;
 pub mod message;
 pub mod metrics;
 pub mod transport;
+pub mod wire;

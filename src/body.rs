@@ -1,0 +1,84 @@
+//! The one type of response body: empty, bytes at hand, or whatever produces them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+/// A response body on its way to a client. Lives on one thread, like the connection it goes to.
+#[derive(Default)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Everything is here.
+    Bytes(Bytes),
+    /// It comes in pieces.
+    Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
+}
+
+/// Why a body ended before its end. The connection is cut then, so that nobody takes it for whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The server closed, reset, or broke the framing.
+    #[error("the server broke off its answer")]
+    Upstream(#[source] hyper::Error),
+    /// Neither side moved a byte for `timeouts.body`.
+    #[error("nothing moved for {0:?}")]
+    Stalled(std::time::Duration),
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Body {
+        Body::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::Bytes(text.into())
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body::Bytes(bytes.into())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Body::Empty => Poll::Ready(None),
+            Body::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Body::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Body::Boxed(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Bytes(bytes) => bytes.is_empty(),
+            Body::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Boxed(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The clock of one client connection: one deadline at a time, one sleeping timer for all of them.
+//!
+//! The phases of a connection follow one another (idle, head, queue, connect, response, body), so that one
+//! deadline is enough, and setting it costs a reading of the clock instead of a timer. Whoever drives the
+//! connection polls [`Clock::poll`] after each turn: it arms the timer, and says when a deadline has passed that
+//! nobody inside has dealt with. Lives on one thread.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// A handle to the clock of a connection.
+#[derive(Clone, Default)]
+pub struct Clock(Rc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    deadline: Cell<Option<Instant>>,
+    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+}
+
+/// The deadline passed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl Clock {
+    /// Begins a phase that may last this long; ends the phase before it.
+    pub fn start(&self, limit: Duration) {
+        self.0.deadline.set(Some(Instant::now() + limit));
+    }
+
+    /// Ends the phase.
+    pub fn stop(&self) {
+        self.0.deadline.set(None);
+    }
+
+    /// Whether the phase has lasted too long.
+    pub fn expired(&self) -> bool {
+        self.0.deadline.get().is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Makes a phase of a future. Cancel-safe as far as the future is; a phase that was dropped goes on until
+    /// the next begins.
+    pub async fn limit<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+        self.start(limit);
+        let mut future = pin!(future);
+        let result = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if self.expired() => Poll::Ready(Err(Elapsed)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        self.stop();
+        result
+    }
+
+    /// For the driver, after each turn of the connection: ready once the deadline has passed.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.0.deadline.get() else { return Poll::Pending };
+        let mut timer = self.0.timer.borrow_mut();
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // A timer that fires too early is cheaper than one that is moved with each phase.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_phase_replaces_the_deadline_of_an_earlier_one() {
+        let clock = Clock::default();
+        let began = Instant::now();
+        clock.start(Duration::from_secs(1));
+        let early =
+            tokio::time::timeout(Duration::from_millis(500), std::future::poll_fn(|cx| clock.poll(cx)));
+        assert!(early.await.is_err());
+        clock.start(Duration::from_secs(5));
+        std::future::poll_fn(|cx| clock.poll(cx)).await;
+        assert_eq!(began.elapsed().as_millis() / 100, 55);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_in_time_ends_its_phase() {
+        let clock = Clock::default();
+        assert_eq!(clock.limit(Duration::from_secs(1), async { 7 }).await, Ok(7));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!clock.expired());
+    }
+}

@@ -1,0 +1,173 @@
+//! The native dialect: `X-Comet-*` in the head of an answer.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+
+use super::{BadInstruction, Dialect, Instruction, Since};
+use crate::message::{ChannelName, TransportId};
+use crate::transport;
+
+pub(super) const COMET: Dialect = Dialect { prefix: "x-comet-", read };
+
+const SUBSCRIBE: &str = "X-Comet-Subscribe";
+const TRANSPORT: &str = "X-Comet-Transport";
+const TIMEOUT: &str = "X-Comet-Timeout";
+const KEEPALIVE: &str = "X-Comet-Keepalive";
+const RETRY: &str = "X-Comet-Retry";
+
+/// Longest time that a header may name: a year, so that no arithmetic on deadlines can overflow.
+const SECONDS_MAX: u64 = 366 * 24 * 3600;
+
+fn read(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
+    let mut channels = Vec::new();
+    for value in headers.get_all(SUBSCRIBE) {
+        subscriptions(value, &mut channels)?;
+    }
+    if !headers.contains_key(SUBSCRIBE) {
+        return Ok(None);
+    }
+    if channels.is_empty() {
+        return Err(bad(SUBSCRIBE, "", "it names no channel"));
+    }
+    let seconds = |header| number(headers, header).map(|number| number.map(Duration::from_secs));
+    let retry = number(headers, RETRY)?.map(Duration::from_millis);
+    let (transport, timeout, keepalive) = (read_transport(headers)?, seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
+    Ok(Some(Instruction { channels, transport, timeout, keepalive, retry }))
+}
+
+/// `news, user-42;since=POSITION`.
+fn subscriptions(
+    value: &HeaderValue,
+    channels: &mut Vec<(ChannelName, Option<Since>)>,
+) -> Result<(), BadInstruction> {
+    let text = text(SUBSCRIBE, value)?;
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let mut parts = item.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let name = ChannelName::parse(name).map_err(|error| bad(SUBSCRIBE, text, error))?;
+        let since = parts.try_fold(None, |_, parameter| read_since(parameter).map(Some));
+        let since = since.map_err(|reason| bad(SUBSCRIBE, text, reason))?;
+        if channels.iter().any(|(known, _)| *known == name) {
+            return Err(bad(SUBSCRIBE, text, format!("the channel {name:?} is named twice")));
+        }
+        channels.push((name, since));
+    }
+    Ok(())
+}
+
+fn read_since(parameter: &str) -> Result<Since, String> {
+    let value =
+        parameter.strip_prefix("since=").ok_or_else(|| format!("the parameter {parameter:?} is unknown"))?;
+    match value {
+        "now" => Ok(Since::Now),
+        "earliest" => Ok(Since::Earliest),
+        position => match position.parse() {
+            Ok(position) => Ok(Since::Position(position)),
+            Err(_) => Err(format!("since is `now`, `earliest` or a position, not {position:?}")),
+        },
+    }
+}
+
+fn read_transport(headers: &HeaderMap) -> Result<Option<TransportId>, BadInstruction> {
+    let Some(name) = single(headers, TRANSPORT)? else { return Ok(None) };
+    if name == "auto" {
+        return Ok(None);
+    }
+    let known =
+        || transport::TRANSPORTS.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ");
+    let id = transport::by_name(name);
+    id.map(Some).ok_or_else(|| bad(TRANSPORT, name, format!("the transports are auto, {}", known())))
+}
+
+/// A number of seconds or milliseconds, from 1.
+fn number(headers: &HeaderMap, header: &'static str) -> Result<Option<u64>, BadInstruction> {
+    let Some(text) = single(headers, header)? else { return Ok(None) };
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && (1..=SECONDS_MAX).contains(&number) => Ok(Some(number)),
+        _ => Err(bad(header, text, format!("a whole number from 1 to {SECONDS_MAX} was expected"))),
+    }
+}
+
+/// The value of a header that may stand once.
+fn single<'a>(headers: &'a HeaderMap, header: &'static str) -> Result<Option<&'a str>, BadInstruction> {
+    let mut values = headers.get_all(header).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let value = text(header, value)?.trim();
+    match values.next() {
+        None => Ok(Some(value)),
+        Some(_) => Err(bad(header, value, "it may stand only once")),
+    }
+}
+
+/// Channel names are UTF-8, so the value is read as that and not as visible ASCII only.
+fn text<'a>(header: &'static str, value: &'a HeaderValue) -> Result<&'a str, BadInstruction> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_err(|_| bad(header, &String::from_utf8_lossy(bytes), "UTF-8 was expected"))
+}
+
+fn bad(header: &'static str, value: &str, reason: impl ToString) -> BadInstruction {
+    BadInstruction { header, value: value.chars().take(200).collect(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(headers: &[(&'static str, &str)]) -> Result<Option<Instruction>, String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        read(&map).map_err(|bad| bad.to_string())
+    }
+
+    #[test]
+    fn an_ordinary_answer_is_no_instruction() {
+        assert_eq!(parse(&[("content-type", "text/html")]), Ok(None));
+        assert_eq!(parse(&[("x-comet-timeout", "nonsense")]), Ok(None));
+    }
+
+    #[test]
+    fn channels_come_from_every_header_and_keep_their_own_since() {
+        let headers =
+            [("x-comet-subscribe", "news, käse;since=now"), ("x-comet-subscribe", ",user-42 ; since=1f-9")];
+        let instruction = parse(&headers).unwrap().unwrap();
+        let names: Vec<_> = instruction.channels.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["news", "käse", "user-42"]);
+        let since: Vec<_> = instruction.channels.iter().map(|(_, since)| *since).collect();
+        assert_eq!(since, [None, Some(Since::Now), Some(Since::Position("1f-9".parse().unwrap()))]);
+    }
+
+    #[test]
+    fn every_other_header_is_read_too() {
+        let instruction = parse(&[
+            ("x-comet-subscribe", "a"),
+            ("x-comet-transport", "ndjson"),
+            ("x-comet-timeout", "55"),
+            ("x-comet-keepalive", "20"),
+            ("x-comet-retry", "3000"),
+        ]);
+        let Instruction { transport, timeout, keepalive, retry, .. } = instruction.unwrap().unwrap();
+        assert_eq!(transport, transport::by_name("ndjson"));
+        assert_eq!((timeout, keepalive), (Some(Duration::from_secs(55)), Some(Duration::from_secs(20))));
+        assert_eq!(retry, Some(Duration::from_millis(3000)));
+    }
+
+    #[test]
+    fn what_can_not_be_understood_is_quoted() {
+        let subscribe = |value| parse(&[("x-comet-subscribe", value)]).unwrap_err();
+        assert!(subscribe("").contains("it names no channel"));
+        assert!(subscribe("a;since=yesterday").contains("not \"yesterday\""));
+        assert!(subscribe("a;from=1").contains("\"from=1\" is unknown"));
+        assert!(subscribe("a, a").contains("named twice"));
+        assert!(subscribe(";since=now").contains("can't be empty"));
+        let with = |name, value| parse(&[("x-comet-subscribe", "a"), (name, value)]).unwrap_err();
+        assert!(with("x-comet-transport", "telepathy").contains("X-Comet-Transport: \"telepathy\""));
+        for value in ["", "-1", "+5", "1.5", "0", "99999999999", "x"] {
+            assert!(with("x-comet-timeout", value).contains("whole number"), "{value}");
+        }
+    }
+}

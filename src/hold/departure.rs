@@ -1,0 +1,102 @@
+//! A connection on its way from ordinary work to where it is held, and the way back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::Hold;
+use crate::message::Position;
+use crate::wire::Wire;
+
+/// Whoever holds connections: the shards, or whoever refuses where holding is off.
+pub trait Keeper: Send + Sync {
+    /// The last place in the order that was given out; a hold begins here when its request is forwarded.
+    fn head(&self) -> Position;
+
+    /// A place for one more held connection, if `limits.held_connections` allows it.
+    fn admit(&self) -> Option<Permit>;
+
+    /// Takes a connection over.
+    fn keep_socket(&self, departure: Departure);
+}
+
+/// A place among the held connections, given back on drop.
+#[derive(Debug)]
+pub struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    /// Takes one of `limit` places (`None`: without end) that `held` counts.
+    pub fn take(held: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Permit> {
+        let before = held.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(held.clone());
+        limit.is_none_or(|limit| before < limit).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that leaves: socket, what was read ahead, what to hold, and the way home.
+#[derive(Debug)]
+pub struct Departure {
+    /// The socket.
+    pub wire: Wire,
+    /// Bytes of the client behind the request that is held.
+    pub read_ahead: Vec<u8>,
+    /// What to hold.
+    pub hold: Box<Hold>,
+    /// Its place among the held ones.
+    pub permit: Permit,
+    /// Where it came from.
+    pub home: Home,
+}
+
+/// The way back to the thread that drove the connection.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Bounded: when it is full the connection is closed instead, and its client opens a new one.
+    pub desk: mpsc::Sender<Return>,
+    /// What the thread needs to know again.
+    pub passport: Passport,
+}
+
+/// What is known of a connection from its accept on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passport {
+    /// The peer of the socket, which may be a trusted proxy.
+    pub peer: SocketAddr,
+    /// Number of its listener in the thread's own table.
+    pub listener: u16,
+}
+
+/// A connection that comes back for its next request.
+#[derive(Debug)]
+pub struct Return {
+    /// The socket.
+    pub wire: Wire,
+    /// Bytes of the client behind the request that was answered.
+    pub read_ahead: Vec<u8>,
+    /// As it left.
+    pub passport: Passport,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_gives_its_place_back() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let first = Permit::take(&held, Some(1)).unwrap();
+        assert!(Permit::take(&held, Some(1)).is_none());
+        drop(first);
+        assert!(Permit::take(&held, Some(1)).is_some());
+        assert!(Permit::take(&held, None).is_some());
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+    }
+}

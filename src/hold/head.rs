@@ -1,0 +1,101 @@
+//! The head of an answer on an HTTP/1 connection that has left hyper (RFC 9112 §4, §5).
+
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::{StatusCode, Version};
+
+use super::ClientSide;
+
+/// How the end of the body will be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// After so many bytes.
+    Known(usize),
+    /// By chunks, or for HTTP/1.0 by the end of the connection.
+    Unknown,
+    /// There is none, and no header may claim one (RFC 9110 §8.6: 204, 304).
+    Bodiless,
+}
+
+/// Writes a head. A media type replaces the application's; framing headers are always our own.
+pub fn write_head(
+    status: StatusCode,
+    headers: &HeaderMap,
+    media_type: Option<&str>,
+    length: Length,
+    client: ClientSide,
+    out: &mut Vec<u8>,
+) {
+    let version = if client.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    let reason = status.canonical_reason().unwrap_or("");
+    out.extend_from_slice(format!("{version} {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in headers {
+        let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
+        if !ours && !(media_type.is_some() && *name == CONTENT_TYPE) {
+            field(name.as_str(), value.as_bytes(), out);
+        }
+    }
+    if let Some(media_type) = media_type {
+        field("content-type", media_type.as_bytes(), out);
+    }
+    framing(length, client, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
+    match length {
+        Length::Known(bytes) => field("content-length", bytes.to_string().as_bytes(), out),
+        Length::Unknown if client.version != Version::HTTP_10 => field("transfer-encoding", b"chunked", out),
+        Length::Unknown | Length::Bodiless => {}
+    }
+    let until_close = length == Length::Unknown && client.version == Version::HTTP_10;
+    if !client.keep_alive || until_close {
+        field("connection", b"close", out);
+    } else if client.version == Version::HTTP_10 {
+        field("connection", b"keep-alive", out);
+    }
+}
+
+fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, keep_alive: bool, length: Length) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "text/html".parse().unwrap());
+        headers.append("set-cookie", "a=1".parse().unwrap());
+        headers.append("set-cookie", "b=2".parse().unwrap());
+        let mut out = Vec::new();
+        let client = ClientSide { version, keep_alive };
+        write_head(StatusCode::OK, &headers, Some("text/event-stream"), length, client, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let cookies = "set-cookie: a=1\r\nset-cookie: b=2\r\ncontent-type: text/event-stream\r\n";
+        let (before, after) = text.split_once(cookies).unwrap();
+        format!("{before}|{after}")
+    }
+
+    #[test]
+    fn framing_follows_the_version_of_the_client() {
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!(
+            head(new, true, Length::Unknown),
+            "HTTP/1.1 200 OK\r\n|transfer-encoding: chunked\r\n\r\n"
+        );
+        assert_eq!(head(old, true, Length::Unknown), "HTTP/1.0 200 OK\r\n|connection: close\r\n\r\n");
+        assert_eq!(
+            head(old, true, Length::Known(3)),
+            "HTTP/1.0 200 OK\r\n|content-length: 3\r\nconnection: keep-alive\r\n\r\n"
+        );
+        assert_eq!(
+            head(new, false, Length::Known(3)),
+            "HTTP/1.1 200 OK\r\n|content-length: 3\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(head(new, true, Length::Bodiless), "HTTP/1.1 200 OK\r\n|\r\n");
+    }
+}

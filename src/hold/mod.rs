@@ -1,0 +1,201 @@
+//! The instruction to hold, in neutral words: the seam between the half that proxies and the half that holds.
+//!
+//! The application says in a dialect ([`DIALECTS`]) what is to be held; [`read_instruction`] turns that into an
+//! [`Instruction`], and [`Instruction::hold`] joins it with what the request says into a [`Hold`]. The
+//! listener adds the socket and makes it a [`Departure`]. Nothing here does I/O or knows the hub.
+
+mod comet;
+mod departure;
+mod head;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode, Version};
+
+use crate::message::{ChannelName, Position, Start, TransportId};
+use crate::transport;
+
+pub use departure::{Departure, Home, Keeper, Passport, Permit, Return};
+pub use head::{Length, write_head};
+
+/// A way in which applications write instructions.
+pub struct Dialect {
+    /// Headers with this prefix (lower case) belong to the dialect and are stripped in both directions.
+    pub prefix: &'static str,
+    read: fn(&HeaderMap) -> Result<Option<Instruction>, BadInstruction>,
+}
+
+/// Every dialect. The first that recognises an instruction is obeyed.
+pub static DIALECTS: &[Dialect] = &[comet::COMET];
+
+/// Whether a header is an instruction, or could be taken for one, in any dialect.
+pub fn is_instruction(name: &str) -> bool {
+    DIALECTS.iter().any(|dialect| name.starts_with(dialect.prefix))
+}
+
+/// What the application wants to be held, as it said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    /// At least one channel, each once.
+    pub channels: Vec<(ChannelName, Option<Since>)>,
+    /// The transport it named; `None` is `auto`.
+    pub transport: Option<TransportId>,
+    /// How long a poll is held, or a stream lives.
+    pub timeout: Option<Duration>,
+    /// Silence before a keep-alive.
+    pub keepalive: Option<Duration>,
+    /// When the client shall come back.
+    pub retry: Option<Duration>,
+}
+
+/// Where the application wants a channel to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// With what is published from now on.
+    Now,
+    /// With what the channel still has.
+    Earliest,
+    /// After this position.
+    Position(Position),
+}
+
+/// An instruction that can't be understood. The application is wrong, and its operator reads this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the application sent {header}: {value:?}, but {reason}")]
+pub struct BadInstruction {
+    /// Name of the header.
+    pub header: &'static str,
+    /// What it said, cut to 200 characters.
+    pub value: String,
+    /// What was expected instead.
+    pub reason: String,
+}
+
+/// Reads the instruction out of the head of an answer; `None` for an ordinary answer.
+pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
+    for dialect in DIALECTS {
+        if let Some(instruction) = (dialect.read)(headers)? {
+            return Ok(Some(instruction));
+        }
+    }
+    Ok(None)
+}
+
+/// What a request says about how it may be held.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The query of its target.
+    pub query: Option<&'a str>,
+    /// The hub's head when it was forwarded.
+    pub forwarded_at: Position,
+    /// The hub's head now.
+    pub now: Position,
+}
+
+/// The application's own answer, fit for the client: no instruction, no hop-by-hop header, no length.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers in their order.
+    pub headers: HeaderMap,
+    /// The whole body, read to its end.
+    pub body: Bytes,
+}
+
+/// The client's side of a connection, as far as it decides how bytes are laid on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientSide {
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// Whether the connection may serve another request afterwards.
+    pub keep_alive: bool,
+}
+
+/// A connection to hold: everything but the socket.
+#[derive(Debug)]
+pub struct Hold {
+    /// Channels, and where each begins.
+    pub wishes: Vec<(ChannelName, Start)>,
+    /// How events are framed.
+    pub transport: TransportId,
+    /// How long a poll is held, or a stream lives.
+    pub timeout: Option<Duration>,
+    /// Silence before a keep-alive.
+    pub keepalive: Option<Duration>,
+    /// When the client shall come back.
+    pub retry: Option<Duration>,
+    /// The beginning of a stream, the fallback of a poll.
+    pub answer: Answer,
+    /// The client's side.
+    pub client: ClientSide,
+    /// Who asked for what, for the access log's second line; `None` where that is off.
+    pub subject: Option<Box<crate::access_log::Subject>>,
+}
+
+impl Instruction {
+    /// Joins the instruction with the request that it answers.
+    pub fn hold(self, asked: Asked, answer: Answer, client: ClientSide) -> Hold {
+        let transport = self.transport.unwrap_or_else(|| {
+            transport::automatic(
+                asked.headers.get_all(hyper::header::ACCEPT).iter().map(|value| value.as_bytes()),
+            )
+        });
+        let default = client_start(&asked).unwrap_or(Start::After(asked.forwarded_at));
+        let start = |since| match since {
+            None => default,
+            Some(Since::Now) => Start::After(asked.now),
+            Some(Since::Earliest) => Start::Earliest,
+            Some(Since::Position(position)) => Start::After(position),
+        };
+        let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
+        let Instruction { timeout, keepalive, retry, .. } = self;
+        Hold { wishes, transport, timeout, keepalive, retry, answer, client, subject: None }
+    }
+}
+
+/// Where the client says that it stands: `Last-Event-ID`, else the query's `lastEventId`.
+fn client_start(asked: &Asked) -> Option<Start> {
+    let header = asked.headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let query = || asked.query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId=")).map(Into::into);
+    let said = header.or_else(query).filter(|said| !said.is_empty())?;
+    Some(said.parse().map_or(Start::Unknown, Start::After))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Epoch, Sequence};
+
+    fn at(sequence: u64) -> Position {
+        Position { epoch: Epoch(14), sequence: Sequence(sequence) }
+    }
+
+    fn starts(since: &str, header: Option<&str>, query: Option<&str>) -> Vec<Start> {
+        let mut answer = HeaderMap::new();
+        answer.insert("x-comet-subscribe", since.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert("last-event-id", header.parse().unwrap());
+        }
+        let asked = Asked { headers: &headers, query, forwarded_at: at(5), now: at(8) };
+        let answer_parts = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
+        let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
+        let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client);
+        hold.wishes.into_iter().map(|(_, start)| start).collect()
+    }
+
+    #[test]
+    fn a_hold_begins_where_the_application_says_else_the_client_else_when_it_was_forwarded() {
+        assert_eq!(starts("a", None, None), [Start::After(at(5))]);
+        assert_eq!(starts("a", Some("e-3"), Some("lastEventId=e-2")), [Start::After(at(3))]);
+        assert_eq!(starts("a", None, Some("x=1&lastEventId=e-2")), [Start::After(at(2))]);
+        assert_eq!(starts("a", Some("junk"), None), [Start::Unknown]);
+        assert_eq!(starts("a", Some(""), Some("lastEventId=")), [Start::After(at(5))]);
+        let mixed = starts("a;since=now, b;since=earliest, c;since=e-1, d", Some("e-3"), None);
+        assert_eq!(mixed, [Start::After(at(8)), Start::Earliest, Start::After(at(1)), Start::After(at(3))]);
+    }
+}
