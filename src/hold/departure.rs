@@ -1,9 +1,11 @@
 //! A connection on its way from ordinary work to where it is held, and the way back.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Hold;
@@ -38,6 +40,24 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a service answers instead of a response when the connection is to be held: hyper then stops without
+/// writing a byte, and whoever drives the connection takes the hold out of the error.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is taken over")]
+pub struct TakeOver(Mutex<Option<(Box<Hold>, Permit)>>);
+
+impl TakeOver {
+    /// With a hold that was admitted.
+    pub fn new(hold: Box<Hold>, permit: Permit) -> TakeOver {
+        TakeOver(Mutex::new(Some((hold, permit))))
+    }
+
+    /// The hold behind the error of a connection that ended this way; only the first call gets it.
+    pub fn out_of(error: &hyper::Error) -> Option<(Box<Hold>, Permit)> {
+        error.source()?.downcast_ref::<TakeOver>()?.0.lock().take()
     }
 }
 

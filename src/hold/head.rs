@@ -30,7 +30,7 @@ pub fn write_head(
     out.extend_from_slice(format!("{version} {} {reason}\r\n", status.as_str()).as_bytes());
     for (name, value) in headers {
         let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
-        if !ours && !(media_type.is_some() && *name == CONTENT_TYPE) {
+        if !(ours || media_type.is_some() && *name == CONTENT_TYPE) {
             field(name.as_str(), value.as_bytes(), out);
         }
     }

@@ -16,7 +16,7 @@ use hyper::{HeaderMap, StatusCode, Version};
 use crate::message::{ChannelName, Position, Start, TransportId};
 use crate::transport;
 
-pub use departure::{Departure, Home, Keeper, Passport, Permit, Return};
+pub use departure::{Departure, Home, Keeper, Passport, Permit, Return, TakeOver};
 pub use head::{Length, write_head};
 
 /// A way in which applications write instructions.
