@@ -1,0 +1,642 @@
+//! What passes the gate and what it answers to the rest, byte for byte and however the bytes are cut.
+
+use proptest::prelude::*;
+
+use super::head_gate::{GateState, HeadGate, HeadLimits};
+use Expected::{Pass, Refuse};
+use Input::{Chunked, Fields, Line, Raw};
+
+const LIMITS: HeadLimits = HeadLimits { header_bytes: 4096, headers: 20, target_bytes: 1000 };
+
+enum Input {
+    /// A whole request, or less.
+    Raw(&'static [u8]),
+    /// A request line in front of a good Host.
+    Line(&'static [u8]),
+    /// Fields behind those of a good request.
+    Fields(&'static [u8]),
+    /// A body behind a head that announces chunks.
+    Chunked(&'static [u8]),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Pass,
+    Refuse(u16),
+}
+
+impl Input {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Raw(bytes) => bytes.to_vec(),
+            Line(line) => [*line, b"\r\nHost: a\r\n\r\n"].concat(),
+            Fields(fields) => [b"GET / HTTP/1.1\r\nHost: a\r\n", *fields, b"\r\n"].concat(),
+            Chunked(body) => [CHUNKED_HEAD, *body].concat(),
+        }
+    }
+}
+
+const CHUNKED_HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[rustfmt::skip]
+const CASES: &[(Input, Expected)] = &[
+    // Plain requests.
+    (Line(b"GET / HTTP/1.1"), Pass),
+    (Raw(b"GET / HTTP/1.0\r\n\r\n"), Pass),
+    (Raw(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"), Pass),
+    (Raw(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Pass),
+    (Raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"), Pass),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 1\r\n\r\nx"), Pass),
+    (Fields(b"Content-Length: 0\r\n"), Pass),
+    (Fields(b"Content-Length:  0 \t\r\n"), Pass),
+    (Fields(b"X:\r\nY: \r\nZ:z\r\n"), Pass),
+    (Fields(b"X: \x80\xff\r\n"), Pass),
+    (Fields(b"X_Y: z\r\n"), Pass),
+    (Fields(b"Transfer_Encoding: chunked\r\nContent_Length: 9\r\n"), Pass),
+    (Fields(b"Authorization: Basic eDp5\r\n"), Pass),
+    (Fields(b"Cookie: a=1\r\nCookie: b=2\r\n"), Pass),
+    // The request line.
+    (Line(b"get / HTTP/1.1"), Pass),
+    (Line(b"M-SEARCH / HTTP/1.1"), Pass),
+    (Line(b"DELETE /a/../b//c%2f%00;x?y=%zz&z=[{}]|^` HTTP/1.1"), Pass),
+    (Line(b"GET /{\"a\":1}|^ HTTP/1.1"), Pass),
+    (Line("GET /ü?ü HTTP/1.1".as_bytes()), Pass),
+    (Line(b"GET /\xff HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /?\xc3 HTTP/1.1"), Refuse(400)),
+    (Line(b"GET //evil HTTP/1.1"), Pass),
+    (Line(b"GET  / HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /  HTTP/1.1"), Refuse(400)),
+    (Line(b"GET / x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET\t/ HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /\tHTTP/1.1"), Refuse(400)),
+    (Line(b"GET / HTTP/1.1 "), Refuse(400)),
+    (Line(b"GET / HTTP/1.1\t"), Refuse(400)),
+    (Line(b" GET / HTTP/1.1"), Refuse(400)),
+    (Line(b"GET / HTTP/1.10"), Refuse(400)),
+    (Line(b"GET / HTTP/1.2"), Refuse(400)),
+    (Line(b"GET / HTTP/01.1"), Refuse(400)),
+    (Line(b"GET / http/1.1"), Refuse(400)),
+    (Line(b"GET / HTTP/1,1"), Refuse(400)),
+    (Line(b"GET / HTTP/"), Refuse(400)),
+    (Line(b"GET / HTTP/2"), Refuse(400)),
+    (Line(b"GET / HTTP/2.0"), Refuse(505)),
+    (Line(b"GET / HTTP/9.9"), Refuse(505)),
+    (Line(b"GET / HTTP/0.9"), Refuse(505)),
+    (Line(b"GET /"), Refuse(400)),
+    (Line(b"GET "), Refuse(400)),
+    (Line(b"GET"), Refuse(400)),
+    (Line(b"GET  HTTP/1.1"), Refuse(400)),
+    (Raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Refuse(400)),
+    (Line(b"G(T / HTTP/1.1"), Refuse(400)),
+    (Line(b"G\0T / HTTP/1.1"), Refuse(400)),
+    (Line(b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1"), Pass),
+    (Line(b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1"), Refuse(501)),
+    (Line(b"CONNECT a:443 HTTP/1.1"), Refuse(405)),
+    (Line(b"CONNECT / HTTP/1.1"), Refuse(405)),
+    (Line(b"connect a:443 HTTP/1.1"), Refuse(400)),
+    (Line(b"TRACE / HTTP/1.1"), Refuse(405)),
+    (Line(b"TRACK / HTTP/1.1"), Refuse(405)),
+    (Line(b"OPTIONS * HTTP/1.1"), Pass),
+    (Line(b"GET * HTTP/1.1"), Refuse(400)),
+    (Line(b"OPTIONS ** HTTP/1.1"), Refuse(400)),
+    (Line(b"GET foo HTTP/1.1"), Refuse(400)),
+    (Line(b"GET a:80 HTTP/1.1"), Refuse(400)),
+    (Line(b"GET ?x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET \\x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /a#b HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /a?b#c HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /a\0 HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /a\x7f HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /a\x01b HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /<x> HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /` HTTP/1.1"), Refuse(400)),
+    (Line(b"GET /?\" HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http://a/x HTTP/1.1"), Pass),
+    (Line(b"GET HTTP://A HTTP/1.1"), Pass),
+    (Line(b"GET https://a?x=/y HTTP/1.1"), Pass),
+    (Line(b"GET http://evil/x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http://a:80/x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http://u@a/ HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http:///x HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http://a\\b/ HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http:/a HTTP/1.1"), Refuse(400)),
+    (Line(b"GET foo://a/ HTTP/1.1"), Refuse(400)),
+    (Line(b"GET http://a/#b HTTP/1.1"), Refuse(400)),
+    (Raw(b"GET http://a/ HTTP/1.1\r\n\r\n"), Refuse(400)),
+    // Not HTTP at all, refused before a line ends.
+    (Raw(b"\x16\x03\x01\x02\x00\x01"), Refuse(400)),
+    (Raw(b"\0"), Refuse(400)),
+    (Raw(b"\n"), Refuse(400)),
+    (Raw(b"\r\r"), Refuse(400)),
+    (Raw(b"\rX"), Refuse(400)),
+    (Raw(b"\r\n\r\n"), Refuse(400)),
+    (Raw(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Refuse(400)),
+    (Raw(b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Refuse(400)),
+    (Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n"), Refuse(400)),
+    (Raw(b"EHLO example.com\r\n"), Refuse(400)),
+    (Raw(b"{\"json\": 1}"), Refuse(400)),
+    // Line ends.
+    (Raw(b"GET / HTTP/1.1\nHost: a\n\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a\r\n\n"), Refuse(400)),
+    (Fields(b"X: y\nTransfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"X: y\rTransfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"X: a\r\r\n"), Refuse(400)),
+    (Fields(b"X: a\r\n\rX: b\r\n"), Refuse(400)),
+    (Fields(b"X: a\rX\r\n"), Refuse(400)),
+    (Line(b"GET / HTTP/1.1\r"), Refuse(400)),
+    // Fields.
+    (Fields(b"X: y\r\n Transfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding:\r\n chunked\r\n"), Refuse(400)),
+    (Fields(b"X\r\n Y: 1\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\n Host: a\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\n\tHost: a\r\n\r\n"), Refuse(400)),
+    (Fields(b": x\r\n"), Refuse(400)),
+    (Fields(b"X\r\n"), Refuse(400)),
+    (Fields(b"X : y\r\n"), Refuse(400)),
+    (Fields(b"X\t: y\r\n"), Refuse(400)),
+    (Fields(b"X Y: z\r\n"), Refuse(400)),
+    (Fields(b"X(: z\r\n"), Refuse(400)),
+    (Fields(b"\"X\": z\r\n"), Refuse(400)),
+    (Fields(b"X\0: z\r\n"), Refuse(400)),
+    (Fields(b"X\x80: z\r\n"), Refuse(400)),
+    (Fields(b"X: \0\r\n"), Refuse(400)),
+    (Fields(b"X: \x7f\r\n"), Refuse(400)),
+    (Fields(b"X: a\x0bb\r\n"), Refuse(400)),
+    (Fields(b"Authorization: a\r\nAuthorization: a\r\n"), Refuse(400)),
+    // Content-Length.
+    (Fields(b"Content-Length: 0\r\nContent-Length: 0\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 6\r\nContent-Length: 5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length:\r\nContent-Length: 5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5, 5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: +5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: -5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5 5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5;\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 0x5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5.0\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5_0\r\n"), Refuse(400)),
+    (Fields(b"Content-Length:\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: \xd9\xa5\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 005\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 00\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 5\0\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 18446744073709551614\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 18446744073709551616\r\n"), Refuse(400)),
+    (Fields(b"Content-Length: 99999999999999999999999999999999999999999999999999\r\n"), Refuse(400)),
+    // Transfer-Encoding.
+    (Chunked(b"0\r\n\r\n"), Pass),
+    (Raw(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunKed \r\n\r\n0\r\n\r\n"), Pass),
+    (Fields(b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked\r\nContent-Length: zz\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked, chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: , chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked,\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: identity, chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: identity\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked, gzip\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: gzip, chunked\r\n"), Refuse(501)),
+    (Fields(b"Transfer-Encoding: deflate\r\n"), Refuse(501)),
+    (Fields(b"Transfer-Encoding: xchunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: \"chunked\"\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked;q=1\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: \x0bchunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: \x0cchunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: \xa0chunked\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding: chunked\0\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding:\r\n"), Refuse(400)),
+    (Fields(b"Transfer-Encoding : chunked\r\n"), Refuse(400)),
+    (Raw(b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), Refuse(400)),
+    // Host.
+    (Raw(b"GET / HTTP/1.1\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nX: y\r\n\r\n"), Refuse(400)),
+    (Fields(b"Host: a\r\n"), Refuse(400)),
+    (Fields(b"hOST: b\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost:\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a/b?x\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: a\xa0\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"), Refuse(400)),
+    (Raw(b"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n"), Pass),
+    (Raw(b"GET / HTTP/1.1\r\nhost:example.com:80\t\r\n\r\n"), Pass),
+    // Connection, Expect, Upgrade.
+    (Fields(b"Connection: close, Keep-Alive, X-Forwarded-For, Cookie\r\n"), Pass),
+    (Fields(b"Connection: host\r\n"), Refuse(400)),
+    (Fields(b"Connection: close,\tHost \r\n"), Refuse(400)),
+    (Fields(b"Connection: close\r\nConnection: Content-Length\r\n"), Refuse(400)),
+    (Fields(b"Connection: transfer-encoding\r\n"), Refuse(400)),
+    (Fields(b"Expect: 100-Continue\r\n"), Pass),
+    (Raw(b"GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n"), Pass),
+    (Fields(b"Expect: 200-maybe\r\n"), Refuse(417)),
+    (Fields(b"Expect: 100-continue, x\r\n"), Refuse(417)),
+    (Fields(b"Expect: y 100-continue\r\n"), Refuse(417)),
+    (Fields(b"Expect:\r\n"), Refuse(417)),
+    (Fields(b"Expect: 100-continue\r\nExpect: 100-continue\r\n"), Refuse(417)),
+    (Fields(b"Expect:\n 100-continue\r\n"), Refuse(400)),
+    (Fields(b"Upgrade: websocket\r\nConnection: Upgrade\r\n"), Pass),
+    (Fields(b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n"), Pass),
+    // Chunks.
+    (Chunked(b"5\r\nhello\r\n0\r\n\r\n"), Pass),
+    (Chunked(b"a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n"), Pass),
+    (Chunked(b"0000000000000002\r\nhi\r\n0\r\n\r\n"), Pass),
+    (Chunked(b"2;a=b;c=\"d e\"\r\nhi\r\n0;x\r\n\r\n"), Pass),
+    (Chunked(b"2;a=\"\r\nhi\r\n0\r\n\r\n"), Pass),
+    (Chunked(b"0\r\nX: y\r\nDigest:\r\n\r\n"), Pass),
+    (Chunked(b"0x2\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"+2\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"-1\r\n"), Refuse(400)),
+    (Chunked(b" 2\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"2_0\r\n"), Refuse(400)),
+    (Chunked(b"\r\n"), Refuse(400)),
+    (Chunked(b";a\r\n"), Refuse(400)),
+    (Chunked(b"G\r\n"), Refuse(400)),
+    (Chunked(b"2 \r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"2\t;x\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"00000000000000002\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"10000000000000000\r\n"), Refuse(400)),
+    (Chunked(b"2;\nxx\r\n4f\r\n"), Refuse(400)),
+    (Chunked(b"2;a\rb\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"2;\0\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"2\nhi\r\n0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"2\rXhi\r\n"), Refuse(400)),
+    (Chunked(b"2\r;a\r\nhi\r\n"), Refuse(400)),
+    (Chunked(b"2\r\nhiXX0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"2\r\nhi\n0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"2\r\nhi\r\n\r\n0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"2\r\nhi\r0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\nXX\r\n"), Refuse(400)),
+    (Chunked(b"0\r\nX: y\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\nX: y\rZ"), Refuse(400)),
+    (Chunked(b"0\r\nX: \0\r\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\nX: y\r\n z\r\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\n: y\r\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\nX : y\r\n\r\n"), Refuse(400)),
+    (Chunked(b"0\r\n\rX"), Refuse(400)),
+    (Chunked(b"0\n\n"), Refuse(400)),
+    (Chunked(b"0\r\n\n"), Refuse(400)),
+];
+
+/// A gate between a client and a server that answers each message as soon as it has passed.
+struct Connection {
+    gate: HeadGate,
+    passed: Vec<u8>,
+    /// Where in `passed` each message ended.
+    ends: Vec<usize>,
+    answers: bool,
+}
+
+impl Connection {
+    fn new(limits: HeadLimits) -> Self {
+        Connection { gate: HeadGate::new(limits), passed: Vec::new(), ends: Vec::new(), answers: true }
+    }
+
+    /// As a server does that reads at most `room` bytes at once.
+    fn write(&mut self, piece: &[u8], room: usize) {
+        for piece in piece.chunks(room) {
+            assert!(self.gate.wants_more() || matches!(self.gate.state(), GateState::Refused(_)));
+            let count = self.gate.admit(piece);
+            self.passed.extend_from_slice(&piece[..count]);
+            self.read(room);
+        }
+    }
+
+    fn read(&mut self, room: usize) {
+        loop {
+            while !self.gate.ready().is_empty() {
+                let count = self.gate.ready().len().min(room);
+                self.passed.extend_from_slice(&self.gate.ready()[..count]);
+                self.gate.consume(count);
+            }
+            if self.gate.state() != GateState::Held {
+                break;
+            }
+            if self.ends.last() != Some(&self.passed.len()) {
+                self.ends.push(self.passed.len());
+            }
+            if !self.answers {
+                break;
+            }
+            self.gate.release_next();
+        }
+    }
+
+    fn status(&self) -> Option<u16> {
+        match self.gate.state() {
+            GateState::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
+/// Cuts bytes into pieces whose lengths come from `lengths` in turn.
+fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for length in lengths.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (piece, rest) = bytes.split_at((*length).clamp(1, bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
+fn outcome(bytes: &[u8], lengths: &[usize], room: usize) -> Connection {
+    let mut connection = Connection::new(LIMITS);
+    for piece in cut(bytes, lengths) {
+        connection.write(piece, room);
+    }
+    connection
+}
+
+#[test]
+fn every_case_has_its_answer_however_it_is_cut() {
+    for (input, expected) in CASES {
+        let bytes = input.bytes();
+        let shown = bytes.escape_ascii().to_string();
+        for (lengths, room) in [
+            (&[usize::MAX][..], usize::MAX),
+            (&[1], 1),
+            (&[2], 3),
+            (&[3, 1, 7, 2, 31], 8),
+            (&[17, 5, 1, 1, 40], 1024),
+            (&[bytes.len() - 1, 1], 2),
+        ] {
+            let connection = outcome(&bytes, lengths, room);
+            match expected {
+                Pass => {
+                    assert_eq!(connection.passed.escape_ascii().to_string(), shown, "cut by {lengths:?}");
+                    assert_eq!(connection.gate.state(), GateState::Idle, "{shown} cut by {lengths:?}");
+                    assert_eq!(connection.ends, [bytes.len()], "{shown} cut by {lengths:?}");
+                }
+                Refuse(status) => {
+                    assert_eq!(connection.status(), Some(*status), "{shown} cut by {lengths:?}");
+                    assert_eq!(connection.ends, [0; 0], "{shown} cut by {lengths:?}");
+                    let in_body = matches!(input, Chunked(_));
+                    assert_eq!(connection.passed.is_empty(), !in_body, "{shown} cut by {lengths:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_are_met_exactly() {
+    let target =
+        |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(bytes - 1)).into_bytes();
+    let field = |bytes: usize| {
+        let frame = b"GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(bytes - frame)).into_bytes()
+    };
+    let fields = |count: usize| {
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1)).into_bytes()
+    };
+    let name =
+        |bytes: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}: y\r\n\r\n", "x".repeat(bytes)).into_bytes();
+    let trailers =
+        |count: usize| [CHUNKED_HEAD, b"0\r\n", "X: y\r\n".repeat(count).as_bytes(), b"\r\n"].concat();
+    // What a trailer counts: all but the last line feed of "X: \r\n".
+    let trailer =
+        |bytes: usize| [CHUNKED_HEAD, b"0\r\nX: ", "y".repeat(bytes - 5).as_bytes(), b"\r\n\r\n"].concat();
+    let extension = |bytes: usize| [CHUNKED_HEAD, b"0;", "y".repeat(bytes).as_bytes(), b"\r\n\r\n"].concat();
+    for (good, bad, status) in [
+        (target(1000), target(1001), 414),
+        (field(4096), field(4097), 431),
+        (fields(20), fields(21), 431),
+        (name(1024), name(1025), 431),
+        (trailers(100), trailers(101), 400),
+        (trailer(16 * 1024 - 2), trailer(16 * 1024 - 1), 400),
+        (extension(16 * 1024 - 2), extension(16 * 1024 - 1), 400),
+    ] {
+        for lengths in [&[usize::MAX][..], &[1], &[333, 1, 20]] {
+            let connection = outcome(&good, lengths, 8192);
+            assert_eq!(
+                (connection.status(), connection.passed == good),
+                (None, true),
+                "{status}, {lengths:?}"
+            );
+            assert_eq!(outcome(&bad, lengths, 8192).status(), Some(status), "{lengths:?}");
+        }
+    }
+}
+
+#[test]
+fn endless_beginnings_are_refused_at_the_bound() {
+    for (start, filler, status) in [
+        (&b"GET /"[..], b'x', 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b'x', 431),
+        (b"GET / HTTP/1.1\r\nX: ", b'y', 431),
+        (b"", b'G', 501),
+        (b"", b'\r', 400),
+    ] {
+        let mut connection = Connection::new(LIMITS);
+        connection.write(start, usize::MAX);
+        let mut written = start.len();
+        while connection.status().is_none() {
+            connection.write(&[filler], 1);
+            written += 1;
+        }
+        assert_eq!(connection.status(), Some(status));
+        assert!(written <= LIMITS.header_bytes, "{written}");
+    }
+}
+
+#[test]
+fn the_state_tells_how_far_a_message_is() {
+    let mut connection = Connection::new(LIMITS);
+    for (piece, state) in [
+        (&b"\r"[..], GateState::Idle),
+        (b"\n", GateState::Idle),
+        (b"P", GateState::Head),
+        (b"OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r", GateState::Head),
+        (b"\n", GateState::Body),
+        (b"h", GateState::Body),
+        (b"i", GateState::Idle),
+        (CHUNKED_HEAD, GateState::Body),
+        (b"0\r\n\r", GateState::Body),
+        (b"\n", GateState::Idle),
+    ] {
+        connection.write(piece, usize::MAX);
+        assert_eq!(connection.gate.state(), state, "after {}", piece.escape_ascii());
+    }
+}
+
+#[test]
+fn a_refused_second_request_waits_until_the_first_is_answered() {
+    let first = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let mut connection = Connection::new(LIMITS);
+    connection.answers = false;
+    connection.write(&[first, &b"GET / HTTP/1.1\r\n\r\n"[..]].concat(), usize::MAX);
+    assert_eq!((connection.gate.state(), &connection.passed[..]), (GateState::Held, &first[..]));
+    connection.gate.release_next();
+    connection.read(usize::MAX);
+    assert_eq!(connection.status(), Some(400));
+    assert_eq!(connection.passed, first);
+    assert!(connection.gate.unread().starts_with(b"GET / HTTP/1.1\r\n"));
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_body_releases_what_follows_the_body() {
+    let mut connection = Connection::new(LIMITS);
+    connection.answers = false;
+    connection.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nh", usize::MAX);
+    connection.gate.release_next();
+    assert_eq!(connection.gate.state(), GateState::Body);
+    connection.write(b"iGET / HTTP/1.1\r\nHost: a\r\n\r\nGET ", usize::MAX);
+    assert_eq!(connection.gate.state(), GateState::Held);
+    assert!(connection.passed.ends_with(b"hiGET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_eq!(connection.gate.unread(), b"GET ");
+}
+
+#[test]
+fn a_tunnel_passes_everything_and_only_once_it_is_there() {
+    let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    let mut connection = Connection::new(LIMITS);
+    connection.answers = false;
+    connection.write(&[upgrade, &b"\x81\x05hello"[..]].concat(), usize::MAX);
+    assert_eq!((connection.gate.state(), &connection.passed[..]), (GateState::Held, &upgrade[..]));
+    connection.gate.pass_everything();
+    connection.read(usize::MAX);
+    connection.write(b"\n\n\0", usize::MAX);
+    assert_eq!(connection.gate.state(), GateState::Tunnel);
+    assert_eq!(&connection.passed[upgrade.len()..], b"\x81\x05hello\n\n\0");
+}
+
+#[test]
+fn a_connection_that_was_taken_over_goes_on_with_what_was_read_ahead() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut connection = Connection::new(LIMITS);
+    connection.answers = false;
+    connection.write(&[get, &get[..9]].concat(), usize::MAX);
+    let read_ahead = connection.gate.into_read_ahead();
+    assert_eq!(read_ahead, get[..9]);
+    connection.gate = HeadGate::with_read_ahead(LIMITS, read_ahead);
+    connection.write(&get[9..], usize::MAX);
+    assert_eq!(connection.passed, [&get[..], get].concat());
+}
+
+#[test]
+fn a_client_that_writes_ahead_is_bounded_and_loses_nothing() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut connection = Connection::new(LIMITS);
+    connection.answers = false;
+    let mut written = 0;
+    while connection.gate.wants_more() {
+        connection.write(get, usize::MAX);
+        written += get.len();
+    }
+    assert!(written <= LIMITS.header_bytes + 2 * get.len(), "{written}");
+    connection.answers = true;
+    connection.read(usize::MAX);
+    assert_eq!(connection.passed, get.repeat(written / get.len()));
+    assert_eq!(connection.gate.state(), GateState::Idle);
+}
+
+#[test]
+fn a_dripped_head_costs_no_more_than_its_length_in_searches() {
+    // A head of a megabyte in single bytes: seconds if each byte searched the whole again.
+    let limits = HeadLimits { header_bytes: 1 << 20, ..LIMITS };
+    let mut connection = Connection::new(limits);
+    connection.write(b"GET / HTTP/1.1\r\nHost: a\r\nX: ", 1);
+    while connection.status().is_none() {
+        connection.write(b"y", 1);
+    }
+    assert_eq!(connection.status(), Some(431));
+}
+
+#[test]
+fn what_passes_as_a_target_is_one_for_the_uri_type_behind() {
+    for byte in 0..=255_u8 {
+        for (before, after) in
+            [(&b"/a"[..], &b"b"[..]), (b"/?a", b"b"), (b"http://a/", b""), (b"http://a?", b"")]
+        {
+            let target = [before, &[byte], after].concat();
+            let head = [b"GET ", &target[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            let passes = outcome(&head, &[usize::MAX], usize::MAX).status().is_none();
+            let fits = byte > b' ' && byte != b'#' && hyper::Uri::try_from(&target[..]).is_ok();
+            assert_eq!(passes, fits, "{}", target.escape_ascii());
+        }
+    }
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    let method = prop::sample::select(vec!["GET", "POST", "OPTIONS", "x-y"]);
+    let target = "/[a-z%/.?&=]{0,40}";
+    let field = ("[A-Z][a-z]{0,6}-X", "[ -~]{0,30}").prop_map(|(name, value)| format!("{name}: {value}\r\n"));
+    let fields = prop::collection::vec(field, 0..8).prop_map(|fields| fields.concat());
+    (method, target, fields, body(), any::<bool>()).prop_map(
+        |(method, target, fields, (framing, body), early_crlf)| {
+            let start = if early_crlf { "\r\n" } else { "" };
+            let head =
+                format!("{start}{method} {target} HTTP/1.1\r\n{fields}Host: a.example:80\r\n{framing}\r\n");
+            [head.as_bytes(), &body].concat()
+        },
+    )
+}
+
+/// Framing fields and the bytes of a body.
+fn body() -> impl Strategy<Value = (String, Vec<u8>)> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..300);
+    let chunk = (prop::collection::vec(any::<u8>(), 1..60), "(;[a-z]{1,5}(=\"[a-z ]{0,5}\")?)?").prop_map(
+        |(data, extension)| [format!("{:x}{extension}\r\n", data.len()).as_bytes(), &data, b"\r\n"].concat(),
+    );
+    let trailers =
+        prop::collection::vec("[A-Z][a-z]{0,9}: [!-~]{0,9}\r\n", 0..3).prop_map(|lines| lines.concat());
+    let chunks = (prop::collection::vec(chunk, 0..6), trailers).prop_map(|(chunks, trailers)| {
+        [&chunks.concat()[..], b"0\r\n", trailers.as_bytes(), b"\r\n"].concat()
+    });
+    prop_oneof![
+        Just((String::new(), Vec::new())),
+        bytes().prop_map(|bytes| (format!("Content-Length: {}\r\n", bytes.len()), bytes)),
+        chunks.prop_map(|bytes| ("Transfer-Encoding: chunked\r\n".to_owned(), bytes)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn good_requests_pass_unchanged_and_one_by_one(
+        requests in prop::collection::vec(request(), 1..6),
+        lengths in prop::collection::vec(1..400_usize, 1..20),
+        room in 1..600_usize,
+    ) {
+        let connection = outcome(&requests.concat(), &lengths, room);
+        let ends: Vec<usize> = requests.iter().scan(0, |end, request| { *end += request.len(); Some(*end) }).collect();
+        prop_assert_eq!(connection.gate.state(), GateState::Idle);
+        prop_assert_eq!(connection.passed, requests.concat());
+        prop_assert_eq!(connection.ends, ends);
+    }
+
+    #[test]
+    fn spoilt_requests_fare_the_same_however_they_are_cut(
+        requests in prop::collection::vec(request(), 1..4),
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\r\n\0 :;,0x\t\xff".to_vec())), 0..4),
+        lengths in prop::collection::vec(1..60_usize, 1..20),
+    ) {
+        let mut bytes = requests.concat();
+        for (at, byte) in spoils {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let whole = outcome(&bytes, &[usize::MAX], usize::MAX);
+        let pieces = outcome(&bytes, &lengths, usize::MAX);
+        // Of several faults, the one that is named may differ.
+        prop_assert_eq!(whole.status(), pieces.status());
+        prop_assert_eq!(whole.ends, pieces.ends);
+        prop_assert_eq!(whole.passed, pieces.passed);
+    }
+
+    #[test]
+    fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), lengths in prop::collection::vec(1..30_usize, 1..9)) {
+        let connection = outcome(&bytes, &lengths, usize::MAX);
+        prop_assert!(bytes.starts_with(&connection.passed));
+    }
+}

@@ -1,0 +1,10 @@
+//! Where clients arrive: what they may send before anything else in the process sees it.
+
+mod authority;
+mod chunks;
+#[cfg(test)]
+mod head_cases;
+pub mod head_gate;
+mod head_scan;
+mod request_head;
+mod request_line;
