@@ -1,14 +1,12 @@
 //! What passes the gate and what it answers to the rest, byte for byte and however the bytes are cut.
 
-use proptest::prelude::*;
-
 use super::head_gate::{GateState, HeadGate, HeadLimits};
 use Expected::{Pass, Refuse};
 use Input::{Chunked, Fields, Line, Raw};
 
 const LIMITS: HeadLimits = HeadLimits { header_bytes: 4096, headers: 20, target_bytes: 1000 };
 
-enum Input {
+pub(super) enum Input {
     /// A whole request, or less.
     Raw(&'static [u8]),
     /// A request line in front of a good Host.
@@ -20,13 +18,13 @@ enum Input {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
+pub(super) enum Expected {
     Pass,
     Refuse(u16),
 }
 
 impl Input {
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         match self {
             Raw(bytes) => bytes.to_vec(),
             Line(line) => [*line, b"\r\nHost: a\r\n\r\n"].concat(),
@@ -39,7 +37,7 @@ impl Input {
 const CHUNKED_HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[rustfmt::skip]
-const CASES: &[(Input, Expected)] = &[
+pub(super) const CASES: &[(Input, Expected)] = &[
     // Plain requests.
     (Line(b"GET / HTTP/1.1"), Pass),
     (Raw(b"GET / HTTP/1.0\r\n\r\n"), Pass),
@@ -285,11 +283,11 @@ const CASES: &[(Input, Expected)] = &[
 ];
 
 /// A gate between a client and a server that answers each message as soon as it has passed.
-struct Connection {
-    gate: HeadGate,
-    passed: Vec<u8>,
+pub(super) struct Connection {
+    pub(super) gate: HeadGate,
+    pub(super) passed: Vec<u8>,
     /// Where in `passed` each message ended.
-    ends: Vec<usize>,
+    pub(super) ends: Vec<usize>,
     answers: bool,
 }
 
@@ -328,7 +326,7 @@ impl Connection {
         }
     }
 
-    fn status(&self) -> Option<u16> {
+    pub(super) fn status(&self) -> Option<u16> {
         match self.gate.state() {
             GateState::Refused(refusal) => Some(refusal.status),
             _ => None,
@@ -350,7 +348,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-fn outcome(bytes: &[u8], lengths: &[usize], room: usize) -> Connection {
+pub(super) fn outcome(bytes: &[u8], lengths: &[usize], room: usize) -> Connection {
     let mut connection = Connection::new(LIMITS);
     for piece in cut(bytes, lengths) {
         connection.write(piece, room);
@@ -565,78 +563,5 @@ fn what_passes_as_a_target_is_one_for_the_uri_type_behind() {
             let fits = byte > b' ' && byte != b'#' && hyper::Uri::try_from(&target[..]).is_ok();
             assert_eq!(passes, fits, "{}", target.escape_ascii());
         }
-    }
-}
-
-fn request() -> impl Strategy<Value = Vec<u8>> {
-    let method = prop::sample::select(vec!["GET", "POST", "OPTIONS", "x-y"]);
-    let target = "/[a-z%/.?&=]{0,40}";
-    let field = ("[A-Z][a-z]{0,6}-X", "[ -~]{0,30}").prop_map(|(name, value)| format!("{name}: {value}\r\n"));
-    let fields = prop::collection::vec(field, 0..8).prop_map(|fields| fields.concat());
-    (method, target, fields, body(), any::<bool>()).prop_map(
-        |(method, target, fields, (framing, body), early_crlf)| {
-            let start = if early_crlf { "\r\n" } else { "" };
-            let head =
-                format!("{start}{method} {target} HTTP/1.1\r\n{fields}Host: a.example:80\r\n{framing}\r\n");
-            [head.as_bytes(), &body].concat()
-        },
-    )
-}
-
-/// Framing fields and the bytes of a body.
-fn body() -> impl Strategy<Value = (String, Vec<u8>)> {
-    let bytes = || prop::collection::vec(any::<u8>(), 0..300);
-    let chunk = (prop::collection::vec(any::<u8>(), 1..60), "(;[a-z]{1,5}(=\"[a-z ]{0,5}\")?)?").prop_map(
-        |(data, extension)| [format!("{:x}{extension}\r\n", data.len()).as_bytes(), &data, b"\r\n"].concat(),
-    );
-    let trailers =
-        prop::collection::vec("[A-Z][a-z]{0,9}: [!-~]{0,9}\r\n", 0..3).prop_map(|lines| lines.concat());
-    let chunks = (prop::collection::vec(chunk, 0..6), trailers).prop_map(|(chunks, trailers)| {
-        [&chunks.concat()[..], b"0\r\n", trailers.as_bytes(), b"\r\n"].concat()
-    });
-    prop_oneof![
-        Just((String::new(), Vec::new())),
-        bytes().prop_map(|bytes| (format!("Content-Length: {}\r\n", bytes.len()), bytes)),
-        chunks.prop_map(|bytes| ("Transfer-Encoding: chunked\r\n".to_owned(), bytes)),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn good_requests_pass_unchanged_and_one_by_one(
-        requests in prop::collection::vec(request(), 1..6),
-        lengths in prop::collection::vec(1..400_usize, 1..20),
-        room in 1..600_usize,
-    ) {
-        let connection = outcome(&requests.concat(), &lengths, room);
-        let ends: Vec<usize> = requests.iter().scan(0, |end, request| { *end += request.len(); Some(*end) }).collect();
-        prop_assert_eq!(connection.gate.state(), GateState::Idle);
-        prop_assert_eq!(connection.passed, requests.concat());
-        prop_assert_eq!(connection.ends, ends);
-    }
-
-    #[test]
-    fn spoilt_requests_fare_the_same_however_they_are_cut(
-        requests in prop::collection::vec(request(), 1..4),
-        spoils in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\r\n\0 :;,0x\t\xff".to_vec())), 0..4),
-        lengths in prop::collection::vec(1..60_usize, 1..20),
-    ) {
-        let mut bytes = requests.concat();
-        for (at, byte) in spoils {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        let whole = outcome(&bytes, &[usize::MAX], usize::MAX);
-        let pieces = outcome(&bytes, &lengths, usize::MAX);
-        // Of several faults, the one that is named may differ.
-        prop_assert_eq!(whole.status(), pieces.status());
-        prop_assert_eq!(whole.ends, pieces.ends);
-        prop_assert_eq!(whole.passed, pieces.passed);
-    }
-
-    #[test]
-    fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), lengths in prop::collection::vec(1..30_usize, 1..9)) {
-        let connection = outcome(&bytes, &lengths, usize::MAX);
-        prop_assert!(bytes.starts_with(&connection.passed));
     }
 }
