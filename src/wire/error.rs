@@ -25,7 +25,7 @@ pub enum Fault {
     /// The client ended the connection with this alert, which is not `close_notify`.
     #[error("the client ended tls with alert {0}")]
     Alert(u8),
-    /// More records in a row than [`EMPTY_RECORDS_MAX`](super::keyed::EMPTY_RECORDS_MAX) carried nothing.
+    /// More than 32 records of one turn carried nothing.
     #[error("too many empty tls records")]
     Empty,
     /// The stream of bytes ended inside a record.

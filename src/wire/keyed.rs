@@ -21,7 +21,7 @@ const _: () =
     assert!(OUTPUT >= BATCH * (PLAINTEXT_MAX + OVERHEAD), "a batch is sealed into the output buffer");
 
 /// Records without content that one turn accepts; rustls allows as many in a row.
-pub(super) const EMPTY_RECORDS_MAX: usize = 32;
+const EMPTY_RECORDS_MAX: usize = 32;
 
 pub(super) struct Keyed {
     tx: Keys,
@@ -204,8 +204,9 @@ impl Keyed {
             Reading::Failed(fault) => return Err(fault.into()),
         }
         let mut arrivals = self.inbox.resume(input);
+        let mut empty = 0;
         loop {
-            let read = match self.open_arrivals(&mut arrivals, into) {
+            let read = match self.open_arrivals(&mut arrivals, into, &mut empty) {
                 Ok(read) => read,
                 Err(fault) => {
                     self.reading = Reading::Failed(fault);
@@ -228,9 +229,14 @@ impl Keyed {
 
     /// Opens whole records until `into` is full or none is left; once something was read, what is left over is kept.
     /// A fault behind data waits for the next call.
-    fn open_arrivals(&mut self, arrivals: &mut Arrivals<'_>, into: &mut [u8]) -> Result<usize, Fault> {
+    fn open_arrivals(
+        &mut self,
+        arrivals: &mut Arrivals<'_>,
+        into: &mut [u8],
+        empty: &mut usize,
+    ) -> Result<usize, Fault> {
         let mut schedule = None;
-        let (mut read, mut empty) = (0, 0);
+        let mut read = 0;
         while read < into.len() {
             let content = arrivals.next(TLS13_PAYLOAD_MAX).transpose().map(|record| {
                 let schedule = schedule.get_or_insert_with(|| self.rx.schedule(self.cipher));
@@ -238,7 +244,7 @@ impl Keyed {
             });
             match content {
                 None => break,
-                Some(Ok(Content::Data([]))) if empty < EMPTY_RECORDS_MAX => empty += 1,
+                Some(Ok(Content::Data([]))) if *empty < EMPTY_RECORDS_MAX => *empty += 1,
                 Some(Ok(Content::Data([]))) => return Err(Fault::Empty),
                 Some(Ok(Content::Data(plaintext))) => {
                     let count = plaintext.len().min(into.len() - read);
@@ -295,4 +301,103 @@ impl Batch {
 /// What a full socket means to the caller.
 pub(super) fn some(done: usize) -> io::Result<usize> {
     if done > 0 { Ok(done) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::wire::record::tests::keys;
+
+    const NUMBERS: u64 = 1 << 24;
+
+    #[test]
+    fn half_sent_records_are_finished_byte_for_byte_wherever_they_were_cut() {
+        let plaintext: Vec<u8> = (0..40_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut whole = Vec::new();
+        offer(&mut keyed(5), &mut whole, &plaintext).unwrap();
+        assert_eq!(whole.len(), plaintext.len() + 3 * OVERHEAD);
+        for step in [149, 1_500, 16_405, 16_406, 16_407, 39_999] {
+            let mut socket = Narrow { room: 0, taken: Vec::new() };
+            let (mut keyed, mut done) = (keyed(5), 0);
+            while done < plaintext.len() {
+                socket.room = step;
+                match offer(&mut keyed, &mut socket, &plaintext[done..]) {
+                    Ok(count) => done += count,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            }
+            assert!(socket.taken == whole, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_key_seals_as_much_as_it_may_and_then_says_goodbye() {
+        let mut keyed = keyed(NUMBERS - 2);
+        let mut socket = Vec::new();
+        let error = offer(&mut keyed, &mut socket, &[b'x'; 3 * PLAINTEXT_MAX]).unwrap_err();
+        assert_eq!(error.get_ref().and_then(|inner| inner.downcast_ref()), Some(&Fault::WornOut));
+        assert_eq!(socket.len(), 2 * (PLAINTEXT_MAX + OVERHEAD));
+        assert!(keyed.farewell().is_some());
+    }
+
+    #[test]
+    fn nothing_is_said_inside_a_half_sent_record() {
+        let mut keyed = keyed(0);
+        let mut socket = Narrow { room: 10, taken: Vec::new() };
+        assert!(offer(&mut keyed, &mut socket, b"some bytes").is_err());
+        assert_eq!((keyed.half_sent(), socket.taken.len()), (10, 10));
+        assert_eq!(keyed.farewell(), None);
+    }
+
+    #[test]
+    fn a_turn_ends_on_records_that_say_nothing() {
+        let client = keys(0, [1; 32], [1; 12]);
+        let schedule = client.schedule(Cipher::Aes128Gcm);
+        let mut input = Vec::new();
+        for ahead in 0..=EMPTY_RECORDS_MAX as u64 {
+            let mut record = [0; OVERHEAD];
+            client.seal(&schedule, ahead, &mut record);
+            input.extend(record);
+        }
+        let outcome = keyed(0).read(&mut &input[..], &mut [0; 9], &mut [0; INPUT]);
+        let error = outcome.unwrap_err();
+        assert_eq!(error.get_ref().and_then(|inner| inner.downcast_ref()), Some(&Fault::Empty));
+    }
+
+    /// Takes as many bytes as it has room for.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            self.taken.extend(&bytes[..count]);
+            self.room -= count;
+            some(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn offer(keyed: &mut Keyed, socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+        let slices = [IoSlice::new(bytes)];
+        keyed.write(socket, Pieces::new(&slices), &mut [0; OUTPUT])
+    }
+
+    fn keyed(number: u64) -> Keyed {
+        Keyed {
+            tx: keys(number, [2; 32], [2; 12]),
+            rx: keys(0, [1; 32], [1; 12]),
+            inbox: Inbox::default(),
+            half_sent: HalfSent::default(),
+            cipher: Cipher::Aes128Gcm,
+            reading: Reading::Open,
+        }
+    }
 }

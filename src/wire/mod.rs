@@ -17,6 +17,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -153,6 +154,18 @@ impl Wire {
     /// The socket itself, for addresses and options; not to be read or written.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+}
+
+/// Shows how it is protected, never with which keys.
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protection = match self.tls.as_deref() {
+            None => "plain",
+            Some(Tls::Keyed(_)) => "keys",
+            Some(Tls::Session(_)) => "session",
+        };
+        f.debug_struct("Wire").field("socket", &self.socket).field("protection", &protection).finish()
     }
 }
 

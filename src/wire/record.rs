@@ -50,7 +50,7 @@ impl Cipher {
             // RFC 8446 §5.5 allows 2^24.5 full-size records.
             Cipher::Aes128Gcm | Cipher::Aes256Gcm => 1 << 24,
             // No limit but the number's own; far enough from its end that a farewell never wraps it.
-            Cipher::Chacha20Poly1305 => u64::MAX - (1 << 16),
+            Cipher::Chacha20Poly1305 => u64::MAX - 0xffff,
         }
     }
 }
@@ -222,7 +222,7 @@ pub(super) fn whole(bytes: &[u8], payload_max: usize) -> Result<Option<usize>, F
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// "{server} send application_data record" of RFC 8448 §3, byte for byte.
@@ -258,7 +258,7 @@ mod tests {
     fn a_mark_knows_bytes_and_number_again() {
         let ours = keys(0, [1; 32], [1; 12]);
         let mark =
-            |ahead, byte| ours.seal(&ours.schedule(Cipher::Aes128Gcm), ahead, &mut vec![byte; 40 + OVERHEAD]);
+            |ahead, byte| ours.seal(&ours.schedule(Cipher::Aes128Gcm), ahead, &mut [byte; 40 + OVERHEAD]);
         assert_eq!(mark(0, b'a'), mark(0, b'a'));
         assert_ne!(mark(0, b'a'), mark(0, b'b'));
         assert_ne!(mark(0, b'a'), mark(1, b'a'));
@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn a_header_tells_where_its_record_ends() {
-        let table: [(&[u8], Result<Option<usize>, Fault>); 8] = [
+        type Expected = Result<Option<usize>, Fault>;
+        let table: [(&[u8], Expected); 8] = [
             (b"", Ok(None)),
             (b"\x17\x03\x03\x00", Ok(None)),
             (b"\x17\x03\x03\x00\x02", Ok(None)),
@@ -335,7 +336,7 @@ mod tests {
         }
     }
 
-    fn keys(number: u64, key: [u8; 32], iv: [u8; 12]) -> Keys {
+    pub(in super::super) fn keys(number: u64, key: [u8; 32], iv: [u8; 12]) -> Keys {
         Keys { number: number.to_ne_bytes(), key, iv }
     }
 
