@@ -22,8 +22,6 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use rustls::ServerConnection;
-
 pub use error::{Fault, WireError};
 pub use stream::WireStream;
 
@@ -33,6 +31,8 @@ use pieces::Pieces;
 use session::{Kept, Session};
 
 /// A client's socket and what it takes to speak on it. Non-blocking; dropping it closes the socket.
+///
+/// One with TLS comes from [`WireStream::into_wire`] only, which knows that nothing undecrypted is lost in rustls.
 pub struct Wire {
     socket: TcpStream,
     tls: Option<Box<Tls>>,
@@ -52,17 +52,6 @@ impl Wire {
     /// A socket without TLS. It must be non-blocking.
     pub fn plain(socket: TcpStream) -> Wire {
         Wire { socket, tls: None }
-    }
-
-    /// A socket, non-blocking, with its TLS session: under TLS 1.3 only the keys are kept, under 1.2 the session.
-    ///
-    /// Nothing undecrypted may lie in the session, which can't be seen from outside; [`WireStream`] takes care of it.
-    ///
-    /// # Errors
-    /// When rustls has something to send, or its configuration lacks `enable_secret_extraction`.
-    pub fn tls(socket: TcpStream, connection: ServerConnection) -> Result<Wire, WireError> {
-        let tls = Tls::Session(Box::new(Session::new(connection))).settled()?;
-        Ok(Wire { socket, tls: Some(Box::new(tls)) })
     }
 
     /// Writes `bytes` until all are out or the socket is full, and returns how many are done with.
