@@ -1,14 +1,226 @@
-//! A client's socket after it has left hyper.
+//! A client's socket outside hyper: plain, with nothing but TLS 1.3 keys, or with a kept rustls session.
+//!
+//! A [`Wire`] is what an event loop with thousands of connections holds: non-blocking, edge triggered, and as small
+//! as can be. Ciphertext, plaintext on its way and key schedules live in the thread's [`Scratch`] or on the stack.
+//! A [`WireStream`] is the same connection while tokio and hyper have it; the two turn into each other.
+//!
+//! Invariants: no number seals two plaintexts; nothing that the client sent is lost when a connection changes hands.
+//! Deliberately absent: readiness, timers, HTTP; and in a connection with keys only, everything that needs a session.
 
-use std::net::TcpStream;
+mod error;
+mod inbox;
+mod keyed;
+mod pieces;
+mod record;
+mod session;
+mod stream;
+#[cfg(test)]
+mod tests;
 
-/// A socket in std form, non-blocking.
-#[derive(Debug)]
-pub struct Wire(TcpStream);
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+pub use error::{Fault, WireError};
+pub use stream::WireStream;
+
+use inbox::{INPUT, uninterrupted};
+use keyed::{Keyed, some};
+use pieces::Pieces;
+use session::{Kept, Session};
+
+/// A client's socket and what it takes to speak on it. Non-blocking; dropping it closes the socket.
+///
+/// One with TLS comes from [`WireStream::into_wire`] only, which knows that nothing undecrypted is lost in rustls.
+pub struct Wire {
+    socket: TcpStream,
+    tls: Option<Box<Tls>>,
+}
+
+/// How a connection is protected.
+enum Tls {
+    Keyed(Keyed),
+    Session(Box<Session>),
+}
+
+// A million held connections: what each has more is megabytes. 128 is a size class of the allocator.
+const _: () = assert!(size_of::<Wire>() <= 16);
+const _: () = assert!(size_of::<Tls>() <= 128);
 
 impl Wire {
-    /// Without TLS.
+    /// A socket without TLS. It must be non-blocking.
     pub fn plain(socket: TcpStream) -> Wire {
-        Wire(socket)
+        Wire { socket, tls: None }
     }
+
+    /// Writes `bytes` until all are out or the socket is full, and returns how many are done with.
+    ///
+    /// A short count, or `WouldBlock` where nothing is done with, means that the socket is full and will become
+    /// writable again. The next call must then begin with the same bytes, from the returned count on, and be at
+    /// least [`Self::half_sent`] long. Any other error ends the connection. `Ok(0)` is for empty `bytes` only.
+    ///
+    /// # Errors
+    /// [`Fault::WornOut`] or [`Fault::OtherBytes`] inside the error, else the socket's.
+    pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)], scratch)
+    }
+
+    /// [`Self::write`] for a head of one's own before bytes that are shared.
+    pub fn write2(&mut self, first: &[u8], second: &[u8], scratch: &mut Scratch) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(first), IoSlice::new(second)], scratch)
+    }
+
+    /// [`Self::write`] for any number of slices: one `writev` where it suffices, or records that run across them.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>], scratch: &mut Scratch) -> io::Result<usize> {
+        let mut socket = &self.socket;
+        match self.tls.as_deref_mut() {
+            None => write_plain(socket, slices),
+            Some(Tls::Keyed(keyed)) => keyed.write(&mut socket, Pieces::new(slices), &mut scratch.output),
+            Some(Tls::Session(session)) => {
+                session.write(&mut socket, Pieces::new(slices), &mut scratch.output)
+            }
+        }
+    }
+
+    /// How many bytes the next write must begin with again: the plaintext of a record that is out in part.
+    /// Never more than 48 KiB; 0 without TLS.
+    pub fn half_sent(&self) -> usize {
+        match self.tls.as_deref() {
+            None => 0,
+            Some(Tls::Keyed(keyed)) => keyed.half_sent(),
+            Some(Tls::Session(session)) => session.half_sent(),
+        }
+    }
+
+    /// Reads what the client sent; `Ok(0)` is its end (`close_notify`, or the end of the stream between two records,
+    /// which can't cut off a request unnoticed since requests carry their own length).
+    ///
+    /// Edge triggered: to be called until `WouldBlock`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing now. A [`Fault`], an error of rustls or of the socket ends the connection.
+    pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<usize> {
+        let mut socket = &self.socket;
+        match self.tls.as_deref_mut() {
+            None => uninterrupted(|| socket.read(into)),
+            Some(Tls::Keyed(keyed)) => keyed.read(&mut socket, into, &mut scratch.input),
+            Some(Tls::Session(session)) => session.read(&mut socket, into, &mut scratch.input),
+        }
+    }
+
+    /// Whether a read may give something that the socket's readiness doesn't announce: bytes that came before the
+    /// connection changed hands.
+    pub fn holds_input(&self) -> bool {
+        match self.tls.as_deref() {
+            None => false,
+            Some(Tls::Keyed(keyed)) => keyed.holds_input(),
+            Some(Tls::Session(session)) => session.holds_input(),
+        }
+    }
+
+    /// Says goodbye and ends the writing side: `close_notify`, or the alert that the client's fault asks for, as far
+    /// as the socket takes it at once. Not possible inside a half-sent record: then the stream just ends.
+    pub fn close(&mut self) {
+        let mut socket = &self.socket;
+        // Best effort: the connection is over whatever comes of it.
+        let _ = match self.tls.as_deref_mut() {
+            None => Ok(()),
+            Some(Tls::Keyed(keyed)) => keyed.farewell().map_or(Ok(()), |record| socket.write_all(&record)),
+            Some(Tls::Session(session)) => {
+                session.end();
+                session.drain(&mut socket)
+            }
+        };
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Whether the client speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The socket itself, for addresses and options; not to be read or written.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+/// Shows how it is protected, never with which keys.
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protection = match self.tls.as_deref() {
+            None => "plain",
+            Some(Tls::Keyed(_)) => "keys",
+            Some(Tls::Session(_)) => "session",
+        };
+        f.debug_struct("Wire").field("socket", &self.socket).field("protection", &protection).finish()
+    }
+}
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Tls {
+    /// With no more than a held connection needs.
+    fn settled(self) -> Result<Tls, WireError> {
+        match self {
+            Tls::Keyed(_) => Ok(self),
+            Tls::Session(session) => Ok(match session.give_up()? {
+                Kept::Keyed(keyed) => Tls::Keyed(keyed),
+                Kept::Session(session) => Tls::Session(session),
+            }),
+        }
+    }
+}
+
+/// The buffers of a thread, for whichever connection is at work. 82 KiB.
+pub struct Scratch {
+    input: Box<[u8; INPUT]>,
+    output: Box<[u8; OUTPUT]>,
+}
+
+/// Bytes of a thread's output buffer: four full records.
+const OUTPUT: usize = 4 * (record::PLAINTEXT_MAX + record::OVERHEAD);
+
+impl Scratch {
+    /// Buffers for one thread.
+    pub fn new() -> Scratch {
+        Scratch { input: Box::new([0; INPUT]), output: Box::new([0; OUTPUT]) }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
+fn write_plain(mut socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Slices that Linux takes in one `writev`.
+    const IOV_MAX: usize = 1024;
+    let mut done = 0;
+    for some_slices in slices.chunks(IOV_MAX) {
+        let wanted: usize = some_slices.iter().map(|slice| slice.len()).sum();
+        match uninterrupted(|| socket.write_vectored(some_slices)) {
+            Ok(count) => {
+                done += count;
+                if count < wanted {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return some(done),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }

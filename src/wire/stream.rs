@@ -1,0 +1,257 @@
+//! A client's connection while tokio and hyper have it, with TLS by a rustls session or, after a hold, by keys only.
+//!
+//! Invariant: what was sealed is sent, since a caller may offer other bytes after `Pending`; so a record that the
+//! socket didn't take is kept until it has, and nothing else is sealed before.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::{ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::error::WireError;
+use super::pieces::Pieces;
+use super::record::PLAINTEXT_MAX;
+use super::session::Session;
+use super::{Scratch, Tls, Wire};
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// A client's connection in tokio: plain, with a rustls session, or with TLS 1.3 keys only.
+pub struct WireStream {
+    socket: TcpStream,
+    tls: Option<Box<Tls>>,
+    /// Sealed and not yet sent: one record at most. A rustls session keeps its own.
+    unsent: Vec<u8>,
+    writing: Writing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// The farewell is sealed.
+    Ended,
+}
+
+impl WireStream {
+    /// A connection without TLS.
+    pub fn plain(socket: TcpStream) -> WireStream {
+        WireStream { socket, tls: None, unsent: Vec::new(), writing: Writing::Open }
+    }
+
+    /// Shakes hands with the client; all that rustls wants to send then is sent. Dropping the future closes the
+    /// socket. There is no deadline in it.
+    ///
+    /// # Errors
+    /// The socket's, or rustls's inside an error of kind `InvalidData`; the client has got the alert if it could.
+    pub async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<WireStream> {
+        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut session = Session::new(connection);
+        let mut stream = WireStream::plain(socket);
+        poll_fn(|cx| stream.poll_handshake(cx, &mut session)).await?;
+        stream.tls = Some(Box::new(Tls::Session(Box::new(session))));
+        Ok(stream)
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<io::Result<()>> {
+        let mut socket = Polled { socket: &mut self.socket, cx };
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                if ready!(pending(session.shake_hands(&mut socket, &mut scratch.input)))? {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+    }
+
+    /// A held connection that goes back to ordinary requests. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`WireError::HalfSent`], or the socket's.
+    pub fn from_wire(wire: Wire) -> Result<WireStream, WireError> {
+        if wire.half_sent() > 0 {
+            return Err(WireError::HalfSent);
+        }
+        let Wire { socket, tls } = wire;
+        let socket = TcpStream::from_std(socket)?;
+        Ok(WireStream { socket, tls, unsent: Vec::new(), writing: Writing::Open })
+    }
+
+    /// Sends what is sealed and makes the connection one that an event loop can hold. What the client sent ahead
+    /// stays in it: [`Wire::holds_input`]. Waits only while the client doesn't take what was written earlier; not
+    /// cancel safe, dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// The socket's, or [`WireError::KeysKept`] where the configuration lacks `enable_secret_extraction`.
+    pub async fn into_wire(mut self) -> Result<Wire, WireError> {
+        if let Some(Tls::Session(session)) = self.tls.as_deref_mut() {
+            session.release_key_update()?;
+        }
+        self.flush().await?;
+        let socket = self.socket.into_std()?;
+        let tls = self.tls.map(|tls| tls.settled().map(Box::new)).transpose()?;
+        Ok(Wire { socket, tls })
+    }
+
+    /// The socket itself, for addresses and options; not to be read or written.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Whether the client speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The TLS session, for ALPN and server name; none without TLS and after a hold under TLS 1.3.
+    pub fn session(&self) -> Option<&ServerConnection> {
+        match self.tls.as_deref() {
+            Some(Tls::Session(session)) => Some(session.connection()),
+            None | Some(Tls::Keyed(_)) => None,
+        }
+    }
+
+    /// Sends all that is sealed.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut socket = Polled { socket: &mut self.socket, cx };
+        if let Some(Tls::Session(session)) = self.tls.as_deref_mut() {
+            return pending(session.drain(&mut socket));
+        }
+        while !self.unsent.is_empty() {
+            match ready!(pending(socket.write(&self.unsent)))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => drop(self.unsent.drain(..count)),
+            }
+        }
+        self.unsent = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Seals what goes into one record (a rustls session: what it takes), and sends what the socket takes of it.
+    fn poll_seal(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_drain(cx))?;
+        let count = match self.tls.as_deref_mut() {
+            None => return Pin::new(&mut self.socket).poll_write_vectored(cx, slices),
+            Some(Tls::Session(session)) => session.seal(slices)?,
+            Some(Tls::Keyed(keyed)) => SCRATCH.with_borrow_mut(|scratch| -> io::Result<usize> {
+                let (plaintext, sealed) = keyed.seal_one(Pieces::new(slices), &mut scratch.output)?;
+                let record = &scratch.output[..sealed];
+                let sent = match (Polled { socket: &mut self.socket, cx }).write(record) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    other => other?,
+                };
+                self.unsent.extend_from_slice(&record[sent..]);
+                Ok(plaintext)
+            })?,
+        };
+        match self.poll_drain(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(count)),
+        }
+    }
+}
+
+impl AsyncRead for WireStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(tls) = this.tls.as_deref_mut() else {
+            return Pin::new(&mut this.socket).poll_read(cx, buf);
+        };
+        let mut socket = Polled { socket: &mut this.socket, cx };
+        let into = buf.initialize_unfilled_to(buf.remaining().min(PLAINTEXT_MAX));
+        let count = SCRATCH.with_borrow_mut(|scratch| match tls {
+            Tls::Keyed(keyed) => pending(keyed.read(&mut socket, into, &mut scratch.input)),
+            Tls::Session(session) => pending(session.read(&mut socket, into, &mut scratch.input)),
+        });
+        buf.advance(ready!(count)?);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for WireStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_seal(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_seal(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_drain(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        if this.writing == Writing::Open {
+            this.writing = Writing::Ended;
+            match this.tls.as_deref_mut() {
+                None => {}
+                Some(Tls::Keyed(keyed)) => this.unsent.extend(keyed.farewell().into_iter().flatten()),
+                Some(Tls::Session(session)) => session.end(),
+            }
+        }
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+/// A tokio socket as a non-blocking one: `WouldBlock` means that the task will be woken.
+struct Polled<'a, 'c> {
+    socket: &'a mut TcpStream,
+    cx: &'a mut Context<'c>,
+}
+
+impl Read for Polled<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut into = ReadBuf::new(into);
+        blocking(Pin::new(&mut *self.socket).poll_read(self.cx, &mut into)).map(|()| into.filled().len())
+    }
+}
+
+impl Write for Polled<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        blocking(Pin::new(&mut *self.socket).poll_write(self.cx, bytes))
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        blocking(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, slices))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn blocking<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn pending<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        other => Poll::Ready(other),
+    }
+}

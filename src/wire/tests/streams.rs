@@ -1,0 +1,159 @@
+//! Connections that change hands between a wire and a stream in tokio.
+
+use std::io::{IoSlice, Read, Write};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::peer::{
+    AES_128, ALL, BUFFER, CHACHA, Kind, Turns, accept, certified, connected, fault, fill, noise, pair,
+    runtime, sockets, spawn_slow_reader, tokio_socket,
+};
+use crate::wire::{Fault, Scratch, WireError, WireStream};
+
+#[test]
+fn a_connection_goes_to_and_fro_with_bytes_under_way() {
+    for kind in ALL {
+        let (mut wire, mut client) = connected(kind);
+        let mut scratch = Scratch::new();
+        for round in 0..3 {
+            let request = noise(20_000 + round);
+            client.write_all(&request).unwrap();
+            // A record's first part is read by one owner, the rest by the next.
+            let mut arrived = Vec::new();
+            Turns::of(&wire).read(&mut wire, 5_000, &mut arrived).unwrap();
+            wire = runtime().block_on(async {
+                let mut stream = WireStream::from_wire(wire).unwrap();
+                assert_eq!(stream.session().is_some(), kind == Kind::Tls12);
+                let mut some = vec![0; 12_000 - arrived.len()];
+                stream.read_exact(&mut some).await.unwrap();
+                arrived.extend(some);
+                stream.write_all(b"from the stream, ").await.unwrap();
+                stream.into_wire().await.unwrap()
+            });
+            let mut turns = Turns::of(&wire);
+            while arrived.len() < request.len() {
+                assert!(turns.read(&mut wire, 3_000, &mut arrived).unwrap() > 0);
+            }
+            assert!(arrived == request, "{kind:?} round {round}");
+            wire.write(b"from the wire", &mut scratch).unwrap();
+            let mut answer = [0; 30];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"from the stream, from the wire", "{kind:?} round {round}");
+        }
+    }
+}
+
+#[test]
+fn what_came_with_the_request_is_read_after_the_take_over() {
+    for kind in ALL {
+        let (socket, mut client) = sockets(kind);
+        let talk = thread::spawn(move || {
+            client.write_all(b"first").unwrap();
+            client.write_all(b"second").unwrap();
+            client.write_all(&noise(17_000)).unwrap();
+            client.end();
+            client
+        });
+        let mut wire = runtime().block_on(async {
+            let mut stream = accept(kind, socket).await;
+            let mut first = [0; 3];
+            stream.read_exact(&mut first).await.unwrap();
+            assert_eq!(&first, b"fir");
+            stream.into_wire().await.unwrap()
+        });
+        assert!(kind == Kind::Plain || wire.holds_input());
+        let mut turns = Turns::of(&wire);
+        let mut arrived = Vec::new();
+        while turns.read(&mut wire, 4_000, &mut arrived).unwrap() > 0 {}
+        assert!(arrived == [b"stsecond", &noise(17_000)[..]].concat(), "{kind:?}");
+        drop(talk.join().unwrap());
+    }
+}
+
+#[test]
+fn an_answer_to_new_keys_is_out_before_the_session_goes() {
+    let (socket, mut client) = sockets(AES_128);
+    let talk = thread::spawn(move || {
+        client.write_all(b"old").unwrap();
+        client.tls().conn.refresh_traffic_keys().unwrap();
+        client.write_all(b"new").unwrap();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"held");
+        client.write_all(b"more").unwrap();
+        client
+    });
+    let mut wire = runtime().block_on(async {
+        let mut stream = accept(AES_128, socket).await;
+        let mut request = [0; 6];
+        stream.read_exact(&mut request).await.unwrap();
+        assert_eq!(&request, b"oldnew");
+        stream.into_wire().await.unwrap()
+    });
+    let mut turns = Turns::of(&wire);
+    wire.write(b"held", &mut turns.scratch).unwrap();
+    let mut arrived = Vec::new();
+    turns.read(&mut wire, 64, &mut arrived).unwrap();
+    assert_eq!(arrived, b"more");
+    drop(talk.join().unwrap());
+}
+
+#[test]
+fn a_stream_sends_what_it_sealed_even_if_other_bytes_are_offered_next() {
+    for kind in ALL {
+        let (mut wire, client) = connected(kind);
+        wire.write(b"0", &mut Scratch::new()).unwrap();
+        socket2::SockRef::from(wire.socket()).set_send_buffer_size(BUFFER).unwrap();
+        let sent = noise(400_000);
+        let reader = spawn_slow_reader(client, 1 + sent.len());
+        runtime().block_on(async {
+            let mut stream = WireStream::from_wire(wire).unwrap();
+            let mut at = 0;
+            while at < sent.len() {
+                // Now long, now short: `Pending` binds nobody to the same bytes.
+                let length = if at % 2 == 0 { 40_000 } else { 7 };
+                let end = (at + length).min(sent.len());
+                let halves = sent[at..end].split_at((end - at) / 2);
+                at += stream.write_vectored(&[IoSlice::new(halves.0), IoSlice::new(halves.1)]).await.unwrap();
+            }
+            stream.shutdown().await.unwrap();
+        });
+        assert!(reader.join().unwrap() == [b"0", &sent[..]].concat(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_half_sent_record_keeps_a_connection_where_its_plaintext_is() {
+    let (mut wire, _client) = connected(CHACHA);
+    fill(&mut wire, &mut Scratch::new());
+    assert!(matches!(WireStream::from_wire(wire), Err(WireError::HalfSent)));
+}
+
+#[test]
+fn keys_are_only_taken_where_the_configuration_allows_it() {
+    let (socket, client) = sockets(AES_128);
+    let talk = thread::spawn(move || {
+        let mut client = client;
+        client.write_all(b"hello").unwrap();
+        client
+    });
+    let outcome = runtime().block_on(async {
+        let mut config = (*certified().server(AES_128)).clone();
+        config.enable_secret_extraction = false;
+        let stream = WireStream::accept(tokio_socket(socket), Arc::new(config)).await.unwrap();
+        stream.into_wire().await
+    });
+    assert!(matches!(outcome, Err(WireError::KeysKept(_))));
+    drop(talk.join().unwrap());
+}
+
+#[test]
+fn a_client_that_speaks_no_tls_is_refused_at_its_first_bytes() {
+    let (server, mut client) = pair();
+    client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let config = certified().server(AES_128);
+    let outcome = runtime().block_on(async { WireStream::accept(tokio_socket(server), config).await });
+    assert_eq!(fault(outcome.map(drop)), Fault::NotTls);
+}
