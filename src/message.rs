@@ -348,7 +348,9 @@ mod tests {
         let position = Position { epoch: Epoch(0xab12), sequence: Sequence(77) };
         assert_eq!(position.to_string(), "ab12-77");
         assert_eq!("ab12-77".parse(), Ok(position));
-        for bad in ["", "-", "ab12", "ab12-", "-77", "AB12-77", "ab12-077", "ab12-+7", "ab12--7", "ab12-7-7", "x-1"] {
+        for bad in
+            ["", "-", "ab12", "ab12-", "-77", "AB12-77", "ab12-077", "ab12-+7", "ab12--7", "ab12-7-7", "x-1"]
+        {
             assert_eq!(bad.parse::<Position>(), Err(BadPosition), "{bad}");
         }
         assert_eq!("ab12-18446744073709551616".parse::<Position>(), Err(BadPosition));

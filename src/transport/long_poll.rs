@@ -22,7 +22,9 @@ impl Transport for LongPoll {
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
         let Opening { position, gap, .. } = opening;
-        out.extend_from_slice(format!("{{\"position\":\"{position}\",\"gap\":{gap},\"messages\":[").as_bytes());
+        out.extend_from_slice(
+            format!("{{\"position\":\"{position}\",\"gap\":{gap},\"messages\":[").as_bytes(),
+        );
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {

@@ -77,7 +77,8 @@ pub struct Closing {
 }
 
 /// Every transport, by [`TransportId`]. The order says nothing else.
-pub static TRANSPORTS: &[&dyn Transport] = &[&sse::Sse, &long_poll::LongPoll, &stream::Stream, &ndjson::Ndjson];
+pub static TRANSPORTS: &[&dyn Transport] =
+    &[&sse::Sse, &long_poll::LongPoll, &stream::Stream, &ndjson::Ndjson];
 
 const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a frame for each transport");
 

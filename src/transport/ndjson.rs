@@ -71,10 +71,13 @@ pub(crate) fn gap_object(gap: &Gap, event: Option<&str>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"\"channel\":");
     string(gap.channel.as_str(), out);
-    let position = |position: Option<Position>| position.map_or("null".into(), |position| format!("\"{position}\""));
+    let position =
+        |position: Option<Position>| position.map_or("null".into(), |position| format!("\"{position}\""));
     let missing = gap.missing.map_or("null".into(), |missing| missing.to_string());
     let (after, before) = (position(gap.after), position(Some(gap.before)));
-    out.extend_from_slice(format!(",\"missing\":{missing},\"after\":{after},\"before\":{before}}}").as_bytes());
+    out.extend_from_slice(
+        format!(",\"missing\":{missing},\"after\":{after},\"before\":{before}}}").as_bytes(),
+    );
 }
 
 /// The payload as text; what isn't UTF-8 becomes U+FFFD.
@@ -123,9 +126,15 @@ pub(crate) mod tests {
 
     #[test]
     fn data_is_a_string_or_the_json_value_itself() {
-        assert_eq!(line(None, "a\n\"b\""), "{\"id\":\"e-7\",\"channel\":\"news\",\"data\":\"a\\n\\\"b\\\"\"}\n");
+        assert_eq!(
+            line(None, "a\n\"b\""),
+            "{\"id\":\"e-7\",\"channel\":\"news\",\"data\":\"a\\n\\\"b\\\"\"}\n"
+        );
         let json = line(Some("chat"), "{\"a\":\n [1,\r\n2]}\n");
-        assert_eq!(json, "{\"id\":\"e-7\",\"channel\":\"news\",\"event\":\"chat\",\"data\":{\"a\": [1,2]}}\n");
+        assert_eq!(
+            json,
+            "{\"id\":\"e-7\",\"channel\":\"news\",\"event\":\"chat\",\"data\":{\"a\": [1,2]}}\n"
+        );
     }
 
     #[test]
