@@ -9,7 +9,7 @@ mod world;
 
 use std::hash::{BuildHasher, RandomState};
 
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use program::{Case, cases};
 use world::World;
@@ -32,7 +32,9 @@ fn every_reader_gets_everything_once_in_order_or_is_told_what_is_missing() {
         world.finish();
         Ok(())
     });
-    if let Err(failure) = result {
-        panic!("MODEL_SEED={seed}: {failure}");
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => panic!("MODEL_SEED={seed}: {reason}\n{case:?}"),
+        Err(aborted) => panic!("MODEL_SEED={seed}: {aborted}"),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct World {
 struct SimulatedTap {
     tap: Tap,
     turn: Turn,
+    /// The head of the last turn.
+    head: Sequence,
     wakes: Arc<AtomicU64>,
     /// The wakes that have been heeded.
     heeded: u64,
@@ -167,6 +169,7 @@ impl World {
         for &(channel, start) in &wishes {
             if reader.follows.iter().all(|follow| follow.channel != channel) {
                 let first = backlog.iter().find(|entry| self.channel_of(entry) == channel);
+                let first = first.map_or(joined.position.0, |entry| entry.sequence().0 - 1);
                 let upto = self.begins(channel, start, first, &gaps);
                 reader.follows.push(Follow { channel, life: self.oracle.lives[channel], upto });
             }
@@ -191,15 +194,13 @@ impl World {
         }
     }
 
-    /// The place up to which a reader has no claim.
-    fn begins(&self, channel: usize, start: Start, first: Option<&Arc<Entry>>, gaps: &[Gap]) -> u64 {
+    /// The place up to which a reader has no claim; before `first` where that is all that can be said.
+    fn begins(&self, channel: usize, start: Start, first: u64, gaps: &[Gap]) -> u64 {
         match start {
             Start::After(after) if after.epoch == EPOCH && after.sequence.0 <= self.oracle.head() => {
                 after.sequence.0
             }
-            Start::Earliest if self.shape.evict_over.is_some() => {
-                first.map_or(self.oracle.head(), |entry| entry.sequence().0 - 1)
-            }
+            Start::Earliest if self.shape.evict_over.is_some() => first,
             Start::Earliest => {
                 let earliest = self.oracle.history(channel, self.now).first().copied();
                 earliest.map_or(self.oracle.head(), |sequence| sequence - 1)
@@ -213,7 +214,7 @@ impl World {
     }
 
     fn take(&mut self, tap: usize) {
-        let SimulatedTap { tap: real, turn, wakes, heeded } = &mut self.taps[tap];
+        let SimulatedTap { tap: real, turn, head, wakes, heeded } = &mut self.taps[tap];
         real.take(turn, self.now);
         let called = wakes.load(Ordering::Relaxed);
         assert!(called <= *heeded + 1, "one wake from clean to dirty");
@@ -222,6 +223,7 @@ impl World {
             "no news without a wake"
         );
         *heeded = called;
+        *head = turn.head;
         let turn = std::mem::take(turn);
         assert_eq!(turn.head.0, self.oracle.head());
         for reader in 0..self.readers.len() {
@@ -253,7 +255,7 @@ impl World {
 
     fn catch_up(&mut self, index: usize, limit: usize, to_turn: bool) {
         let Reader { tap, position, joined, .. } = self.readers[index];
-        let turn_head = self.taps[tap].turn.head;
+        let turn_head = self.taps[tap].head;
         let upto = if to_turn { turn_head } else { self.hub.head().sequence };
         let (mut entries, mut gaps) = (Vec::new(), Vec::new());
         let reached = self.taps[tap].tap.missed(
@@ -317,7 +319,9 @@ impl World {
         let known = gap.after.filter(|after| after.epoch == EPOCH && after.sequence.0 < before);
         match known {
             Some(after) => {
-                assert_eq!(after.sequence.0, upto, "the gap begins where the reader is");
+                let (from, to) = (upto.min(after.sequence.0), upto.max(after.sequence.0));
+                let between = self.oracle.between(channel, life, from, to);
+                assert!(between.is_empty(), "the gap begins where the reader is");
                 assert!(!missing.is_empty(), "no gap where nothing is missing");
                 let is_first = self.oracle.between(channel, life, 0, upto).is_empty();
                 assert_eq!(gap.missing, is_first.then_some(missing.len() as u64));
@@ -389,7 +393,7 @@ impl SimulatedTap {
         let tap = hub.attach(Box::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         }));
-        SimulatedTap { tap, turn: Turn::default(), wakes, heeded: 0 }
+        SimulatedTap { tap, turn: Turn::default(), head: hub.head().sequence, wakes, heeded: 0 }
     }
 }
 
