@@ -5,6 +5,7 @@ pub mod body;
 pub mod clock;
 pub mod config;
 pub mod hold;
+pub mod hub;
 pub mod listener;
 pub mod message;
 pub mod metrics;

@@ -1,0 +1,340 @@
+//! What the hub's lock guards, and what publishers and operators do with it.
+
+use std::iter::zip;
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus::IntCounter;
+use slab::Slab;
+
+use crate::message::{Batch, ChannelName, Entry, Epoch, Message, Position, Sequence, Start};
+use crate::metrics::Metrics;
+
+use super::channel::Channel;
+use super::directory::Directory;
+use super::kept::Kept;
+use super::publisher_ids::PublisherIds;
+use super::tombstones::Tombstones;
+use super::{ChannelFacts, ChannelId, History, HubSettings, Page, Receipt, Refused, SLOTS_PER_LOCK};
+
+/// Wakes the thread of a tap.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Everything behind the lock.
+pub(super) struct State {
+    pub(super) settings: HubSettings,
+    pub(super) metrics: Metrics,
+    pub(super) directory: Directory,
+    pub(super) kept: Kept,
+    pub(super) taps: Slab<TapState>,
+    epoch: Epoch,
+    head: Sequence,
+    tombstones: Tombstones,
+    ids: PublisherIds,
+    /// The slot of the directory that the next sweep looks at.
+    hand: usize,
+    pub(super) replays: Replays,
+}
+
+/// Counters of subscriptions that began in the past, by what was still there.
+pub(super) struct Replays {
+    /// Everything.
+    pub(super) hit: IntCounter,
+    /// Something, after a gap.
+    pub(super) partial: IntCounter,
+    /// Nothing.
+    pub(super) miss: IntCounter,
+}
+
+/// What the hub knows of a tap.
+pub(super) struct TapState {
+    pub(super) wake: Wake,
+    /// Channels with something new, each once; those whose readers have left since are passed over.
+    pub(super) dirty: Vec<ChannelId>,
+}
+
+/// Vanished channels that are remembered: at names of 30 bytes some 10 MiB.
+const TOMBSTONES: usize = 65_536;
+
+/// Ticks in which each channel is looked at once: what is too old is kept half a minute longer at most.
+const TICKS_PER_ROUND: usize = 30;
+
+impl State {
+    pub(super) fn new(epoch: Epoch, settings: HubSettings, metrics: Metrics) -> State {
+        let [hit, partial, miss] =
+            ["hit", "partial", "miss"].map(|result| metrics.comet_replays.with_label_values(&[result]));
+        State {
+            settings,
+            metrics,
+            directory: Directory::default(),
+            kept: Kept::default(),
+            taps: Slab::new(),
+            epoch,
+            head: Sequence(0),
+            tombstones: Tombstones::new(TOMBSTONES),
+            ids: PublisherIds::default(),
+            hand: 0,
+            replays: Replays { hit, partial, miss },
+        }
+    }
+
+    /// The last position given.
+    pub(super) fn head(&self) -> Position {
+        self.position(self.head)
+    }
+
+    /// A place in this store's order as a position.
+    pub(super) fn position(&self, sequence: Sequence) -> Position {
+        Position { epoch: self.epoch, sequence }
+    }
+
+    /// Publishes a batch; the wakes are to be called without the lock.
+    pub(super) fn publish(
+        &mut self,
+        batch: Batch,
+        now: Instant,
+    ) -> Result<(Vec<Receipt>, Vec<Wake>), Refused> {
+        let before = self.head;
+        let mut wakes = Vec::new();
+        let channels = self.open_all(batch.messages.iter().map(|message| &message.channel), now)?;
+        let receipts = zip(batch.messages, &channels)
+            .map(|(message, &channel)| self.publish_one(channel, message, now, &mut wakes))
+            .collect();
+        channels.into_iter().for_each(|channel| self.settle(channel, now));
+        self.evict(before);
+        self.count_kept();
+        Ok((receipts, wakes))
+    }
+
+    fn publish_one(
+        &mut self,
+        channel: ChannelId,
+        message: Message,
+        now: Instant,
+        wakes: &mut Vec<Wake>,
+    ) -> Receipt {
+        let subscribers = self.directory.get(channel).map_or(0, Channel::subscribers);
+        if let Some(first) = message.id.as_deref().and_then(|id| self.ids.find(&message.channel, id)) {
+            return Receipt { position: self.position(first), subscribers, duplicate: true };
+        }
+        if subscribers == 0 {
+            self.metrics.comet_publish_no_subscriber.inc();
+        }
+        let entry = self.append(channel, message, now);
+        if let Some(id) = &entry.message.id {
+            self.ids.remember(&entry.message.channel, id, entry.sequence(), self.settings.publisher_ids);
+        }
+        self.hand_out(channel, entry.sequence(), wakes);
+        Receipt { position: entry.position, subscribers, duplicate: false }
+    }
+
+    /// Numbers a message and keeps it: the step that belongs to the store.
+    fn append(&mut self, id: ChannelId, message: Message, now: Instant) -> Arc<Entry> {
+        self.head = self.head.next();
+        let position = self.head();
+        let channel = self.directory.get_mut(id).expect("a channel that was opened for this batch is there");
+        let entry = Arc::new(Entry::new(position, channel.next_ordinal(), now, message));
+        channel.push(Arc::clone(&entry));
+        self.kept.add(&entry, id);
+        self.metrics.comet_messages.inc();
+        self.metrics.comet_publish_bytes.inc_by(entry.message.data.bytes().len() as u64);
+        entry
+    }
+
+    /// Marks a message as new for each tap that reads its channel.
+    fn hand_out(&mut self, id: ChannelId, sequence: Sequence, wakes: &mut Vec<Wake>) {
+        let Some(channel) = self.directory.get_mut(id) else { return };
+        for reading in &mut channel.taps {
+            reading.untaken.get_or_insert(sequence);
+            if !reading.dirty {
+                reading.dirty = true;
+                self.taps[reading.tap].mark(id, wakes);
+            }
+        }
+    }
+
+    /// The channels of these names, made where they are missing: all or none.
+    pub(super) fn open_all<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a ChannelName> + Clone,
+        now: Instant,
+    ) -> Result<Vec<ChannelId>, Refused> {
+        self.try_open_all(names.clone(), now).or_else(|_| {
+            self.sweep(SLOTS_PER_LOCK, now);
+            self.try_open_all(names, now)
+        })
+    }
+
+    fn try_open_all<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a ChannelName> + Clone,
+        now: Instant,
+    ) -> Result<Vec<ChannelId>, Refused> {
+        let mut opened = Vec::with_capacity(names.size_hint().0);
+        for name in names {
+            match self.open(name) {
+                Ok(id) => opened.push(id),
+                Err(refused) => {
+                    opened.into_iter().for_each(|id| self.settle(id, now));
+                    return Err(refused);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open(&mut self, name: &ChannelName) -> Result<ChannelId, Refused> {
+        if let Some(id) = self.directory.find(name) {
+            return Ok(id);
+        }
+        if self.directory.len() >= self.settings.channels {
+            return Err(Refused::TooManyChannels { limit: self.settings.channels });
+        }
+        let past = self.tombstones.raise(name);
+        Ok(self.directory.insert(Channel::new(name.clone(), past)))
+    }
+
+    /// Drops what a channel need not keep, and the channel itself where nobody uses it.
+    pub(super) fn settle(&mut self, id: ChannelId, now: Instant) {
+        let Some(channel) = self.directory.get_mut(id) else { return };
+        channel.trim(&self.settings, now, &mut self.kept);
+        self.vanish_if_unused(id);
+    }
+
+    pub(super) fn vanish_if_unused(&mut self, id: ChannelId) {
+        if self.directory.get(id).is_some_and(Channel::is_unused) {
+            let channel = self.directory.remove(id);
+            if !channel.ended {
+                let past = *channel.past();
+                self.tombstones.bury(channel.name, past);
+            }
+        }
+    }
+
+    /// Drops the oldest messages, up to `last`, while all of them together cost too much.
+    fn evict(&mut self, last: Sequence) {
+        while self.kept.bytes() > self.settings.history_bytes
+            && let Some(place) = self.kept.pop_oldest(last)
+        {
+            let Some(channel) = self.directory.get_mut(place.channel) else { continue };
+            if channel.oldest() == Some(place.sequence) {
+                channel.drop_oldest(&mut self.kept);
+                self.metrics.comet_history_evicted.inc();
+                self.vanish_if_unused(place.channel);
+            }
+        }
+        let directory = &self.directory;
+        self.kept.compact(|place| {
+            let oldest = directory.get(place.channel).and_then(Channel::oldest);
+            oldest.is_some_and(|oldest| oldest <= place.sequence)
+        });
+    }
+
+    /// Channels that one tick looks at.
+    pub(super) fn slots_per_tick(&self) -> usize {
+        self.directory.slots().min(self.directory.slots() / TICKS_PER_ROUND + SLOTS_PER_LOCK)
+    }
+
+    /// Looks at the next channels for what is too old.
+    pub(super) fn sweep(&mut self, slots: usize, now: Instant) {
+        for _ in 0..slots.min(self.directory.slots()) {
+            self.hand = (self.hand + 1) % self.directory.slots();
+            self.settle(ChannelId(self.hand as u32), now);
+        }
+        self.count_kept();
+    }
+
+    /// Deletes a channel: whether it had readers or history, and whom to wake without the lock.
+    pub(super) fn delete(&mut self, name: &ChannelName, now: Instant) -> (bool, Vec<Wake>) {
+        let existed = self.facts(name, now).is_some();
+        let mut wakes = Vec::new();
+        self.ids.forget(name);
+        if let Some(id) = self.directory.find(name) {
+            self.end(id, &mut wakes);
+            self.settle(id, now);
+            self.count_kept();
+        }
+        (existed, wakes)
+    }
+
+    /// Separates a channel from its name; its taps are told.
+    fn end(&mut self, id: ChannelId, wakes: &mut Vec<Wake>) {
+        let Some(channel) = self.directory.get_mut(id) else { return };
+        channel.ended = true;
+        for reading in channel.taps.iter_mut().filter(|reading| !reading.dirty) {
+            reading.dirty = true;
+            self.taps[reading.tap].mark(id, wakes);
+        }
+        let (name, past) = (channel.name.clone(), channel.past_without_window());
+        self.directory.free_name(&name);
+        self.tombstones.bury(name, past);
+    }
+
+    /// A channel that has readers or history.
+    pub(super) fn facts(&self, name: &ChannelName, now: Instant) -> Option<ChannelFacts> {
+        self.facts_of(self.directory.get(self.directory.find(name)?)?, now)
+    }
+
+    fn facts_of(&self, channel: &Channel, now: Instant) -> Option<ChannelFacts> {
+        let mut history = channel.history(&self.settings, now);
+        let facts = ChannelFacts {
+            name: channel.name.clone(),
+            subscribers: channel.subscribers(),
+            messages: history.len(),
+            first: history.clone().next().map(|entry| entry.position),
+            last: history.next_back().map(|entry| entry.position),
+        };
+        (facts.subscribers > 0 || facts.messages > 0).then_some(facts)
+    }
+
+    /// Channels after a name. Those that are about to vanish are passed over, a bounded number for one page.
+    pub(super) fn page(&self, after: Option<&ChannelName>, limit: usize, now: Instant) -> Page {
+        let mut page = Page { channels: Vec::new(), next: None };
+        let mut last = after;
+        for (looks, id) in self.directory.ids_after(after).enumerate() {
+            if page.channels.len() == limit || looks == limit + SLOTS_PER_LOCK {
+                page.next = last.cloned();
+                break;
+            }
+            let Some(channel) = self.directory.get(id) else { continue };
+            last = Some(&channel.name);
+            page.channels.extend(self.facts_of(channel, now));
+        }
+        page
+    }
+
+    /// What a channel keeps from a start on.
+    pub(super) fn history(
+        &self,
+        name: &ChannelName,
+        start: Start,
+        limit: usize,
+        now: Instant,
+    ) -> Option<History> {
+        self.facts(name, now)?;
+        let channel = self.directory.get(self.directory.find(name)?)?;
+        let begin = channel.begin(start, self.head(), &self.settings, now);
+        let kept = channel.after(begin.after);
+        let more = kept.len() > limit;
+        let entries: Vec<_> = kept.take(limit).cloned().collect();
+        let reached = entries.last().map_or(self.position(begin.after), |entry| entry.position);
+        let position = if more { reached } else { self.head() };
+        Some(History { entries, gap: begin.gap(name, self.head()), more, position })
+    }
+
+    pub(super) fn count_kept(&self) {
+        self.metrics.comet_channels.set(self.directory.len() as i64);
+        self.metrics.comet_history_bytes.set(self.kept.bytes() as i64);
+        self.metrics.comet_history_events.set(self.kept.entries() as i64);
+    }
+}
+
+impl TapState {
+    /// One more channel with something new. The first one wakes the tap.
+    fn mark(&mut self, channel: ChannelId, wakes: &mut Vec<Wake>) {
+        if self.dirty.is_empty() {
+            wakes.push(Arc::clone(&self.wake));
+        }
+        self.dirty.push(channel);
+    }
+}
