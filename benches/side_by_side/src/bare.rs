@@ -11,9 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 const LISTENER: Token = Token(0);
 const PUBLISH: Token = Token(1);
+/// As the peers' configurations have it: the usual 128 overflows when hundreds connect at once.
+const BACKLOG: i32 = 4096;
 const FIRST_CLIENT: usize = 2;
 /// How long a full socket may stop everybody.
 const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -25,8 +28,7 @@ const PUBLISHED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 /// Serves until the process is ended.
 pub(crate) fn serve(listen: SocketAddr, publish: SocketAddr) -> Result<()> {
     let poll = Poll::new()?;
-    let mut listener = TcpListener::bind(listen).with_context(|| format!("can't listen on {listen}"))?;
-    let mut publishers = TcpListener::bind(publish).with_context(|| format!("can't listen on {publish}"))?;
+    let (mut listener, mut publishers) = (bind(listen)?, bind(publish)?);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     poll.registry().register(&mut publishers, PUBLISH, Interest::READABLE)?;
     let mut server = Bare { poll, asking: Vec::new(), held: Vec::new(), published: 0 };
@@ -44,6 +46,17 @@ pub(crate) fn serve(listen: SocketAddr, publish: SocketAddr) -> Result<()> {
             }
         }
     }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    open().with_context(|| format!("can't listen on {address}"))
 }
 
 struct Bare {

@@ -242,8 +242,9 @@ pub(crate) fn version(arena: &Arena, server: Server) -> String {
     };
     let Ok(output) = Command::new(program).args(arguments).output() else { return String::new() };
     let text = [output.stdout, output.stderr].concat();
-    let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
-    // haproxy adds its home page.
+    let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
+    // nginx says twice who it is, haproxy adds its home page.
+    let line = line.trim_start_matches("nginx version: ");
     line.split(" - http").next().unwrap_or_default().to_owned()
 }
 
