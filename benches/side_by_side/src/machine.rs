@@ -2,19 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Name of a fact → fact.
-pub(crate) fn facts() -> BTreeMap<String, String> {
+/// How long the machine is watched before a run.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Name of a fact → fact; `busy` is what others use of the processors.
+pub(crate) fn facts(busy: f64) -> BTreeMap<String, String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let facts = [
         ("cores", cores.to_string()),
         ("processor", field(&read("/proc/cpuinfo"), "model name")),
         ("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease").trim())),
+        ("busy with other work when the run began", format!("{:.0} %", busy * 100.0)),
         ("memory", gibibytes(&field(&read("/proc/meminfo"), "MemTotal"))),
     ];
     facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
+}
+
+/// The share of all processors that is in use while this program waits, from 0 to 1.
+pub(crate) fn busy_share() -> f64 {
+    let times = || busy_and_all(&fs::read_to_string("/proc/stat").unwrap_or_default());
+    let before = times();
+    std::thread::sleep(WATCH);
+    let after = times();
+    let (busy, all) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+    busy as f64 / all.max(1) as f64
+}
+
+/// Ticks in which the processors worked, and all ticks, from the first line of `/proc/stat`.
+fn busy_and_all(stat: &str) -> (u64, u64) {
+    let line = stat.lines().next().unwrap_or_default();
+    // user nice system idle iowait irq softirq steal; what follows is counted in user already.
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+    let waiting: u64 = ticks.iter().skip(3).take(2).sum();
+    let all: u64 = ticks.iter().sum();
+    (all - waiting, all)
 }
 
 /// The value of the first line `name : value`.
@@ -88,6 +113,12 @@ mod tests {
         for (seconds, date) in cases {
             assert_eq!(civil(seconds), date);
         }
+    }
+
+    #[test]
+    fn waiting_is_not_work() {
+        assert_eq!(busy_and_all("cpu  5 1 4 80 10 0 0 2 7 7\ncpu0 1 1 1 1\n"), (12, 102));
+        assert_eq!(busy_and_all(""), (0, 0));
     }
 
     #[test]

@@ -30,6 +30,9 @@ use options::{HELP, Options, Part, Task};
 use peers::{Arena, Contestant, HOLDERS, PROXIES};
 use results::{Results, Round, Run};
 
+/// Share of the processors that others may use before a run warns.
+const BUSY_MAX: f64 = 0.1;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
@@ -63,7 +66,14 @@ fn run(options: &Options) -> Result<()> {
     let docs = docs(options)?;
     let arena = Arena::create(options.perihelion.clone())?;
     let mut notebook = Notebook::open(&docs)?;
-    notebook.results.machine = machine::facts();
+    let busy = machine::busy_share();
+    if busy > BUSY_MAX {
+        println!(
+            "the machine is {:.0} % busy with other work: latencies and even processor times will suffer",
+            busy * 100.0
+        );
+    }
+    notebook.results.machine = machine::facts(busy);
     if options.wants(Part::Requests) {
         let proxies = present(&arena, options, &PROXIES, &mut notebook);
         requests::run(&arena, &proxies, options, |kind, proxy, round| {

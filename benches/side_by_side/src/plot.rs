@@ -56,7 +56,7 @@ pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
 fn row_of(svg: &mut String, top: f64, scale: f64, bar: &Bar) {
     let (class, width) = (if bar.ours { "ours" } else { "peer" }, (bar.value * scale).max(1.0));
     let (middle, text) = (top + BAR / 2.0, top + BAR / 2.0 + 5.0);
-    let (from, to) = (LEFT + bar.range.0 * scale, LEFT + bar.range.1 * scale);
+    let (from, to) = (LEFT + bar.range.0.max(0.0) * scale, LEFT + bar.range.1 * scale);
     let end = (LEFT + width).max(to) + 8.0;
     let (label, value) = (escape(&bar.label), significant(bar.value));
     let label_end = LEFT - 10.0;

@@ -21,7 +21,11 @@ struct Figure {
     /// Whom to compare with: the least of these.
     against: &'static [&'static str],
     columns: &'static [Column],
+    further_plot: Option<FurtherPlot>,
 }
+
+/// A second plot of a measure: end of its file's name, title, unit, value.
+type FurtherPlot = (&'static str, &'static str, &'static str, fn(&Entry) -> Option<f64>);
 
 /// A further column: its head and its cell.
 type Column = (&'static str, fn(&Entry) -> String);
@@ -34,6 +38,7 @@ const FIGURES: [Figure; 6] = [
         number: "cpu_us",
         against: &["nginx", "haproxy"],
         columns: REQUESTS,
+        further_plot: None,
     },
     Figure {
         measure: "requests-large",
@@ -42,6 +47,7 @@ const FIGURES: [Figure; 6] = [
         number: "cpu_us",
         against: &["nginx", "haproxy"],
         columns: REQUESTS,
+        further_plot: None,
     },
     Figure {
         measure: "memory",
@@ -50,6 +56,7 @@ const FIGURES: [Figure; 6] = [
         number: "kib",
         against: &["nchan"],
         columns: &[("idle process, MiB", |entry| cell(entry.median("idle_mib")))],
+        further_plot: None,
     },
     Figure {
         measure: "takeover",
@@ -58,6 +65,7 @@ const FIGURES: [Figure; 6] = [
         number: "cpu_us",
         against: &["nchan"],
         columns: &[("connections/s", |entry| cell(entry.median("per_second")))],
+        further_plot: None,
     },
     Figure {
         measure: "fanout",
@@ -74,6 +82,12 @@ const FIGURES: [Figure; 6] = [
             CHECKS[1],
             CHECKS[2],
         ],
+        further_plot: Some((
+            "latency",
+            "Latency to the last subscriber, five messages a second",
+            "ms, 99th percentile over messages",
+            |entry| percentile(&entry.samples, 0.99),
+        )),
     },
     Figure {
         measure: "burst",
@@ -87,6 +101,7 @@ const FIGURES: [Figure; 6] = [
             CHECKS[1],
             CHECKS[2],
         ],
+        further_plot: None,
     },
 ];
 
@@ -112,10 +127,9 @@ pub(crate) fn write(results: &Results, docs: &Path) -> Result<()> {
     for figure in &FIGURES {
         let entries = figure.entries(results);
         page = page.replace(&format!("{{{{{}}}}}", figure.measure), &figure.section(&entries));
-        let plot = docs.join(format!("performance/{}.svg", figure.measure));
-        if !entries.is_empty() {
-            fs::write(&plot, figure.plot(&entries))
-                .with_context(|| format!("can't write {}", plot.display()))?;
+        for (name, _, svg) in figure.plots(&entries) {
+            let plot = docs.join("performance").join(name);
+            fs::write(&plot, svg).with_context(|| format!("can't write {}", plot.display()))?;
         }
     }
     let file = docs.join("performance.md");
@@ -140,8 +154,11 @@ impl Figure {
         heads.extend(self.columns.iter().map(|(head, _)| *head));
         let mut lines = vec![row(&heads), format!("|---|{}", "---:|".repeat(heads.len() - 1))];
         lines.extend(entries.iter().map(|(name, entry)| self.line(name, entry, entries)));
-        let plot = format!("![{}](performance/{}.svg)", self.title, self.measure);
-        format!("{plot}\n\n{}\n\n{}", lines.join("\n"), runs(entries))
+        let plots = self
+            .plots(entries)
+            .into_iter()
+            .map(|(name, title, _)| format!("![{title}](performance/{name})\n"));
+        format!("{}\n{}\n\n{}", plots.collect::<String>(), lines.join("\n"), runs(entries))
     }
 
     fn line(&self, name: &str, entry: &Entry, entries: &[(&str, &Entry)]) -> String {
@@ -169,17 +186,33 @@ impl Figure {
         }
     }
 
-    fn plot(&self, entries: &[(&str, &Entry)]) -> String {
-        let bars: Vec<Bar> = entries
-            .iter()
-            .filter_map(|(name, entry)| {
-                let range = range(&entry.values(self.number));
-                let ours = name.starts_with("perihelion");
-                Some(Bar { label: (*name).to_owned(), value: entry.median(self.number)?, range, ours })
-            })
-            .collect();
-        plot::bars(self.title, self.unit, &bars)
+    /// File name, title and drawing of each plot; none without entries.
+    fn plots(&self, entries: &[(&str, &Entry)]) -> Vec<(String, &'static str, String)> {
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let medians = bars(entries, |entry| {
+            let (least, most) = range(&entry.values(self.number));
+            Some((entry.median(self.number)?, least, most))
+        });
+        let first =
+            (format!("{}.svg", self.measure), self.title, plot::bars(self.title, self.unit, &medians));
+        let further = self.further_plot.map(|(end, title, unit, value)| {
+            let bars = bars(entries, |entry| value(entry).map(|value| (value, value, value)));
+            (format!("{}-{end}.svg", self.measure), title, plot::bars(title, unit, &bars))
+        });
+        std::iter::once(first).chain(further).collect()
     }
+}
+
+/// A bar for each entry that has a value; least and most come with it.
+fn bars(entries: &[(&str, &Entry)], value: impl Fn(&Entry) -> Option<(f64, f64, f64)>) -> Vec<Bar> {
+    let bar = |(name, entry): &(&str, &Entry)| {
+        let (value, least, most) = value(entry)?;
+        let ours = name.starts_with("perihelion");
+        Some(Bar { label: (*name).to_owned(), value, range: (least, most), ours })
+    };
+    entries.iter().filter_map(bar).collect()
 }
 
 /// Which runs the entries come from.
@@ -194,7 +227,7 @@ fn runs(entries: &[(&str, &Entry)]) -> String {
         let (rounds, connections) = (entry.rounds.len(), entry.connections);
         format!("Run of {run} UTC{who}: rounds {rounds}, connections {connections}, `{}`.", entry.command)
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n\n")
 }
 
 fn facts(machine: &BTreeMap<String, String>) -> String {
