@@ -118,6 +118,19 @@ impl WireStream {
         }
     }
 
+    /// Seals the farewell, once: `close_notify`, or the alert that the client's fault asks for.
+    fn end(&mut self) {
+        if self.writing == Writing::Ended {
+            return;
+        }
+        self.writing = Writing::Ended;
+        match self.tls.as_deref_mut() {
+            None => {}
+            Some(Tls::Keyed(keyed)) => self.unsent.extend(keyed.farewell().into_iter().flatten()),
+            Some(Tls::Session(session)) => session.end(),
+        }
+    }
+
     /// Sends all that is sealed.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut socket = Polled { socket: &mut self.socket, cx };
@@ -173,7 +186,15 @@ impl AsyncRead for WireStream {
             Tls::Keyed(keyed) => pending(keyed.read(&mut socket, into, &mut scratch.input)),
             Tls::Session(session) => pending(session.read(&mut socket, into, &mut scratch.input)),
         });
-        buf.advance(ready!(count)?);
+        match ready!(count) {
+            Ok(count) => buf.advance(count),
+            Err(error) => {
+                // Nobody shuts down after an error, and the client shall hear why; if it doesn't listen, no matter.
+                this.end();
+                let _ = this.poll_drain(cx);
+                return Poll::Ready(Err(error));
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -202,14 +223,7 @@ impl AsyncWrite for WireStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        if this.writing == Writing::Open {
-            this.writing = Writing::Ended;
-            match this.tls.as_deref_mut() {
-                None => {}
-                Some(Tls::Keyed(keyed)) => this.unsent.extend(keyed.farewell().into_iter().flatten()),
-                Some(Tls::Session(session)) => session.end(),
-            }
-        }
+        this.end();
         ready!(this.poll_drain(cx))?;
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }

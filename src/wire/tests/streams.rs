@@ -73,6 +73,27 @@ fn what_came_with_the_request_is_read_after_the_take_over() {
 }
 
 #[test]
+fn an_end_that_the_stream_has_seen_is_one_for_the_wire() {
+    for kind in ALL {
+        let (socket, mut client) = sockets(kind);
+        let talk = thread::spawn(move || {
+            client.write_all(b"all").unwrap();
+            client.end();
+            client
+        });
+        let mut wire = runtime().block_on(async {
+            let mut stream = accept(kind, socket).await;
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, b"all");
+            stream.into_wire().await.unwrap()
+        });
+        assert_eq!(wire.read(&mut [0], &mut Scratch::new()).unwrap(), 0, "{kind:?}");
+        drop(talk.join().unwrap());
+    }
+}
+
+#[test]
 fn an_answer_to_new_keys_is_out_before_the_session_goes() {
     let (socket, mut client) = sockets(AES_128);
     let talk = thread::spawn(move || {
@@ -122,6 +143,19 @@ fn a_stream_sends_what_it_sealed_even_if_other_bytes_are_offered_next() {
         });
         assert!(reader.join().unwrap() == [b"0", &sent[..]].concat(), "{kind:?}");
     }
+}
+
+#[test]
+fn a_client_is_told_why_its_stream_ends() {
+    let (wire, mut client) = connected(AES_128);
+    client.tls().conn.refresh_traffic_keys().unwrap();
+    client.write_all(b"behind").unwrap();
+    let outcome = runtime().block_on(async {
+        let mut stream = WireStream::from_wire(wire).unwrap();
+        stream.read(&mut [0; 9]).await
+    });
+    assert_eq!(fault(outcome), Fault::Handshake(24));
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "a close_notify");
 }
 
 #[test]
