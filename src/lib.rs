@@ -9,5 +9,6 @@ pub mod hub;
 pub mod listener;
 pub mod message;
 pub mod metrics;
+pub mod shard;
 pub mod transport;
 pub mod wire;

@@ -12,6 +12,8 @@ pub enum Length {
     Known(usize),
     /// By chunks, or for HTTP/1.0 by the end of the connection.
     Unknown,
+    /// After bytes that are counted later: the head is left open for `content-length` and the empty line.
+    Later,
     /// There is none, and no header may claim one (RFC 9110 §8.6: 204, 304).
     Bodiless,
 }
@@ -38,14 +40,16 @@ pub fn write_head(
         field("content-type", media_type.as_bytes(), out);
     }
     framing(length, client, out);
-    out.extend_from_slice(b"\r\n");
+    if length != Length::Later {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
     match length {
         Length::Known(bytes) => field("content-length", bytes.to_string().as_bytes(), out),
         Length::Unknown if client.version != Version::HTTP_10 => field("transfer-encoding", b"chunked", out),
-        Length::Unknown | Length::Bodiless => {}
+        Length::Unknown | Length::Later | Length::Bodiless => {}
     }
     let until_close = length == Length::Unknown && client.version == Version::HTTP_10;
     if !client.keep_alive || until_close {

@@ -75,14 +75,14 @@ fn retry(retry: Option<std::time::Duration>, out: &mut Vec<u8>) {
 
 /// One `data:` field for each line.
 fn data(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     loop {
-        let end = rest.find(['\r', '\n']);
+        let end = memchr::memchr2(b'\r', b'\n', rest);
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(&rest.as_bytes()[..end.unwrap_or(rest.len())]);
+        out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
         out.push(b'\n');
         let Some(end) = end else { return };
-        let width = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        let width = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
         rest = &rest[end + width..];
     }
 }

@@ -1,0 +1,174 @@
+//! A connection arrives: it joins its channels, gets its head and what it missed, and is held.
+
+use hyper::StatusCode;
+
+use super::event_loop::{EventLoop, Outcome, ticks};
+use super::held::{Cold, Held, Memberships, PollAnswer, Reason, Stage};
+use super::runs;
+use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Length, Permit, write_head};
+use crate::hub::{ChannelId, Joined};
+use crate::message::{Frame, Framing, Position};
+use crate::transport::{self, Delivery, Opening};
+use crate::wire::Wire;
+
+impl EventLoop {
+    /// Takes a connection in. A hub that refuses it (too many channels) closes it, which the client retries.
+    pub(super) fn arrive(&mut self, departure: Departure) {
+        let Departure { wire, read_ahead, hold, permit, home } = departure;
+        self.entries.clear();
+        self.gaps.clear();
+        let limit = self.settings.load().turn_bytes;
+        let joined = self.tap.join(&hold.wishes, limit, self.now, &mut self.entries, &mut self.gaps);
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(refused) => return tracing::warn!(%refused, "a connection could not be held"),
+        };
+        let arrival = Arrival { wire, read_ahead, permit, home };
+        let key = self.settle_in(arrival, &hold, &joined);
+        if let Err(error) = self.register(key) {
+            tracing::error!(%error, "a connection can't be watched");
+            return self.cut(key, Reason::WriteError);
+        }
+        self.measures.opened(hold.transport);
+        self.measures.gaps(hold.transport, self.gaps.len());
+        match transport::transport(hold.transport).delivery() {
+            Delivery::Stream => self.open_stream(key, &hold, &joined),
+            Delivery::OneAnswer => self.open_poll(key),
+        }
+        self.end_if_leaving(key);
+        // The socket announces only what comes from now on.
+        if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {
+            self.hear(key);
+        }
+    }
+
+    fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
+        let cold = self.cold(arrival.read_ahead, arrival.permit, arrival.home, hold);
+        let entry = self.held.vacant_entry();
+        let key = entry.key();
+        let mut place = |channel: ChannelId| {
+            let members = self.members.entry(channel).or_default();
+            members.push(key as u32);
+            (members.len() - 1) as u32
+        };
+        let memberships = match &joined.channels[..] {
+            [channel] => Memberships::One { channel: *channel, place: place(*channel) },
+            channels => {
+                let places = channels.iter().map(|channel| place(*channel)).collect();
+                Memberships::Many { channels: channels.into(), places }
+            }
+        };
+        let framing = framing(hold.client);
+        entry.insert(Held::new(
+            arrival.wire,
+            hold.transport,
+            framing,
+            memberships,
+            joined.position,
+            Box::new(cold),
+        ));
+        self.schedule(key);
+        key
+    }
+
+    fn cold(&self, read_ahead: Vec<u8>, permit: Permit, home: Home, hold: &Hold) -> Cold {
+        let settings = self.settings.load();
+        let transport = transport::transport(hold.transport);
+        let poll = (transport.delivery() == Delivery::OneAnswer).then(|| poll_answer(hold));
+        let timeout = hold.timeout.or(poll.is_some().then_some(settings.poll_timeout));
+        let silence = hold.keepalive.or(settings.keepalive);
+        let silence = silence.filter(|_| poll.is_none() && !transport.keep_alive().is_empty());
+        let since = self.tick;
+        Cold {
+            _permit: permit,
+            home,
+            client: hold.client,
+            subject: hold.subject.clone(),
+            poll,
+            read_ahead,
+            channels: hold.wishes.len() as u16,
+            since,
+            until: timeout.map_or(u32::MAX, |timeout| since.saturating_add(ticks(timeout))),
+            keepalive: silence.map_or(0, ticks),
+        }
+    }
+
+    /// Head, the application's beginning, gaps and what was missed, in one write.
+    fn open_stream(&mut self, key: usize, hold: &Hold, joined: &Joined) {
+        let framing = framing(hold.client);
+        let position = Position { epoch: self.epoch, sequence: joined.position };
+        let mut bytes = stream_head(hold);
+        let opening =
+            Opening { body: &hold.answer.body, retry: hold.retry, position, gap: !self.gaps.is_empty() };
+        let transport = transport::transport(hold.transport);
+        bytes.extend_from_slice(runs::chunk(|out| transport.open(&opening, out)).bytes(framing));
+        let missed = runs::stream_with_gaps(&self.gaps, &self.entries, hold.transport, framing);
+        bytes.extend_from_slice(missed.bytes(framing));
+        let sent = self.held[key].send(&Frame::raw(bytes), self.entries.len(), &mut self.scratch);
+        self.measures.delivered(hold.transport, self.entries.len());
+        self.held[key].behind = !joined.complete;
+        match self.settle(key, sent) {
+            Outcome::Done => self.catch_up(key),
+            Outcome::Waiting => {}
+            Outcome::Broken => self.cut(key, Reason::WriteError),
+        }
+    }
+
+    /// A poll that has something to say already is answered at once.
+    fn open_poll(&mut self, key: usize) {
+        if !self.entries.is_empty() || !self.gaps.is_empty() {
+            self.measures.delivered(self.held[key].transport, self.entries.len());
+            self.answer_missed(key);
+        }
+    }
+
+    fn end_if_leaving(&mut self, key: usize) {
+        let live = self.held.get(key).is_some_and(|held| held.stage == Stage::Live);
+        if live && self.drain.is_some() {
+            self.end(key, Reason::Drain);
+        }
+    }
+}
+
+/// What arrives besides the hold.
+struct Arrival {
+    wire: Wire,
+    read_ahead: Vec<u8>,
+    permit: Permit,
+    home: Home,
+}
+
+fn framing(client: ClientSide) -> Framing {
+    if client.version == hyper::Version::HTTP_10 { Framing::UntilClose } else { Framing::Chunked }
+}
+
+/// The head of a stream. A status without a body can't begin one, so it becomes 200.
+fn stream_head(hold: &Hold) -> Vec<u8> {
+    let Answer { status, headers, .. } = &hold.answer;
+    let status = if bodiless(*status) { StatusCode::OK } else { *status };
+    let media_type = transport::transport(hold.transport).media_type();
+    let mut head = Vec::with_capacity(512);
+    write_head(status, headers, media_type, Length::Unknown, hold.client, &mut head);
+    head
+}
+
+/// Both answers of a poll, so that no header map is kept for each connection.
+fn poll_answer(hold: &Hold) -> PollAnswer {
+    let Answer { status, headers, body } = &hold.answer;
+    let length = if bodiless(*status) { Length::Bodiless } else { Length::Known(body.len()) };
+    let mut fallback = Vec::new();
+    write_head(*status, headers, None, length, hold.client, &mut fallback);
+    if length != Length::Bodiless {
+        fallback.extend_from_slice(body);
+    }
+    let status = if bodiless(*status) { StatusCode::OK } else { *status };
+    let media_type = transport::transport(hold.transport).media_type();
+    let mut head = Vec::new();
+    write_head(status, headers, media_type, Length::Later, hold.client, &mut head);
+    PollAnswer { fallback: Frame::raw(fallback), head: head.into() }
+}
+
+/// RFC 9110 §15.3.5, §15.3.6, §15.4.5.
+fn bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}

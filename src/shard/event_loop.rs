@@ -1,0 +1,326 @@
+//! The loop of a shard: what the sockets say, what other threads ask, what is new, what is due; in this order.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::deliver::Afterwards;
+use super::finish::Drain;
+use super::held::{Heard, Held, Progress, Reason, Stage};
+use super::inbox::{Command, Inbox};
+use super::measures::Measures;
+use super::runs::Runs;
+use super::wheel::Wheel;
+use super::{ShardSettings, runs};
+use crate::access_log::AccessLog;
+use crate::hub::{ChannelId, Hub, Tap, Turn};
+use crate::message::{Entry, Epoch, Gap, Sequence};
+use crate::metrics::Metrics;
+use crate::wire::Scratch;
+
+/// Resolution of timers: fine enough for seconds, coarse enough for a million connections.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Bytes read from a held client at once; it has little to say.
+const READ_BUFFER: usize = 4096;
+const WAKE: Token = Token(usize::MAX);
+
+/// Everything a shard owns.
+pub(super) struct EventLoop {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    commands: Vec<Command>,
+    pub(super) settings: Arc<ArcSwap<ShardSettings>>,
+    pub(super) tap: Tap,
+    pub(super) turn: Turn,
+    pub(super) epoch: Epoch,
+    /// Head of the last turn that was taken.
+    pub(super) seen: Sequence,
+    pub(super) held: Slab<Held>,
+    /// Keys of the connections on each channel.
+    pub(super) members: HashMap<ChannelId, Vec<u32>>,
+    pub(super) wheel: Wheel,
+    pub(super) drain: Option<Drain>,
+    began: Instant,
+    pub(super) now: Instant,
+    /// Ticks since the shard began, as of `now`.
+    pub(super) tick: u32,
+    pub(super) afterwards: Vec<(u32, Afterwards)>,
+    pub(super) measures: Measures,
+    pub(super) log: AccessLog,
+    pub(super) scratch: Scratch,
+    pub(super) runs: Runs,
+    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) gaps: Vec<Gap>,
+    read_buffer: Box<[u8]>,
+    due: Vec<usize>,
+    stopped: bool,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        hub: &Arc<Hub>,
+        settings: Arc<ArcSwap<ShardSettings>>,
+        metrics: &Metrics,
+        log: AccessLog,
+    ) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKE)?));
+        let bell = inbox.clone();
+        let tap = hub.attach(Box::new(move || bell.wake()));
+        let now = Instant::now();
+        Ok(EventLoop {
+            poll,
+            inbox,
+            commands: Vec::new(),
+            settings,
+            tap,
+            turn: Turn::default(),
+            epoch: hub.head().epoch,
+            seen: hub.head().sequence,
+            held: Slab::new(),
+            members: HashMap::new(),
+            wheel: Wheel::new(),
+            drain: None,
+            began: now,
+            now,
+            tick: 0,
+            afterwards: Vec::new(),
+            measures: Measures::new(metrics),
+            log,
+            scratch: Scratch::default(),
+            runs: Runs::default(),
+            entries: Vec::new(),
+            gaps: Vec::new(),
+            read_buffer: vec![0; READ_BUFFER].into(),
+            due: Vec::new(),
+            stopped: false,
+        })
+    }
+
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
+    }
+
+    /// Turns until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopped {
+            if let Err(error) = self.poll.poll(&mut events, self.patience())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a shard can't wait for its sockets");
+                return;
+            }
+            self.now = Instant::now();
+            self.tick = ((self.now - self.began).as_millis() / TICK.as_millis()) as u32;
+            let woken = self.take_events(&events);
+            if woken {
+                self.take_commands();
+                self.take_news();
+            }
+            self.take_timers();
+            self.go_on_draining();
+        }
+    }
+
+    /// How long the next wait may last: until the next tick while there is something that may be due.
+    fn patience(&self) -> Option<Duration> {
+        let idle = self.held.is_empty() && self.drain.is_none();
+        (!idle).then(|| {
+            let into_tick = (self.began.elapsed().as_millis() % TICK.as_millis()) as u64;
+            TICK - Duration::from_millis(into_tick)
+        })
+    }
+
+    fn take_events(&mut self, events: &Events) -> bool {
+        let mut woken = false;
+        for event in events {
+            match event.token() {
+                WAKE => woken = true,
+                Token(key) if self.held.contains(key) => self.socket_is_ready(key, event),
+                Token(_) => {} // It ended earlier in this turn.
+            }
+        }
+        woken
+    }
+
+    fn socket_is_ready(&mut self, key: usize, event: &Event) {
+        if event.is_writable() {
+            self.go_on_writing(key);
+        }
+        if (event.is_readable() || event.is_read_closed() || event.is_error()) && self.held.contains(key) {
+            self.hear(key);
+        }
+    }
+
+    /// The socket takes bytes again.
+    fn go_on_writing(&mut self, key: usize) {
+        let held = &mut self.held[key];
+        if !held.blocked() {
+            return;
+        }
+        match held.flush(&mut self.scratch) {
+            Ok(Progress::Done) => {
+                self.measures.slow.dec();
+                self.after_pending(key);
+            }
+            Ok(Progress::Blocked) => {}
+            Err(_) => self.cut(key, Reason::WriteError),
+        }
+    }
+
+    /// What was pending is written: the next step is the end, or what was missed meanwhile.
+    fn after_pending(&mut self, key: usize) {
+        let held = &mut self.held[key];
+        held.wrote_at = self.tick;
+        match held.stage {
+            Stage::Ending(reason) => self.go_on_ending(key, reason),
+            Stage::Live if held.behind => self.catch_up(key),
+            Stage::Live | Stage::Lingering => {}
+        }
+    }
+
+    pub(super) fn hear(&mut self, key: usize) {
+        let limit = self.settings.load().read_ahead;
+        let held = &mut self.held[key];
+        match held.hear(limit, &mut self.read_buffer, &mut self.scratch) {
+            Heard::Kept => {}
+            Heard::Left => self.cut(key, Reason::Client),
+            Heard::TooMuch => self.cut(key, Reason::Limit),
+        }
+    }
+
+    fn take_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.inbox.take(&mut commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Keep(departure) => self.arrive(*departure),
+                Command::Drain(spread) => self.begin_draining(spread),
+                Command::Stop => self.stopped = true,
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn take_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.tick, &mut due);
+        due.drain(..).for_each(|key| self.timer(key));
+        self.due = due;
+    }
+
+    /// A keep-alive or the end of a hold is due, or was due before it was put off by a write.
+    fn timer(&mut self, key: usize) {
+        let Some(held) = self.held.get_mut(key) else { return };
+        match held.stage {
+            Stage::Live if held.cold.until <= self.tick => self.end(key, Reason::Timeout),
+            Stage::Live => {
+                if held.cold.keepalive > 0 && held.wrote_at + held.cold.keepalive <= self.tick {
+                    self.keep_alive(key);
+                }
+                self.schedule(key);
+            }
+            Stage::Ending(reason) => self.cut(key, reason),
+            Stage::Lingering => self.forget(key),
+        }
+    }
+
+    /// Sets the timer of a connection that gets events.
+    pub(super) fn schedule(&mut self, key: usize) {
+        let Some(held) = self.held.get(key) else { return };
+        let keepalive = match held.cold.keepalive {
+            0 => u32::MAX,
+            ticks => held.wrote_at.saturating_add(ticks),
+        };
+        let due = keepalive.min(held.cold.until);
+        if due < u32::MAX {
+            self.wheel.schedule(key, due);
+        }
+    }
+
+    fn keep_alive(&mut self, key: usize) {
+        let held = &mut self.held[key];
+        held.wrote_at = self.tick;
+        let sign = crate::transport::transport(held.transport).keep_alive();
+        if held.blocked() || sign.is_empty() {
+            return;
+        }
+        let frame = runs::chunk(|out| out.extend_from_slice(sign));
+        let sent = held.send(&frame, 0, &mut self.scratch);
+        self.measures.keepalives.inc();
+        if self.settle(key, sent) == Outcome::Broken {
+            self.cut(key, Reason::WriteError);
+        }
+    }
+
+    /// Registers a socket; reading is always wanted.
+    pub(super) fn register(&self, key: usize) -> io::Result<()> {
+        let fd = self.held[key].wire.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), Token(key), Interest::READABLE)
+    }
+
+    pub(super) fn deregister(&self, held: &Held) {
+        let fd = held.wire.as_raw_fd();
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+            tracing::debug!(%error, "a socket could not be deregistered");
+        }
+    }
+
+    /// After a write: a full socket is watched until it takes bytes again.
+    pub(super) fn settle(&mut self, key: usize, sent: io::Result<Progress>) -> Outcome {
+        match sent {
+            Ok(Progress::Done) => Outcome::Done,
+            Ok(Progress::Blocked) => {
+                self.measures.slow.inc();
+                self.arm(key)
+            }
+            Err(_) => Outcome::Broken,
+        }
+    }
+
+    /// Asks to be told when the socket takes bytes. It stays so: a socket that was full once will be again.
+    fn arm(&mut self, key: usize) -> Outcome {
+        let held = &mut self.held[key];
+        if held.armed {
+            return Outcome::Waiting;
+        }
+        held.armed = true;
+        let fd = held.wire.as_raw_fd();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self.poll.registry().reregister(&mut SourceFd(&fd), Token(key), both) {
+            Ok(()) => Outcome::Waiting,
+            Err(error) => {
+                tracing::error!(%error, "a socket can't be watched");
+                Outcome::Broken
+            }
+        }
+    }
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Everything is with the kernel.
+    Done,
+    /// The socket is full, and watched.
+    Waiting,
+    /// The socket is broken, and has to be cut.
+    Broken,
+}
+
+/// Whole ticks, at least one.
+pub(super) fn ticks(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX - 1).max(1)
+}

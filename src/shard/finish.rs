@@ -1,0 +1,196 @@
+//! How held connections end: in words that the client understands, going home for its next request, or cut.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use super::event_loop::{EventLoop, Outcome, TICK, ticks};
+use super::held::{Held, Reason, Stage};
+use super::runs;
+use crate::access_log::HoldEnd;
+use crate::hold::Return;
+use crate::message::{Frame, Framing};
+use crate::transport::{self, Closing};
+
+/// How long a client may take to read the last bytes and to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a client may take to read what is pending when its hold ends.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(30);
+/// Without a spread of their own clients come back within this.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// A drain that goes on: connections end in a random order, spread evenly over its time.
+pub(super) struct Drain {
+    left: Vec<u32>,
+    began: Instant,
+    spread: Duration,
+    /// How many there were at the beginning.
+    total: usize,
+}
+
+impl EventLoop {
+    /// Ends a hold in the transport's words: a stream with its last chunk, a poll with the application's answer.
+    pub(super) fn end(&mut self, key: usize, reason: Reason) {
+        let Some(held) = self.held.get_mut(key).filter(|held| held.stage == Stage::Live) else { return };
+        held.stage = Stage::Ending(reason);
+        if !held.blocked() {
+            self.say_goodbye(key, reason);
+        }
+        // A socket that stays full is cut after a while.
+        if self.held.get(key).is_some_and(|held| held.stage == Stage::Ending(reason)) {
+            self.wheel.schedule(key, self.tick + ticks(LAST_WORDS));
+        }
+    }
+
+    /// Writes the last bytes of a connection whose socket is not full.
+    fn say_goodbye(&mut self, key: usize, reason: Reason) {
+        let last = self.last_words(key, reason);
+        let held = &mut self.held[key];
+        held.said_goodbye = true;
+        let sent = held.send(&last, 0, &mut self.scratch);
+        match self.settle(key, sent) {
+            Outcome::Done => self.finish(key, reason),
+            Outcome::Waiting => {}
+            Outcome::Broken => self.cut(key, Reason::WriteError),
+        }
+    }
+
+    fn last_words(&self, key: usize, reason: Reason) -> Frame {
+        let held = &self.held[key];
+        if let Some(poll) = &held.cold.poll {
+            return poll.fallback.clone();
+        }
+        let retry = match &self.drain {
+            Some(drain) if reason == Reason::Drain => Some(RETRY_MIN + random_within(drain.spread)),
+            _ => None,
+        };
+        let transport = transport::transport(held.transport);
+        let closing = runs::chunk(|out| transport.close(&Closing { retry }, out));
+        let mut bytes = closing.bytes(held.framing).to_vec();
+        if held.framing == Framing::Chunked {
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        }
+        Frame::raw(bytes)
+    }
+
+    /// The pending bytes of an ending connection are written: they were its last, or the last words come now.
+    pub(super) fn go_on_ending(&mut self, key: usize, reason: Reason) {
+        if reason == Reason::Answered || self.held[key].said_goodbye {
+            self.finish(key, reason);
+        } else {
+            self.say_goodbye(key, reason);
+        }
+    }
+
+    /// Everything is written: the connection goes home for its next request, or closes without a reset.
+    pub(super) fn finish(&mut self, key: usize, reason: Reason) {
+        self.leave(key, reason);
+        let held = &mut self.held[key];
+        let until_close = held.cold.poll.is_none() && held.framing == Framing::UntilClose;
+        if held.cold.client.keep_alive && !until_close && self.drain.is_none() {
+            return self.send_home(key);
+        }
+        held.stage = Stage::Lingering;
+        held.wire.close();
+        self.wheel.schedule(key, self.tick + ticks(LINGER));
+    }
+
+    fn send_home(&mut self, key: usize) {
+        self.wheel.cancel(key);
+        let held = self.held.remove(key);
+        self.deregister(&held);
+        let cold = *held.cold;
+        let back = Return { wire: held.wire, read_ahead: cold.read_ahead, passport: cold.home.passport };
+        if cold.home.desk.try_send(back).is_err() {
+            tracing::debug!("a connection could not go home and was closed");
+        }
+    }
+
+    /// Ends a connection without a word: it left, its socket is broken, or it is too slow.
+    pub(super) fn cut(&mut self, key: usize, reason: Reason) {
+        if self.held[key].stage != Stage::Lingering {
+            self.leave(key, reason);
+        }
+        self.forget(key);
+    }
+
+    /// Closes the socket and frees the place.
+    pub(super) fn forget(&mut self, key: usize) {
+        self.wheel.cancel(key);
+        let held = self.held.remove(key);
+        self.deregister(&held);
+    }
+
+    /// Takes a connection off its channels, and says in metrics and log that its hold is over.
+    fn leave(&mut self, key: usize, reason: Reason) {
+        let held = &mut self.held[key];
+        if held.blocked() {
+            held.forget_pending();
+            self.measures.slow.dec();
+        }
+        self.leave_channels(key);
+        let held = &self.held[key];
+        let time = TICK * self.tick.saturating_sub(held.cold.since);
+        self.measures.closed(held.transport, reason, time, held.bytes);
+        self.log_end(held, reason, time);
+    }
+
+    fn leave_channels(&mut self, key: usize) {
+        let held = &mut self.held[key];
+        let memberships = std::mem::replace(&mut held.memberships, super::held::Memberships::none());
+        self.tap.leave(memberships.channels(), self.now);
+        for (channel, place) in memberships.pairs() {
+            let Some(members) = self.members.get_mut(&channel) else { continue };
+            members.swap_remove(place as usize);
+            match members.get(place as usize) {
+                Some(&moved) => self.held[moved as usize].memberships.move_to(channel, place),
+                None if members.is_empty() => drop(self.members.remove(&channel)),
+                None => {}
+            }
+        }
+    }
+
+    fn log_end(&self, held: &Held, reason: Reason, time: Duration) {
+        let Some(subject) = &held.cold.subject else { return };
+        let end = HoldEnd {
+            transport: transport::transport(held.transport).name(),
+            channels: held.cold.channels as usize,
+            reason: reason.word(),
+            events: held.events.into(),
+            bytes: held.bytes,
+            held: time,
+        };
+        self.log.hold_ended(subject, &end);
+    }
+
+    /// Draws the order in which connections end.
+    pub(super) fn begin_draining(&mut self, spread: Duration) {
+        let mut left: Vec<u32> = self.held.iter().map(|(key, _)| key as u32).collect();
+        left.sort_by_cached_key(|key| RandomState::new().hash_one(key));
+        self.drain = Some(Drain { total: left.len(), left, began: self.now, spread });
+    }
+
+    /// Ends as many connections as its time has come for.
+    pub(super) fn go_on_draining(&mut self) {
+        while let Some(key) = self.drain.as_mut().and_then(|drain| drain.next(self.now)) {
+            if self.held.contains(key as usize) {
+                self.end(key as usize, Reason::Drain);
+            }
+        }
+    }
+}
+
+impl Drain {
+    fn next(&mut self, now: Instant) -> Option<u32> {
+        let passed = (now - self.began).as_secs_f64() / self.spread.as_secs_f64().max(0.001);
+        let due = (self.total as f64 * passed).ceil() as usize;
+        let ended = self.total - self.left.len();
+        if ended < due { self.left.pop() } else { None }
+    }
+}
+
+/// A time in `0..limit` that differs from call to call; nothing secret depends on it.
+fn random_within(limit: Duration) -> Duration {
+    let number = RandomState::new().build_hasher().finish();
+    limit.mul_f64((number >> 11) as f64 / (1u64 << 53) as f64)
+}

@@ -1,0 +1,286 @@
+//! One held connection: a small struct, and what it does when its socket takes or gives bytes.
+//!
+//! It owns no queue. What it is in the middle of is a shared frame and an offset; what it missed meanwhile is
+//! read from its channels' windows when the socket takes bytes again. Invariant: a connection that is `behind`
+//! has a frame pending, so that the socket's next readiness brings it on, or is caught up before the turn ends.
+
+use std::io;
+
+use crate::access_log::Subject;
+use crate::hold::{ClientSide, Home, Permit};
+use crate::hub::ChannelId;
+use crate::message::{Frame, Framing, Sequence, TransportId};
+use crate::wire::{Scratch, Wire};
+
+/// A connection that waits for events.
+pub(super) struct Held {
+    pub(super) wire: Wire,
+    pending: Option<Frame>,
+    offset: u32,
+    pub(super) transport: TransportId,
+    pub(super) framing: Framing,
+    pub(super) stage: Stage,
+    /// Whether its channels have more for it than what is pending.
+    pub(super) behind: bool,
+    /// Whether the poll tells when the socket takes bytes again.
+    pub(super) armed: bool,
+    /// Whether its last words are written, or pending.
+    pub(super) said_goodbye: bool,
+    /// Everything up to here is written, or pending.
+    pub(super) position: Sequence,
+    pub(super) memberships: Memberships,
+    /// Tick of the last write, for keep-alives.
+    pub(super) wrote_at: u32,
+    pub(super) events: u32,
+    pub(super) bytes: u64,
+    pub(super) cold: Box<Cold>,
+}
+
+/// What is needed rarely: at the end, at a timer, when the client speaks.
+pub(super) struct Cold {
+    /// Gives the place back on drop.
+    pub(super) _permit: Permit,
+    pub(super) home: Home,
+    pub(super) client: ClientSide,
+    pub(super) subject: Option<Box<Subject>>,
+    pub(super) poll: Option<PollAnswer>,
+    pub(super) read_ahead: Vec<u8>,
+    /// Tick at which it was taken over.
+    pub(super) since: u32,
+    /// Tick at which a poll is answered, or a stream has lived long enough; `u32::MAX` for never.
+    pub(super) until: u32,
+    /// How many channels it was taken over for.
+    pub(super) channels: u16,
+    /// Ticks of silence before a keep-alive; 0 for none.
+    pub(super) keepalive: u32,
+}
+
+/// The two answers that a poll may get.
+pub(super) struct PollAnswer {
+    /// The application's own, whole.
+    pub(super) fallback: Frame,
+    /// Status line and headers of an answer with messages, up to the length.
+    pub(super) head: Box<[u8]>,
+}
+
+impl PollAnswer {
+    /// The head of an answer whose body has so many bytes.
+    pub(super) fn head_for(&self, length: usize) -> Vec<u8> {
+        [&self.head[..], b"content-length: ", length.to_string().as_bytes(), b"\r\n\r\n"].concat()
+    }
+}
+
+/// How far the life of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Gets events.
+    Live,
+    /// What is pending is its last.
+    Ending(Reason),
+    /// Everything is written and our side is closed; waits for the client to close its own, so that no reset
+    /// takes the last bytes away (RFC 9112 §9.6).
+    Lingering,
+}
+
+/// Why a held connection ends; a label of `perihelion_comet_streams_closed_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    Client,
+    Answered,
+    Timeout,
+    Slow,
+    ChannelClosed,
+    Drain,
+    WriteError,
+    Limit,
+}
+
+impl Reason {
+    pub(super) const ALL: [(Reason, &str); 8] = [
+        (Reason::Client, "client"),
+        (Reason::Answered, "answered"),
+        (Reason::Timeout, "timeout"),
+        (Reason::Slow, "slow"),
+        (Reason::ChannelClosed, "channel_closed"),
+        (Reason::Drain, "drain"),
+        (Reason::WriteError, "write_error"),
+        (Reason::Limit, "limit"),
+    ];
+
+    pub(super) fn word(self) -> &'static str {
+        Reason::ALL[self as usize].1
+    }
+}
+
+/// The channels of a connection, and its place in each one's list of members.
+pub(super) enum Memberships {
+    One { channel: ChannelId, place: u32 },
+    Many { channels: Box<[ChannelId]>, places: Box<[u32]> },
+}
+
+impl Memberships {
+    pub(super) fn channels(&self) -> &[ChannelId] {
+        match self {
+            Memberships::One { channel, .. } => std::slice::from_ref(channel),
+            Memberships::Many { channels, .. } => channels,
+        }
+    }
+
+    /// None: it has left them.
+    pub(super) fn none() -> Memberships {
+        Memberships::Many { channels: Box::default(), places: Box::default() }
+    }
+
+    /// Every channel with the place in it.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (ChannelId, u32)> {
+        let places = match self {
+            Memberships::One { place, .. } => std::slice::from_ref(place),
+            Memberships::Many { places, .. } => places,
+        };
+        self.channels().iter().copied().zip(places.iter().copied())
+    }
+
+    /// Takes note that another place in a channel is its own now.
+    pub(super) fn move_to(&mut self, channel: ChannelId, place: u32) {
+        if let Some(own) = self.place(channel) {
+            *own = place;
+        }
+    }
+
+    /// The place in a channel that it is a member of.
+    fn place(&mut self, wanted: ChannelId) -> Option<&mut u32> {
+        match self {
+            Memberships::One { channel, place } => (*channel == wanted).then_some(place),
+            Memberships::Many { channels, places } => {
+                let index = channels.iter().position(|channel| *channel == wanted)?;
+                places.get_mut(index)
+            }
+        }
+    }
+}
+
+/// How far a write came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Everything is with the kernel.
+    Done,
+    /// The socket is full; the rest is pending.
+    Blocked,
+}
+
+/// What a client said while it was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing that matters now; kept for later.
+    Kept,
+    /// More than the bound.
+    TooMuch,
+    /// It left.
+    Left,
+}
+
+impl Held {
+    pub(super) fn new(
+        wire: Wire,
+        transport: TransportId,
+        framing: Framing,
+        memberships: Memberships,
+        position: Sequence,
+        cold: Box<Cold>,
+    ) -> Held {
+        let (pending, offset, stage) = (None, 0, Stage::Live);
+        let (behind, armed, said_goodbye) = (false, false, false);
+        let (wrote_at, events, bytes) = (cold.since, 0, 0);
+        #[rustfmt::skip]
+        let held = Held {
+            wire, pending, offset, transport, framing, stage, behind, armed, said_goodbye, position,
+            memberships, wrote_at, events, bytes, cold,
+        };
+        held
+    }
+
+    /// Whether the socket is full.
+    pub(super) fn blocked(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Gives up what is pending, since the connection is cut.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending = None;
+    }
+
+    /// Writes a frame that carries so many events. Nothing is pending before.
+    pub(super) fn send(
+        &mut self,
+        frame: &Frame,
+        events: usize,
+        scratch: &mut Scratch,
+    ) -> io::Result<Progress> {
+        debug_assert!(!self.blocked());
+        let bytes = frame.bytes(self.framing);
+        self.events = self.events.saturating_add(events as u32);
+        let written = taken(self.wire.write(bytes, scratch))?;
+        self.bytes += written as u64;
+        if written == bytes.len() {
+            return Ok(Progress::Done);
+        }
+        self.pending = Some(frame.clone());
+        self.offset = written as u32;
+        Ok(Progress::Blocked)
+    }
+
+    /// Writes a head of its own and a body that others share.
+    pub(super) fn send_answer(
+        &mut self,
+        head: Vec<u8>,
+        body: &Frame,
+        scratch: &mut Scratch,
+    ) -> io::Result<Progress> {
+        debug_assert!(!self.blocked());
+        let body = body.payload();
+        let written = taken(self.wire.write2(&head, body, scratch))?;
+        self.bytes += written as u64;
+        if written == head.len() + body.len() {
+            return Ok(Progress::Done);
+        }
+        self.offset = written as u32;
+        self.pending = Some(Frame::raw([&head, body].concat()));
+        Ok(Progress::Blocked)
+    }
+
+    /// Goes on with what is pending.
+    pub(super) fn flush(&mut self, scratch: &mut Scratch) -> io::Result<Progress> {
+        let Some(frame) = &self.pending else { return Ok(Progress::Done) };
+        let rest = &frame.bytes(self.framing)[self.offset as usize..];
+        let written = taken(self.wire.write(rest, scratch))?;
+        self.bytes += written as u64;
+        if written < rest.len() {
+            self.offset += written as u32;
+            return Ok(Progress::Blocked);
+        }
+        self.pending = None;
+        Ok(Progress::Done)
+    }
+
+    /// Reads until the socket has no more; what the client says is kept up to `limit` bytes.
+    pub(super) fn hear(&mut self, limit: usize, buffer: &mut [u8], scratch: &mut Scratch) -> Heard {
+        loop {
+            match self.wire.read(buffer, scratch) {
+                Ok(0) => return Heard::Left,
+                Ok(_) if self.stage == Stage::Lingering => {}
+                Ok(read) if self.cold.read_ahead.len() + read > limit => return Heard::TooMuch,
+                Ok(read) => self.cold.read_ahead.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Kept,
+                Err(_) => return Heard::Left,
+            }
+        }
+    }
+}
+
+/// Bytes that the socket took: none where it is full.
+fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
+    }
+}

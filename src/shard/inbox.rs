@@ -1,0 +1,53 @@
+//! What other threads ask of a shard.
+//!
+//! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::hold::Departure;
+
+/// A request to a shard.
+pub(super) enum Command {
+    /// Hold this connection.
+    Keep(Box<Departure>),
+    /// End everything within this time.
+    Drain(Duration),
+    /// End the thread.
+    Stop,
+}
+
+/// A list with a bell.
+pub(super) struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    waker: mio::Waker,
+}
+
+impl Inbox {
+    pub(super) fn new(waker: mio::Waker) -> Inbox {
+        Inbox { commands: Mutex::new(Vec::new()), waker }
+    }
+
+    /// Adds a command; wakes the shard if it may be asleep.
+    pub(super) fn push(&self, command: Command) {
+        let mut commands = self.commands.lock();
+        commands.push(command);
+        if commands.len() == 1 {
+            drop(commands);
+            self.wake();
+        }
+    }
+
+    /// Takes everything, in order.
+    pub(super) fn take(&self, into: &mut Vec<Command>) {
+        std::mem::swap(&mut *self.commands.lock(), into);
+    }
+
+    /// Ends the shard's sleep.
+    pub(super) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "a shard can't be woken");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Shards: threads that hold connections, thousands each, outside of hyper and tokio.
+//!
+//! A shard is a thread with a poll, a slab of small structs, a wheel of coarse timers and a tap of the hub. One
+//! wake delivers everything that is new: the frames of a turn are built once, and each connection that can be
+//! written gets its missing ones in one write. Nothing on that way locks, allocates or wakes a task for each
+//! connection; what is rare (catching up after a full socket, arriving, ending) may. There is no HTTP parser
+//! here: what a held client says is kept, bounded, for whoever serves the connection afterwards.
+
+mod arrive;
+mod deliver;
+mod event_loop;
+mod finish;
+mod held;
+mod inbox;
+mod measures;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::access_log::AccessLog;
+use crate::config::SlowReader;
+use crate::hold::{Departure, Keeper, Permit};
+use crate::hub::Hub;
+use crate::message::Position;
+use crate::metrics::Metrics;
+
+use event_loop::EventLoop;
+use inbox::{Command, Inbox};
+
+/// What a configuration says about holding.
+#[derive(Debug, Clone)]
+pub struct ShardSettings {
+    /// Connections held at once by all shards; `None` for no limit.
+    pub held_connections: Option<usize>,
+    /// Silence before a keep-alive where the application names none.
+    pub keepalive: Option<Duration>,
+    /// How long a poll is held where the application names no timeout.
+    pub poll_timeout: Duration,
+    /// What happens to a reader that needs what has left the window.
+    pub slow: SlowReader,
+    /// Bytes that are handed to one connection at once.
+    pub turn_bytes: usize,
+    /// Bytes that a client may send while it is held.
+    pub read_ahead: usize,
+}
+
+/// The running shards.
+pub struct Shards {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads of ordinary work see of the shards.
+struct Shared {
+    hub: Arc<Hub>,
+    inboxes: Vec<Arc<Inbox>>,
+    next: AtomicUsize,
+    held: Arc<AtomicUsize>,
+    settings: Arc<ArcSwap<ShardSettings>>,
+}
+
+impl Shards {
+    /// Starts so many threads.
+    pub fn start(
+        threads: usize,
+        hub: &Arc<Hub>,
+        settings: ShardSettings,
+        metrics: &Metrics,
+        log: &AccessLog,
+    ) -> io::Result<Shards> {
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let loops: Vec<_> = (0..threads)
+            .map(|_| EventLoop::new(hub, settings.clone(), metrics, log.clone()))
+            .collect::<io::Result<_>>()?;
+        let inboxes = loops.iter().map(EventLoop::inbox).collect();
+        let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let shared = Arc::new(Shared { hub: hub.clone(), inboxes, next, held, settings });
+        let mut shards = Shards { shared, threads: Vec::new() };
+        for (index, event_loop) in loops.into_iter().enumerate() {
+            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            shards.threads.push(thread.spawn(move || event_loop.run())?);
+        }
+        Ok(shards)
+    }
+
+    /// Where connections are handed over.
+    pub fn keeper(&self) -> Arc<dyn Keeper> {
+        self.shared.clone()
+    }
+
+    /// Takes new settings for connections that come from now on.
+    pub fn reconfigure(&self, settings: ShardSettings) {
+        self.shared.settings.store(Arc::new(settings));
+    }
+
+    /// Connections held now.
+    pub fn open(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Ends what is held, each connection at a time of its own within `spread`, and whatever comes later at once.
+    pub fn drain(&self, spread: Duration) {
+        self.tell(|| Command::Drain(spread));
+    }
+
+    /// Cuts what is left and ends the threads.
+    pub fn stop(mut self) {
+        self.tell(|| Command::Stop);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        self.shared.inboxes.iter().for_each(|inbox| inbox.push(command()));
+    }
+}
+
+impl Keeper for Shared {
+    fn head(&self) -> Position {
+        self.hub.head()
+    }
+
+    fn admit(&self) -> Option<Permit> {
+        Permit::take(&self.held, self.settings.load().held_connections)
+    }
+
+    fn keep_socket(&self, departure: Departure) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.inboxes[turn % self.inboxes.len()].push(Command::Keep(Box::new(departure)));
+    }
+}

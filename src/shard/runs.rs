@@ -1,0 +1,115 @@
+//! The frames of one channel in one turn, each built once and shared by every connection that needs it.
+
+use std::sync::Arc;
+
+use crate::message::{Entry, Frame, FrameBuilder, Framing, Gap, Position, TransportId};
+use crate::transport::{self, Closing, Opening};
+
+/// Frames that were built in this turn, by what tells them apart. A turn has few: most connections of a
+/// channel stand at the same place and speak the same transport.
+#[derive(Default)]
+pub(super) struct Runs(Vec<(Kind, Frame)>);
+
+#[derive(PartialEq, Eq)]
+struct Kind {
+    transport: TransportId,
+    framing: Framing,
+    /// How many entries of the turn are left out, since the connection has them.
+    skipped: usize,
+}
+
+impl Runs {
+    /// For the next channel.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The entries behind the first `skipped` ones, as a stream writes them.
+    pub(super) fn stream(
+        &mut self,
+        entries: &[Arc<Entry>],
+        skipped: usize,
+        transport: TransportId,
+        framing: Framing,
+    ) -> &Frame {
+        self.get(Kind { transport, framing, skipped }, || stream(&entries[skipped..], transport, framing))
+    }
+
+    /// The entries behind the first `skipped` ones, as the body of one answer.
+    pub(super) fn answer(
+        &mut self,
+        entries: &[Arc<Entry>],
+        skipped: usize,
+        transport: TransportId,
+    ) -> &Frame {
+        let kind = Kind { transport, framing: Framing::UntilClose, skipped };
+        self.get(kind, || answer(&entries[skipped..], entries[entries.len() - 1].position, false, transport))
+    }
+
+    fn get(&mut self, kind: Kind, build: impl FnOnce() -> Frame) -> &Frame {
+        let index = self.0.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            self.0.push((kind, build()));
+            self.0.len() - 1
+        });
+        &self.0[index].1
+    }
+}
+
+/// Messages as a stream writes them. One message is its own frame, and nothing is copied.
+fn stream(entries: &[Arc<Entry>], transport: TransportId, framing: Framing) -> Frame {
+    match entries {
+        [entry] => frame(entry, transport).clone(),
+        entries => Frame::join(entries.iter().map(|entry| frame(entry, transport)), framing),
+    }
+}
+
+/// Gaps and then messages as a stream writes them.
+pub(super) fn stream_with_gaps(
+    gaps: &[Gap],
+    entries: &[Arc<Entry>],
+    transport: TransportId,
+    framing: Framing,
+) -> Frame {
+    let told = chunk(|out| gaps.iter().for_each(|gap| transport::transport(transport).gap(gap, out)));
+    let entries = entries.iter().map(|entry| frame(entry, transport));
+    Frame::join([&told].into_iter().chain(entries), framing)
+}
+
+/// The body of one answer that ends at `position`.
+pub(super) fn answer(entries: &[Arc<Entry>], position: Position, gap: bool, id: TransportId) -> Frame {
+    let transport = transport::transport(id);
+    let mut body = Vec::new();
+    transport.open(&Opening { body: b"", retry: None, position, gap }, &mut body);
+    for (index, entry) in entries.iter().enumerate() {
+        body.extend_from_slice(if index > 0 { transport.separator() } else { b"" });
+        body.extend_from_slice(frame(entry, id).payload());
+    }
+    transport.close(&Closing { retry: None }, &mut body);
+    Frame::raw(body)
+}
+
+/// One chunk of what is written into it.
+pub(super) fn chunk(write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    let mut builder = FrameBuilder::new();
+    write(builder.payload());
+    builder.chunk()
+}
+
+fn frame(entry: &Entry, id: TransportId) -> &Frame {
+    entry.frame(id, |entry, out| transport::transport(id).piece(entry, out))
+}
+
+/// Cuts the entries of a turn so that no piece has more than `limit` bytes of data, unless it is one message.
+pub(super) fn segments(entries: &[Arc<Entry>], limit: usize) -> impl Iterator<Item = &[Arc<Entry>]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|entry| {
+            bytes += entry.message.data.bytes().len();
+            bytes <= limit
+        });
+        let (segment, behind) = rest.split_at(fits.count().max(1).min(rest.len()));
+        rest = behind;
+        (!segment.is_empty()).then_some(segment)
+    })
+}

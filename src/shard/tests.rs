@@ -1,0 +1,326 @@
+//! A shard over real sockets, with the hub behind it and nothing else.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::{HeaderMap, StatusCode, Version};
+use tokio::sync::mpsc;
+
+use super::{ShardSettings, Shards};
+use crate::access_log::AccessLog;
+use crate::config::SlowReader;
+use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Return};
+use crate::hub::{Hub, HubSettings};
+use crate::message::{Batch, ChannelName, Data, Epoch, Message, Position, Sequence, Start};
+use crate::metrics::Metrics;
+use crate::transport;
+use crate::wire::Wire;
+
+struct House {
+    hub: Arc<Hub>,
+    metrics: Metrics,
+    shards: Option<Shards>,
+    desk: mpsc::Sender<Return>,
+    returns: mpsc::Receiver<Return>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(shards) = self.shards.take() {
+            shards.stop();
+        }
+    }
+}
+
+impl House {
+    fn new() -> House {
+        House::with(SlowReader::Close, 1000)
+    }
+
+    fn with(slow: SlowReader, window_messages: usize) -> House {
+        let metrics = Metrics::new().unwrap();
+        let settings = HubSettings {
+            history_messages: 10,
+            history_age: None,
+            history_bytes: 64 << 20,
+            channels: 100,
+            window_messages,
+            publisher_ids: 100,
+        };
+        let hub = Hub::new(Epoch(14), settings, metrics.clone());
+        let settings = ShardSettings {
+            held_connections: None,
+            keepalive: None,
+            poll_timeout: Duration::from_secs(60),
+            slow,
+            turn_bytes: 64 << 10,
+            read_ahead: 4096,
+        };
+        let log = AccessLog::to(crate::config::AccessFormat::Off, std::io::sink(), &metrics).unwrap();
+        let shards = Shards::start(1, &hub, settings, &metrics, &log).unwrap();
+        let (desk, returns) = mpsc::channel(16);
+        House { hub, metrics, shards: Some(shards), desk, returns, held: Arc::default() }
+    }
+
+    fn publish(&self, channel: &str, texts: &[&str]) {
+        let message = |text: &&str| Message {
+            channel: ChannelName::parse(channel).unwrap(),
+            event: None,
+            id: None,
+            content_type: None,
+            data: Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes())),
+        };
+        self.hub.publish(Batch { messages: texts.iter().map(message).collect() }, Instant::now()).unwrap();
+    }
+
+    /// A held client, once its head is there; what came behind the head is returned with it.
+    fn hold(&self, channels: &str, change: impl FnOnce(&mut Hold)) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let head = Start::After(self.hub.head());
+        let wishes = channels.split(',').map(|name| (ChannelName::parse(name).unwrap(), head)).collect();
+        let mut hold = Hold {
+            wishes,
+            transport: transport::SSE,
+            timeout: None,
+            keepalive: None,
+            retry: None,
+            answer: Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: bytes::Bytes::new() },
+            client: ClientSide { version: Version::HTTP_11, keep_alive: true },
+            subject: None,
+        };
+        change(&mut hold);
+        let permit = Permit::take(&self.held, None).unwrap();
+        let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener: 3 } };
+        let (wire, read_ahead, hold) = (Wire::plain(socket), Vec::new(), Box::new(hold));
+        let keeper = self.shards.as_ref().unwrap().keeper();
+        keeper.keep_socket(Departure { wire, read_ahead, hold, permit, home });
+        client
+    }
+
+    fn hub_readers(&self, channels: &str) -> usize {
+        let name = ChannelName::parse(channels.split(',').next().unwrap()).unwrap();
+        self.hub.channel(&name, Instant::now()).map_or(0, |facts| facts.subscribers)
+    }
+
+    fn wait_for_readers(&self, channel: &str, readers: usize) {
+        wait(|| self.hub_readers(channel) == readers);
+    }
+}
+
+fn wait(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition did not come true");
+        std::thread::yield_now();
+    }
+}
+
+/// Reads until what was read ends with this, and returns all of it. Nothing more may be on its way.
+fn read_until(client: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    while !bytes.ends_with(end.as_bytes()) {
+        let read = client.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_message_reaches_everyone_on_its_channel_and_nobody_else() {
+    let house = House::new();
+    let mut first = house.hold("news", |_| ());
+    let mut other = house.hold("weather,sport", |_| ());
+    house.wait_for_readers("news", 1);
+    house.wait_for_readers("sport", 1);
+    house.publish("news", &["a"]);
+    house.publish("sport", &["b"]);
+    assert_eq!(read_until(&mut first, "\n\n\r\n"), format!("{HEAD}11\r\nid: e-1\ndata: a\n\n\r\n"));
+    assert_eq!(read_until(&mut other, "\n\n\r\n"), format!("{HEAD}11\r\nid: e-2\ndata: b\n\n\r\n"));
+}
+
+#[test]
+fn messages_of_several_channels_come_in_the_order_of_the_store() {
+    let house = House::new();
+    let mut client = house.hold("a,b,c", |_| ());
+    house.wait_for_readers("c", 1);
+    read_until(&mut client, "\r\n\r\n");
+    for number in 0..300 {
+        house.publish(["a", "b", "c"][number % 3], &[&format!("<{number}>")]);
+    }
+    let text = read_until(&mut client, "<299>\n\n\r\n");
+    let numbers: Vec<usize> =
+        text.split('<').skip(1).map(|part| part.split('>').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_published_before_the_socket_arrived_is_there_first() {
+    let house = House::new();
+    house.publish("news", &["a", "b"]);
+    let start = Start::After(Position { epoch: Epoch(14), sequence: Sequence(1) });
+    let mut client = house.hold("news", |hold| {
+        hold.wishes[0].1 = start;
+        hold.answer.body = "data: hello\n\n".into();
+        hold.retry = Some(Duration::from_secs(3));
+    });
+    let expected = format!("{HEAD}1a\r\ndata: hello\n\nretry: 3000\n\n\r\n11\r\nid: e-2\ndata: b\n\n\r\n");
+    assert_eq!(read_until(&mut client, "b\n\n\r\n"), expected);
+}
+
+#[test]
+fn a_poll_is_answered_once_and_its_socket_goes_home_with_what_was_read_ahead() {
+    let mut house = House::new();
+    let mut client = house.hold("news", |hold| hold.transport = transport::LONG_POLL);
+    house.wait_for_readers("news", 1);
+    client.write_all(b"GET /next").unwrap();
+    // Sockets are heard before news is taken, so it is enough that the bytes are with the kernel.
+    house.publish("news", &["a", "b"]);
+    let body = "{\"position\":\"e-2\",\"gap\":false,\"messages\":[\
+        {\"id\":\"e-1\",\"channel\":\"news\",\"data\":\"a\"},{\"id\":\"e-2\",\"channel\":\"news\",\"data\":\"b\"}]}";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    assert_eq!(read_until(&mut client, "]}"), format!("{head}{body}"));
+    let back = house.returns.blocking_recv().unwrap();
+    assert_eq!((back.passport.listener, &back.read_ahead[..]), (3, &b"GET /next"[..]));
+    wait(|| house.held.load(Ordering::Relaxed) == 0);
+}
+
+#[test]
+fn a_poll_without_messages_gets_the_applications_answer() {
+    let mut house = House::new();
+    let mut client = house.hold("news", |hold| {
+        hold.transport = transport::LONG_POLL;
+        hold.timeout = Some(Duration::from_millis(300));
+        hold.answer.body = "nothing".into();
+    });
+    let expected = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nnothing";
+    assert_eq!(read_until(&mut client, "nothing"), expected);
+    assert!(house.returns.blocking_recv().is_some());
+}
+
+#[test]
+fn a_silent_stream_gets_keep_alives_and_ends_cleanly_after_its_longest_life() {
+    let house = House::new();
+    let mut client = house.hold("news", |hold| {
+        hold.keepalive = Some(Duration::from_millis(250));
+        hold.timeout = Some(Duration::from_millis(2000));
+    });
+    let text = read_until(&mut client, "0\r\n\r\n");
+    assert!(text.starts_with(&format!("{HEAD}3\r\n:\n\n\r\n")), "{text}");
+    assert!((3..=8).contains(&text.matches(":\n\n").count()), "{text}");
+}
+
+#[test]
+fn a_client_that_leaves_is_noticed_at_once() {
+    let house = House::new();
+    let client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    drop(client);
+    house.wait_for_readers("news", 0);
+    wait(|| house.held.load(Ordering::Relaxed) == 0);
+    let closed = house.metrics.comet_streams_closed.with_label_values(&["sse", "client"]).get();
+    assert_eq!(closed, 1);
+}
+
+#[test]
+fn a_client_that_talks_too_much_is_closed() {
+    let house = House::new();
+    let mut client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    client.write_all(&[b'x'; 5000]).unwrap();
+    house.wait_for_readers("news", 0);
+}
+
+#[test]
+fn deleting_a_channel_ends_its_streams_cleanly() {
+    let house = House::new();
+    let mut client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    house.hub.delete(&ChannelName::parse("news").unwrap(), Instant::now());
+    assert_eq!(read_until(&mut client, "0\r\n\r\n"), format!("{HEAD}0\r\n\r\n"));
+}
+
+#[test]
+fn a_reader_that_stops_for_a_while_gets_everything_in_order_afterwards() {
+    let house = House::with(SlowReader::Close, 100_000);
+    let mut client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    let filler = "x".repeat(1000);
+    for number in 0..20_000 {
+        house.publish("news", &[&format!("{filler}<{number}>")]);
+    }
+    let text = read_until(&mut client, "<19999>\n\n\r\n");
+    let numbers: Vec<usize> =
+        text.split('<').skip(1).map(|part| part.split('>').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..20_000).collect::<Vec<_>>());
+}
+
+/// A house whose one reader stands still, its socket full and what it needs out of the window.
+fn house_with_a_lost_reader(slow: SlowReader) -> (House, TcpStream) {
+    let house = House::with(slow, 50);
+    let client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    let filler = "x".repeat(100_000);
+    wait(|| {
+        house.publish("news", &[&filler]);
+        house.metrics.comet_slow_streams.get() == 1
+    });
+    (0..200).for_each(|_| house.publish("news", &["more"]));
+    // The shard has taken everything, so that only the window is kept.
+    wait(|| {
+        house.hub.tick(Instant::now());
+        house.metrics.comet_history_events.get() <= 50
+    });
+    house.publish("news", &["the last"]);
+    (house, client)
+}
+
+#[test]
+fn a_reader_that_has_fallen_out_of_the_window_is_told_where_that_is_the_policy() {
+    let (_house, mut client) = house_with_a_lost_reader(SlowReader::Gap);
+    let text = read_until(&mut client, "the last\n\n\r\n");
+    let (_, after) = text.split_once("event: comet.gap\n").expect("a gap");
+    assert!(after.starts_with("data: {\"channel\":\"news\",\"missing\":"), "{after}");
+    assert!(after.contains("data: more\n\n"), "messages go on after the gap");
+}
+
+#[test]
+fn a_reader_that_has_fallen_out_of_the_window_is_closed_by_default() {
+    let (house, mut client) = house_with_a_lost_reader(SlowReader::Close);
+    let mut buffer = vec![0; 64 << 10];
+    while client.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    house.wait_for_readers("news", 0);
+    assert_eq!(house.metrics.comet_streams_closed.with_label_values(&["sse", "slow"]).get(), 1);
+    assert_eq!(house.metrics.comet_slow_streams.get(), 0);
+}
+
+#[test]
+fn draining_ends_streams_with_a_time_to_come_back_and_polls_with_their_answer() {
+    let house = House::new();
+    let mut stream = house.hold("news", |_| ());
+    let mut poll = house.hold("news", |hold| {
+        hold.transport = transport::LONG_POLL;
+        hold.answer.body = "later".into();
+    });
+    house.wait_for_readers("news", 2);
+    house.shards.as_ref().unwrap().drain(Duration::from_millis(100));
+    let text = read_until(&mut stream, "0\r\n\r\n");
+    assert!(text.contains("retry: 1"), "{text}");
+    assert_eq!(read_until(&mut poll, "later"), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlater");
+    drop((stream, poll));
+    wait(|| house.held.load(Ordering::Relaxed) == 0);
+}
