@@ -62,8 +62,17 @@ pub(super) struct Order {
 pub(super) struct Answers {
     talk: Rc<RefCell<Talk>>,
     orders: mpsc::Sender<Order>,
-    /// Shown on the page, for the curl lines.
-    control: SocketAddr,
+    /// Shown on the page.
+    addresses: Addresses,
+}
+
+/// Who is where: on the page, for those who want to try it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Addresses {
+    /// The application itself.
+    pub(super) upstream: SocketAddr,
+    /// The control port.
+    pub(super) control: SocketAddr,
 }
 
 /// What the page begins with.
@@ -73,15 +82,16 @@ struct State<'a> {
     talk: Snapshot<'a>,
     /// The moment of the request; the stream goes on from there.
     position: Option<&'a str>,
-    control: SocketAddr,
+    #[serde(flatten)]
+    addresses: Addresses,
     /// Whether a proxy stands in front that can hold connections.
     proxied: bool,
 }
 
 impl Answers {
     /// Answers from `talk`, hands wishes to `orders`.
-    pub(super) fn new(talk: Rc<RefCell<Talk>>, orders: mpsc::Sender<Order>, control: SocketAddr) -> Answers {
-        Answers { talk, orders, control }
+    pub(super) fn new(talk: Rc<RefCell<Talk>>, orders: mpsc::Sender<Order>, addresses: Addresses) -> Answers {
+        Answers { talk, orders, addresses }
     }
 
     /// Answers one request.
@@ -122,7 +132,7 @@ impl Answers {
         text_of(&State {
             talk: talk.snapshot(),
             position: value(headers, "x-comet-position"),
-            control: self.control,
+            addresses: self.addresses,
             proxied: is_proxied(headers),
         })
     }

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::answers::{Answers, Order};
+use super::answers::{Addresses, Answers, Order};
 use super::publisher::publish;
 use super::talk::Talk;
 
@@ -70,10 +70,11 @@ impl App {
             let _inside = runtime.enter();
             TcpListener::from_std(listener)?
         };
+        let addresses = Addresses { upstream: address, control };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("demo-app".to_owned())
-            .spawn(move || serve(&runtime, listener, control, stopped))
+            .spawn(move || serve(&runtime, listener, addresses, stopped))
             .context("the example application gets no thread")?;
         Ok(Running { address, stop: Some(stop), thread: Some(thread) })
     }
@@ -108,16 +109,16 @@ impl Drop for Running {
 fn serve(
     runtime: &Runtime,
     listener: TcpListener,
-    control: SocketAddr,
+    addresses: Addresses,
     stopped: oneshot::Receiver<Infallible>,
 ) {
     let talk = Rc::new(RefCell::new(Talk::new()));
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let answers = Rc::new(Answers::new(Rc::clone(&talk), orders, control));
+    let answers = Rc::new(Answers::new(Rc::clone(&talk), orders, addresses));
     LocalSet::new().block_on(runtime, async {
         tokio::select! {
             () = accept(listener, answers) => {}
-            () = carry_out(waiting, talk, control) => {}
+            () = carry_out(waiting, talk, addresses.control) => {}
             _ = stopped => {}
         }
     });

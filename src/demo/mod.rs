@@ -19,6 +19,9 @@ pub use app::{App, Running};
 /// Where the demo listens unless told otherwise; the address of the documentation's examples.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// The log's part of the configuration: the terminal belongs to the greeting.
+const QUIET: &str = "{ access: off, level: warn }";
+
 /// The demo before its proxy has started: the application has an address and does not serve yet.
 #[derive(Debug)]
 pub struct Demo {
@@ -35,14 +38,12 @@ impl Demo {
         Ok(Demo { app: App::bind()?, listen })
     }
 
-    /// The proxy's configuration as a user would write it. The control port's port is the system's choice, and
-    /// the access log is off, since the terminal belongs to the greeting.
+    /// The proxy's configuration as a user would write it. The port of the control port is
+    /// the system's choice.
     pub fn configuration(&self) -> String {
         let listen = self.listen;
         let upstream = self.app.address();
-        format!(
-            "listen: \"{listen}\"\nupstream: http://{upstream}\ncontrol: 127.0.0.1:0\nlog: {{ access: off, level: warn }}\n"
-        )
+        format!("listen: \"{listen}\"\nupstream: http://{upstream}\ncontrol: 127.0.0.1:0\nlog: {QUIET}\n")
     }
 
     /// Lets the application serve, once the proxy listens at `proxy` and its control port at `control`.
@@ -75,11 +76,12 @@ Perihelion {version}, the demo: a chat and a talk, live in every window that sho
   The application alone   http://{app}/
   The control port        http://{control}/
 
-The proxy's configuration is three lines:
+The proxy's configuration, three lines and one that keeps this terminal quiet:
 
   listen: {proxy}
   upstream: http://{app}
   control: {control}
+  log: {QUIET}
 
 With curl, each in a terminal of its own:
 

@@ -27,10 +27,9 @@ function start(state) {
   theme();
   chat.introduce();
   slides.arrange((slide) => ask("/slide", { name: chat.myName(), slide }));
-  slides.fill({ listen: location.host, control: state.control });
+  slides.fill({ listen: location.host, upstream: state.upstream, control: state.control });
   at("say").addEventListener("submit", say);
   at("drop").addEventListener("click", () => stream.drop());
-  at("text").focus({ preventScroll: true });
   show(state);
   if (state.proxied) {
     stream.begin(state);
@@ -129,7 +128,9 @@ function notice(text) {
   at("notice").hidden = false;
 }
 
+/** The same text again takes the place of the one before. */
 function toast(text) {
+  for (const older of [...at("toasts").children]) if (older.textContent === text) older.remove();
   const shown = document.createElement("p");
   shown.textContent = text;
   at("toasts").append(shown);
