@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod hold;
 pub mod hub;

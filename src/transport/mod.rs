@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use crate::message::{Entry, Gap, Position, TransportId};
 
+pub use ndjson::message_object;
+
 /// One way of framing events.
 pub trait Transport: Sync {
     /// Its name in `X-Comet-Transport`, in metrics and logs.

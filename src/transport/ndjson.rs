@@ -46,7 +46,7 @@ impl Transport for Ndjson {
 }
 
 /// `{"id":…,"channel":…,"event":…,"data":…}`; `event` only where the publisher named one.
-pub(crate) fn message_object(entry: &Entry, out: &mut Vec<u8>) {
+pub fn message_object(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"id\":\"{}\",\"channel\":", entry.position).as_bytes());
     string(entry.message.channel.as_str(), out);
     if let Some(event) = &entry.message.event {

@@ -1,0 +1,230 @@
+//! The control port: where the application publishes and operators look, in HTTP/1.1 and JSON.
+//!
+//! It names the hub and never a shard or an exchange: what the rest of the process does for it (reloading, saying
+//! whether it is ready) comes in through [`Operations`]. A web page must not reach it, so without a token a
+//! request that a browser may have been tricked into is refused ([`guard`]).
+
+mod channels;
+mod guard;
+mod publish;
+mod reply;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use prometheus::IntCounter;
+
+use crate::config::Endpoint;
+use crate::hub::Hub;
+use crate::message::ChannelName;
+use crate::metrics::Metrics;
+
+pub use guard::Guard;
+pub use serve::ControlListener;
+
+use reply::{Failure, Reply};
+
+/// A reload on its way: what there is to say about it, or every problem.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>>>>;
+
+/// What the control port may ask of the process.
+pub struct Operations {
+    /// Reads the configuration again; the text of every problem where it is refused.
+    pub reload: Box<dyn Fn() -> Reloading>,
+    /// Whether the process takes traffic.
+    pub ready: Box<dyn Fn() -> bool>,
+    /// Brings gauges that are read from the system up to date.
+    pub refresh: Box<dyn Fn()>,
+}
+
+/// Bounds on what publishers may send.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishLimits {
+    /// Bytes of one message.
+    pub message: usize,
+    /// Messages of one request.
+    pub batch: usize,
+    /// Bytes of the body of `POST /publish`.
+    pub body: usize,
+}
+
+/// The control port of a process.
+pub struct Control {
+    hub: Arc<Hub>,
+    metrics: Metrics,
+    guard: Guard,
+    limits: PublishLimits,
+    operations: Operations,
+    answered: [IntCounter; 3],
+}
+
+/// How long a request's body may take: publishers are close by.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Control {
+    /// For an address, guarded by a token where there is one.
+    pub fn new(
+        hub: Arc<Hub>,
+        metrics: Metrics,
+        guard: Guard,
+        limits: PublishLimits,
+        operations: Operations,
+    ) -> Control {
+        let answered =
+            ["2xx", "4xx", "5xx"].map(|class| metrics.control_requests.with_label_values(&[class]));
+        Control { hub, metrics, guard, limits, operations, answered }
+    }
+
+    /// Answers one request.
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let reply = match self.route(request).await {
+            Ok(reply) => reply,
+            Err(failure) => failure.reply(),
+        };
+        let class = match reply.status().as_u16() {
+            ..400 => 0,
+            400..500 => 1,
+            _ => 2,
+        };
+        self.answered[class].inc();
+        reply
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+        let path = request.uri().path().trim_end_matches('/').to_owned();
+        let method = request.method().clone();
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        if let ["healthz" | "readyz"] = segments[..] {
+            return self.health(segments[0], &method);
+        }
+        self.guard.check(request.headers())?;
+        let read = method == Method::GET || method == Method::HEAD;
+        match segments[..] {
+            ["metrics"] if read => self.metrics_text(),
+            ["metrics"] => Err(Failure::method("GET")),
+            ["reload"] if method == Method::POST => self.reload().await,
+            ["reload"] => Err(Failure::method("POST")),
+            ["publish"] if method == Method::POST => self.publish_batch(request).await,
+            ["publish"] => Err(Failure::method("POST")),
+            ["channels"] if read => channels::list(&self.hub, request.uri().query()),
+            ["channels"] => Err(Failure::method("GET")),
+            ["channels", name] => self.channel(&method, name, request).await,
+            ["channels", name, "messages"] if read => {
+                channels::messages(&self.hub, &channel_name(name)?, request.uri().query())
+            }
+            ["channels", _, "messages"] => Err(Failure::method("GET")),
+            _ => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {path:?}"))),
+        }
+    }
+
+    async fn channel(
+        &self,
+        method: &Method,
+        name: &str,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Failure> {
+        let name = channel_name(name)?;
+        match *method {
+            Method::POST => self.publish_one(name, request).await,
+            Method::GET | Method::HEAD => channels::inspect(&self.hub, &name),
+            Method::DELETE => channels::delete(&self.hub, &name),
+            _ => Err(Failure::method("GET, POST, DELETE")),
+        }
+    }
+
+    async fn publish_one(&self, name: ChannelName, request: Request<Incoming>) -> Result<Reply, Failure> {
+        let (head, body) = request.into_parts();
+        let result = match read_body(body, &head.headers, self.limits.message).await {
+            Ok(data) => publish::one(&self.hub, name, &head.headers, data, Instant::now()),
+            Err(failure) => Err(failure),
+        };
+        self.counted(result)
+    }
+
+    async fn publish_batch(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+        let (head, body) = request.into_parts();
+        let result = match read_body(body, &head.headers, self.limits.body).await {
+            Ok(text) => publish::batch(&self.hub, &self.limits, &head.headers, &text, Instant::now()),
+            Err(failure) => Err(failure),
+        };
+        self.counted(result)
+    }
+
+    fn counted(&self, result: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        let word = result.as_ref().map_or_else(Failure::word, |_| "accepted");
+        self.metrics.comet_publishes.with_label_values(&[word]).inc();
+        result
+    }
+
+    async fn reload(&self) -> Result<Reply, Failure> {
+        match (self.operations.reload)().await {
+            Ok(said) => {
+                Ok(reply::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "note": said })))
+            }
+            Err(problems) => Err(Failure::new(StatusCode::BAD_REQUEST, problems)),
+        }
+    }
+
+    fn metrics_text(&self) -> Result<Reply, Failure> {
+        (self.operations.refresh)();
+        let text = self.metrics.text();
+        let text =
+            text.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(reply::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()))
+    }
+
+    /// Answered to everyone: probes carry no token, and the answer says nothing else.
+    fn health(&self, question: &str, method: &Method) -> Result<Reply, Failure> {
+        if method != Method::GET && method != Method::HEAD {
+            return Err(Failure::method("GET"));
+        }
+        if question == "readyz" && !(self.operations.ready)() {
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "draining"));
+        }
+        Ok(reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })))
+    }
+}
+
+/// The guard for an address.
+pub fn guard_for(address: &Endpoint, token: Option<&str>) -> Guard {
+    match address {
+        Endpoint::Tcp(address) => Guard::tcp(*address, token),
+        Endpoint::Unix(_) => Guard::unix(token),
+    }
+}
+
+fn channel_name(segment: &str) -> Result<ChannelName, Failure> {
+    let bytes = channels::percent_decode(segment)
+        .ok_or_else(|| Failure::bad("the channel's name is badly encoded"))?;
+    ChannelName::from_bytes(&bytes).map_err(|error| Failure::bad(error.to_string()))
+}
+
+/// The whole body, within bounds of size and time.
+async fn read_body(body: Incoming, headers: &hyper::HeaderMap, limit: usize) -> Result<Bytes, Failure> {
+    if headers.contains_key(hyper::header::CONTENT_ENCODING) {
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a body with Content-Encoding is not accepted",
+        ));
+    }
+    let too_large =
+        || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body here has at most {limit} bytes"));
+    if hyper::body::Body::size_hint(&body).lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Failure::bad("the body broke off")),
+        Err(_) => Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    }
+}

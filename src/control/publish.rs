@@ -1,0 +1,186 @@
+//! Publishing: one message by path, or a list of items that is published whole or not at all.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::PublishLimits;
+use super::reply::{Failure, Reply, json};
+use crate::hub::{Hub, Receipt};
+use crate::message::{Batch, ChannelName, Data, Message};
+
+/// Longest event name and publisher's id in bytes: they travel with each message.
+const NAME_BYTES_MAX: usize = 256;
+
+#[derive(Serialize)]
+struct Published {
+    id: String,
+    subscribers: usize,
+}
+
+/// `POST /channels/NAME`.
+pub(super) fn one(
+    hub: &Hub,
+    channel: ChannelName,
+    headers: &HeaderMap,
+    data: Bytes,
+    now: Instant,
+) -> Result<Reply, Failure> {
+    let content_type = header(headers, "content-type")?;
+    let data = match content_type.as_deref() {
+        Some(media_type) if is_json(media_type) => json_data(data)?,
+        _ => text_or_binary(data),
+    };
+    let event = header(headers, "x-comet-event")?.map(checked_event).transpose()?;
+    let id = header(headers, "x-comet-id")?.map(checked_id).transpose()?;
+    let message = Message { channel, event, id, content_type, data };
+    let receipts = publish(hub, vec![message], now)?;
+    Ok(json(StatusCode::OK, &published(&receipts[0])))
+}
+
+/// `POST /publish`.
+pub(super) fn batch(
+    hub: &Hub,
+    limits: &PublishLimits,
+    headers: &HeaderMap,
+    text: &[u8],
+    now: Instant,
+) -> Result<Reply, Failure> {
+    accepts_json(headers)?;
+    let Items { items } =
+        serde_json::from_slice(text).map_err(|error| Failure::bad(format!("no list of items: {error}")))?;
+    if items.len() > limits.batch {
+        let error = format!("a request has at most {} items", limits.batch);
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error));
+    }
+    let message = |(index, item): (usize, &RawValue)| {
+        read_item(item, limits.message).map_err(|failure| failure.in_item(index))
+    };
+    let messages = items.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
+    let receipts = publish(hub, messages, now)?;
+    let items: Vec<_> = receipts.iter().map(published).collect();
+    Ok(json(StatusCode::OK, &serde_json::json!({ "items": items })))
+}
+
+#[derive(Deserialize)]
+struct Items<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+/// One item in the native form. `key` has a meaning only where slow readers are given the newest of each key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item<'a> {
+    channel: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    event: Option<String>,
+    id: Option<String>,
+    #[serde(rename = "key")]
+    _key: Option<String>,
+}
+
+fn read_item(item: &RawValue, limit: usize) -> Result<Message, Failure> {
+    let item: Item = serde_json::from_str(item.get()).map_err(|error| Failure::bad(error.to_string()))?;
+    let channel = ChannelName::parse(&item.channel).map_err(|error| Failure::bad(error.to_string()))?;
+    let data = item_data(item.data)?;
+    if data.bytes().len() > limit {
+        return Err(Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a message has at most {limit} bytes"),
+        ));
+    }
+    let content_type = matches!(data, Data::Json(_)).then(|| "application/json".into());
+    let event = item.event.map(|event| checked_event(event.into())).transpose()?;
+    let id = item.id.map(|id| checked_id(id.into())).transpose()?;
+    Ok(Message { channel, event, id, content_type, data })
+}
+
+/// A string is text, any other value is JSON.
+fn item_data(value: &RawValue) -> Result<Data, Failure> {
+    if !value.get().starts_with('"') {
+        return Ok(Data::Json(Bytes::copy_from_slice(value.get().as_bytes())));
+    }
+    let text: String = serde_json::from_str(value.get()).map_err(|error| Failure::bad(error.to_string()))?;
+    Ok(Data::Text(text.into()))
+}
+
+fn publish(hub: &Hub, messages: Vec<Message>, now: Instant) -> Result<Vec<Receipt>, Failure> {
+    let refused =
+        |refused: crate::hub::Refused| Failure::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string());
+    hub.publish(Batch { messages }, now).map_err(refused)
+}
+
+fn published(receipt: &Receipt) -> Published {
+    Published { id: receipt.position.to_string(), subscribers: receipt.subscribers }
+}
+
+/// `curl -d` says that it sends a form, and means what it sends.
+fn accepts_json(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(media_type) = header(headers, CONTENT_TYPE.as_str())? else { return Ok(()) };
+    if is_json(&media_type) || essence(&media_type).eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    {
+        return Ok(());
+    }
+    let error = format!("application/json was expected, not {media_type:?}");
+    Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error))
+}
+
+fn essence(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
+fn is_json(media_type: &str) -> bool {
+    let essence = essence(media_type).to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+fn json_data(data: Bytes) -> Result<Data, Failure> {
+    let parsed: Result<&RawValue, _> = serde_json::from_slice(&data);
+    parsed.map_err(|error| {
+        Failure::bad(format!("the body is not the JSON that Content-Type promises: {error}"))
+    })?;
+    Ok(Data::Json(data))
+}
+
+fn text_or_binary(data: Bytes) -> Data {
+    if std::str::from_utf8(&data).is_ok() { Data::Text(data) } else { Data::Binary(data) }
+}
+
+/// The value of a header that may stand once, as UTF-8.
+fn header(headers: &HeaderMap, name: &str) -> Result<Option<Box<str>>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| Failure::bad(format!("{name} is not UTF-8")))?;
+    match values.next() {
+        None => Ok(Some(text.into())),
+        Some(_) => Err(Failure::bad(format!("{name} stands twice"))),
+    }
+}
+
+/// An event name stands in a line of its own; `comet.` is what the proxy itself says.
+fn checked_event(event: Box<str>) -> Result<Box<str>, Failure> {
+    if event.starts_with("comet.") {
+        return Err(Failure::bad("event names that begin with \"comet.\" belong to the proxy"));
+    }
+    checked_name(event, "an event name")
+}
+
+fn checked_id(id: Box<str>) -> Result<Box<str>, Failure> {
+    checked_name(id, "an id")
+}
+
+fn checked_name(name: Box<str>, what: &str) -> Result<Box<str>, Failure> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(Failure::bad(format!(
+            "{what} has 1 to {NAME_BYTES_MAX} bytes and no control characters"
+        )));
+    }
+    Ok(name)
+}

@@ -1,0 +1,83 @@
+//! Answers of the control port: JSON, and for whatever is refused an object with `error`.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// A request that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    status: StatusCode,
+    error: String,
+    /// Which item of a batch is wrong, from 0.
+    item: Option<usize>,
+    allow: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<usize>,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Failure {
+        Failure { status, error: error.into(), item: None, allow: None }
+    }
+
+    pub(super) fn bad(error: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub(super) fn method(allow: &'static str) -> Failure {
+        let error = format!("the methods here are {allow}");
+        Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, error) }
+    }
+
+    pub(super) fn in_item(self, item: usize) -> Failure {
+        Failure { item: Some(item), ..self }
+    }
+
+    /// Label of `perihelion_comet_publishes_total`.
+    pub(super) fn word(&self) -> &'static str {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::SERVICE_UNAVAILABLE => "overload",
+            _ => "bad_format",
+        }
+    }
+
+    pub(super) fn reply(&self) -> Reply {
+        let mut reply = json(self.status, &ErrorBody { error: &self.error, item: self.item });
+        let headers = reply.headers_mut();
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        reply
+    }
+}
+
+/// A JSON answer. Values here are our own, so writing them can't fail.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    typed(status, "application/json", body.into())
+}
+
+pub(super) fn typed(status: StatusCode, media_type: &'static str, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}

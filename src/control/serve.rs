@@ -1,0 +1,133 @@
+//! The control port's sockets: accepting, one small HTTP/1 server for each connection, bounded in number and time.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+
+use super::Control;
+use crate::config::Endpoint;
+
+/// Connections at once: publishers keep theirs, so that a few hundred are a large site.
+const CONNECTIONS_MAX: usize = 1024;
+/// From accept, or from the last answer, to the end of the next head.
+const IDLE: Duration = Duration::from_secs(90);
+/// Pause after an accept that failed for want of descriptors.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A bound control port.
+pub enum ControlListener {
+    /// On an IP address.
+    Tcp(std::net::TcpListener),
+    /// On a path, which is removed when the listener goes.
+    Unix(StdUnixListener, PathBuf),
+}
+
+impl ControlListener {
+    /// Binds. A socket file that nobody listens on any more is replaced.
+    pub fn bind(address: &Endpoint) -> io::Result<ControlListener> {
+        match address {
+            Endpoint::Tcp(address) => {
+                let listener = std::net::TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                Ok(ControlListener::Tcp(listener))
+            }
+            Endpoint::Unix(path) => {
+                let listener = bind_unix(path)?;
+                listener.set_nonblocking(true)?;
+                Ok(ControlListener::Unix(listener, path.clone()))
+            }
+        }
+    }
+
+    /// The address as bound, for a TCP listener.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            ControlListener::Tcp(listener) => listener.local_addr().ok(),
+            ControlListener::Unix(..) => None,
+        }
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        if let ControlListener::Unix(_, path) = self {
+            // Whoever starts next replaces a file that is left.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_unix(path: &PathBuf) -> io::Result<StdUnixListener> {
+    match StdUnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            StdUnixListener::bind(path)
+        }
+        result => result,
+    }
+}
+
+impl Control {
+    /// Serves until it is dropped. Runs on a `LocalSet`.
+    pub async fn serve(self: Rc<Self>, listener: ControlListener) -> io::Result<()> {
+        let mut connections = JoinSet::new();
+        match &listener {
+            ControlListener::Tcp(socket) => {
+                let socket = TcpListener::from_std(socket.try_clone()?)?;
+                loop {
+                    let accepted = socket.accept().await.map(|(stream, _)| stream);
+                    self.connection(accepted, &mut connections).await;
+                }
+            }
+            ControlListener::Unix(socket, _) => {
+                let socket = UnixListener::from_std(socket.try_clone()?)?;
+                loop {
+                    let accepted = socket.accept().await.map(|(stream, _)| stream);
+                    self.connection(accepted, &mut connections).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<S>(self: &Rc<Self>, accepted: io::Result<S>, connections: &mut JoinSet<()>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(stream) if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn_local(self.clone().one_connection(stream));
+            }
+            Ok(_) => tracing::warn!(limit = CONNECTIONS_MAX, "the control port has too many connections"),
+            Err(error) => {
+                tracing::warn!(%error, "the control port can't accept");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+
+    async fn one_connection<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S) {
+        let service = service_fn(|request| async { Ok::<_, Infallible>(self.answer(request).await) });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to the control port broke");
+        }
+    }
+}
