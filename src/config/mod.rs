@@ -3,14 +3,29 @@
 //! Nothing outside this room sees what was typed. A [`Config`] has a value for each key, defaults included,
 //! and has passed every rule; the rooms turn its parts into their own runtime types and keep no `Config`.
 
+mod address;
+mod certificate;
+mod check;
+mod decode;
+mod defaults;
+mod file;
+mod form;
+mod problem;
+mod section;
+mod substitute;
+mod tree;
+mod units;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use problem::{Fault, Place, Problem, Problems};
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone)]
