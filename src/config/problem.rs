@@ -28,9 +28,9 @@ pub struct Problem {
     /// What.
     pub fault: Fault,
     /// What would have been right.
-    pub expected: Option<String>,
+    pub expected: Option<Box<str>>,
     /// What was probably meant.
-    pub nearest: Option<String>,
+    pub nearest: Option<Box<str>>,
 }
 
 impl Problem {
@@ -42,12 +42,12 @@ impl Problem {
         Problem { place: None, fault, expected: None, nearest: None }
     }
 
-    pub(super) fn expected(self, expected: impl Into<String>) -> Self {
+    pub(super) fn expected(self, expected: impl Into<Box<str>>) -> Self {
         Problem { expected: Some(expected.into()), ..self }
     }
 
     pub(super) fn nearest(self, nearest: Option<String>) -> Self {
-        Problem { nearest, ..self }
+        Problem { nearest: nearest.map(String::into_boxed_str), ..self }
     }
 }
 

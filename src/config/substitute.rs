@@ -77,8 +77,10 @@ fn looked_up(reference: &str, environment: Environment<'_>) -> Result<String, Pr
 fn secret_of(path: &str) -> Result<String, Problem> {
     let text = file::read(Path::new(path))
         .and_then(|bytes| {
-            String::from_utf8(bytes)
-                .map_err(|_| Fault::Unreadable { path: path.to_owned(), reason: "it is not UTF-8 text".into() })
+            String::from_utf8(bytes).map_err(|_| Fault::Unreadable {
+                path: path.to_owned(),
+                reason: "it is not UTF-8 text".into(),
+            })
         })
         .map_err(Problem::of_file)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);

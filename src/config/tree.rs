@@ -194,16 +194,18 @@ fn place(mark: Marker) -> Place {
 /// What the parser stumbled over, in words that help where the slip is a common one.
 fn syntax(text: &str, error: &ScanError) -> Problem {
     let at = place(*error.marker());
-    if error.info().contains("tab") {
-        if let Some(tab) = first_indenting_tab(text, at.line) {
-            return Problem::new(tab, Fault::Syntax("a tab indents".into())).expected("spaces");
-        }
+    if error.info().contains("tab")
+        && let Some(tab) = first_indenting_tab(text, at.line)
+    {
+        return Problem::new(tab, Fault::Syntax("a tab indents".into())).expected("spaces");
     }
     let problem = Problem::new(at, Fault::Syntax(error.info().into()));
     match around(text, at) {
         (_, Some('*')) => problem.expected("names that begin with `*` in quotes, as in \"*.example.com\""),
         (Some('$'), Some('{')) => problem.expected("quotes round `${…}` inside `[ ]` and `{ }`"),
-        (_, Some('@' | '`' | '%')) => problem.expected("quotes round a value that begins with this character"),
+        (_, Some('@' | '`' | '%')) => {
+            problem.expected("quotes round a value that begins with this character")
+        }
         _ if error.info().starts_with("mapping values") => {
             problem.expected("a space after the colon of a key, and quotes round a value that holds `: `")
         }
