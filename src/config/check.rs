@@ -49,7 +49,7 @@ struct Rules<'r> {
 }
 
 impl Rules<'_> {
-    fn tell(&mut self, place: Place, fault: Fault, expected: &str) {
+    fn tell(&mut self, place: Place, fault: Fault, expected: impl Into<Box<str>>) {
         self.problems.push(Problem::new(place, fault).expected(expected));
     }
 
@@ -244,7 +244,7 @@ impl Rules<'_> {
         let bound_place = self.root.at(bound_key).map(|node| node.place);
         if bound_place.is_none_or(|place| self.problems.iter().all(|problem| problem.place != Some(place))) {
             let fault = Fault::MoreThan { key, bound: bound_key };
-            self.tell(typed.place, fault, "one of them changed");
+            self.tell(typed.place, fault, format!("a lower value, or a higher `{bound_key}`"));
         }
     }
 }

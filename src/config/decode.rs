@@ -43,7 +43,7 @@ pub fn keys() -> Vec<String> {
 
 static FILE: Section<Draft> = Section {
     short: None,
-    required: &["listen"],
+    required: &[("listen", form::SOCKET.expected)],
     keys: &[
         Key::section("listen", "[].", &LISTENER, |file, value| listeners(&mut file.listen, value)),
         Key::section("control", ".", &CONTROL, |file, value| file.control = Some(control(value))),
@@ -65,7 +65,7 @@ static FILE: Section<Draft> = Section {
 
 static LISTENER: Section<ListenerDraft> = Section {
     short: Some(form::SOCKET.expected),
-    required: &["address"],
+    required: &[("address", form::SOCKET.expected)],
     keys: &[
         Key::new("address", |listener, value| listener.address = value.placed(&form::SOCKET)),
         Key::section("tls", "[].", &CERTIFICATE, |listener, value| {
@@ -76,7 +76,7 @@ static LISTENER: Section<ListenerDraft> = Section {
 
 static CERTIFICATE: Section<CertificateDraft> = Section {
     short: Some("a file that holds both certificate and key"),
-    required: &["certificate"],
+    required: &[("certificate", form::FILE.expected)],
     keys: &[
         Key::new("certificate", |pair, value| pair.certificate = value.placed(&form::FILE)),
         Key::new("key", |pair, value| pair.key = value.placed(&form::FILE)),
@@ -85,7 +85,7 @@ static CERTIFICATE: Section<CertificateDraft> = Section {
 
 static CONTROL: Section<ControlDraft> = Section {
     short: Some(form::ENDPOINT.expected),
-    required: &["address"],
+    required: &[("address", form::ENDPOINT.expected)],
     keys: &[
         Key::new("address", |control, value| control.address = value.placed(&form::ENDPOINT)),
         Key::new("token", |control, value| {
@@ -97,7 +97,7 @@ static CONTROL: Section<ControlDraft> = Section {
 
 static POOL: Section<PoolConfig> = Section {
     short: Some("a server, a list of servers"),
-    required: &["servers"],
+    required: &[("servers", "at least one server")],
     keys: &[
         Key::new("servers", |pool, value| pool.servers = servers(value)),
         Key::new("max_connections", |pool, value| {
@@ -148,7 +148,7 @@ static SITE: Section<SiteDraft> = Section {
 
 static ROUTE: Section<RouteDraft> = Section {
     short: None,
-    required: &["path", "pool"],
+    required: &[("path", form::PATH.expected), ("pool", form::POOL.expected)],
     keys: &[
         Key::new("path", |route, value| route.path = value.placed(&form::PATH)),
         Key::new("pool", |route, value| route.pool = value.placed(&form::POOL)),
@@ -164,7 +164,7 @@ static CHANNELS: Section<ChannelsConfig> = Section {
             false => HISTORY.fill(&mut channels.history, value),
         }),
         Key::new("slow", |channels, value| value.put(&mut channels.slow, &form::SLOW)),
-        Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::DURATION_OR_OFF)),
+        Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::INTERVAL)),
         Key::new("poll_timeout", |channels, value| value.put(&mut channels.poll_timeout, &form::DURATION)),
     ],
 };
@@ -276,7 +276,12 @@ fn token(value: Value<'_>) -> Option<Secret> {
 }
 
 fn upstream(value: Value<'_>) -> Placed<Vec<ServerConfig>> {
-    Placed { place: value.node.place, value: servers(value) }
+    let place = value.node.place;
+    if value.is_map() {
+        value.refuse("a server or a list of servers; `pools` and `sites` can say more");
+        return Placed { place, value: Vec::new() };
+    }
+    Placed { place, value: servers(value) }
 }
 
 fn pools(value: Value<'_>) -> Placed<Vec<(String, PoolConfig)>> {
@@ -322,13 +327,24 @@ fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
     let mut sites = Vec::new();
     value.each_named(&form::HOST, |name, value| {
         let mut site = SiteDraft { name, aliases: Vec::new(), routes: None, pool: None, pool_typed: None };
-        match value.is_text() {
-            true => site_pool(&mut site, value),
-            false => SITE.fill(&mut site, value),
+        match value.is_map() {
+            true => SITE.fill(&mut site, value),
+            false => site_of_pool(&mut site, value),
         }
         sites.push(site);
     });
     Placed { place, value: sites }
+}
+
+/// A site of which nothing but its pool was typed, or something that is no site.
+fn site_of_pool(site: &mut SiteDraft, value: Value<'_>) {
+    match value.is_text() {
+        true => site_pool(site, value),
+        false => {
+            site.pool_typed = Some(value.node.place);
+            SITE.fill(site, value);
+        }
+    }
 }
 
 fn site_pool(site: &mut SiteDraft, value: Value<'_>) {

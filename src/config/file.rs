@@ -7,7 +7,7 @@ use std::path::Path;
 use super::problem::Fault;
 
 /// Far above any configuration, certificate chain or secret; a wrong path may lead to something endless.
-pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {

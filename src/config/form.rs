@@ -44,6 +44,12 @@ pub(super) static DURATION_OR_OFF: Form<Option<Duration>> = Form {
     read: |text| or_off(text, some_time, units::duration),
 };
 
+/// How often something is done, or `None` for `off`.
+pub(super) static INTERVAL: Form<Option<Duration>> = Form {
+    expected: "a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never",
+    read: DURATION_OR_OFF.read,
+};
+
 /// At least one.
 pub(super) static COUNT: Form<usize> = Form { expected: "a whole number from 1", read: some };
 

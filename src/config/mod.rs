@@ -17,6 +17,13 @@ mod substitute;
 mod tree;
 mod units;
 
+#[cfg(test)]
+mod bad_files;
+#[cfg(test)]
+mod documentation;
+#[cfg(test)]
+mod good_files;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -63,8 +70,8 @@ impl Config {
     /// Every problem of the file; what can't be read or isn't YAML hides the rest.
     pub fn load(path: &Path) -> Result<Config, Problems> {
         let name = path.display().to_string();
-        let text = file::read(path).and_then(|bytes| String::from_utf8(bytes).map_err(|_| Fault::NotUtf8));
-        let text = text.map_err(|fault| Problems::new(&name, vec![Problem::of_file(fault)]))?;
+        let text = file::read(path).map_err(Problem::of_file).and_then(tree::text);
+        let text = text.map_err(|problem| Problems::new(&name, vec![problem]))?;
         Config::parse(&name, &text, &|variable| std::env::var(variable).ok())
     }
 

@@ -85,6 +85,9 @@ pub enum Fault {
     /// No document.
     #[error("the file says nothing")]
     Empty,
+    /// A document that is text or a list.
+    #[error("the file is no mapping")]
+    NoMapping,
     /// A second document.
     #[error("a second YAML document begins here")]
     SecondDocument,
@@ -129,6 +132,14 @@ pub enum Fault {
         key: String,
         /// As it was typed, variables put in.
         value: String,
+    },
+    /// A key that is a name and can't be one.
+    #[error("`{of}` can't hold the name `{name}`")]
+    BadName {
+        /// The key that holds names.
+        of: String,
+        /// As it was typed.
+        name: String,
     },
     /// A token that can't be sent in a header; it isn't shown.
     #[error("`{0}` can't be used as a bearer token")]
@@ -224,11 +235,11 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
 }
 
 /// Words as a sentence lists them: `a, b or c`.
-pub(super) fn either(words: &[&str]) -> String {
+pub(super) fn listed(words: &[&str], before_last: &str) -> String {
     match words {
         [] => String::new(),
         [only] => (*only).to_owned(),
-        [front @ .., last] => format!("{} or {last}", front.join(", ")),
+        [front @ .., last] => format!("{} {before_last} {last}", front.join(", ")),
     }
 }
 

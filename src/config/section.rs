@@ -4,15 +4,15 @@
 //! known one), and what the documentation is compared with: a key can't be read without standing in it.
 
 use super::form::{Form, Unfit};
-use super::problem::{Fault, Place, Placed, Problem, either, nearest, quote};
+use super::problem::{Fault, Place, Placed, Problem, listed, nearest, quote};
 use super::tree::{Content, Node};
 
 /// The keys that a mapping may have, read into a `T`.
 pub(super) struct Section<T: 'static> {
     /// What may be written instead of the mapping; the one who reads that also calls [`Section::fill`].
     pub(super) short: Option<&'static str>,
-    /// Those that have to be there.
-    pub(super) required: &'static [&'static str],
+    /// Those that have to be there, with what is expected of them.
+    pub(super) required: &'static [(&'static str, &'static str)],
     /// The keys in the order in which they are documented.
     pub(super) keys: &'static [Key<T>],
 }
@@ -79,12 +79,13 @@ impl<T> Section<T> {
                     }
                 }
                 let typed = |name| entries.iter().any(|entry| entry.key == name);
-                for name in self.required.iter().filter(|name| !typed(**name)) {
-                    value.problems.push(Problem::new(value.node.place, Fault::MissingKey(name)));
+                for (name, expected) in self.required.iter().filter(|(name, _)| !typed(*name)) {
+                    let problem = Problem::new(value.node.place, Fault::MissingKey(name));
+                    value.problems.push(problem.expected(*expected));
                 }
             }
             _ => {
-                let mapping = format!("a mapping of {}", self.names());
+                let mapping = format!("a mapping with {}", self.names("and"));
                 value.refuse(&self.short.map_or(mapping.clone(), |short| format!("{short}, or {mapping}")));
             }
         }
@@ -92,12 +93,12 @@ impl<T> Section<T> {
 
     fn unknown(&self, key: &str, place: Place) -> Problem {
         let nearest = nearest(key, self.keys.iter().map(|key| key.name));
-        Problem::new(place, Fault::UnknownKey(quote(key))).expected(self.names()).nearest(nearest)
+        Problem::new(place, Fault::UnknownKey(quote(key))).expected(self.names("or")).nearest(nearest)
     }
 
     /// The keys as a sentence lists them.
-    fn names(&self) -> String {
-        either(&self.keys.iter().map(|key| key.name).collect::<Vec<_>>())
+    fn names(&self, before_last: &str) -> String {
+        listed(&self.keys.iter().map(|key| key.name).collect::<Vec<_>>(), before_last)
     }
 }
 
@@ -119,6 +120,11 @@ impl Value<'_> {
         matches!(self.node.content, Content::List(_))
     }
 
+    /// Whether it is a mapping.
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.node.content, Content::Map(_))
+    }
+
     /// Reads a scalar into a slot, which stays as it is when there is a problem.
     pub(super) fn put<T>(self, slot: &mut T, form: &Form<T>) {
         if let Some(value) = self.read(form) {
@@ -135,7 +141,8 @@ impl Value<'_> {
         match form.read(text) {
             Ok(value) => Some(value),
             Err(unfit) => {
-                self.problems.push(unfit_value(self.key, text, self.node.place, form.expected, unfit));
+                let fault = Fault::BadValue { key: quote(self.key), value: quote(text) };
+                self.problems.push(unfit_problem(self.node.place, fault, form.expected, unfit));
                 None
             }
         }
@@ -179,9 +186,8 @@ impl Value<'_> {
                             Value { key: &entry.key, node: &entry.value, problems: &mut *self.problems },
                         ),
                         Err(unfit) => {
-                            let problem =
-                                unfit_value(self.key, &entry.key, entry.place, names.expected, unfit);
-                            self.problems.push(problem);
+                            let fault = Fault::BadName { of: quote(self.key), name: quote(&entry.key) };
+                            self.problems.push(unfit_problem(entry.place, fault, names.expected, unfit));
                         }
                     }
                 }
@@ -213,11 +219,10 @@ impl Value<'_> {
     }
 }
 
-fn unfit_value(key: &str, text: &str, place: Place, expected: &str, unfit: Unfit) -> Problem {
+fn unfit_problem(place: Place, fault: Fault, expected: &str, unfit: Unfit) -> Problem {
     let nearest = match unfit {
         Unfit::Unlike => None,
         Unfit::Meant(text) => Some(text),
     };
-    let fault = Fault::BadValue { key: quote(key), value: quote(text) };
     Problem::new(place, fault).expected(expected).nearest(nearest)
 }

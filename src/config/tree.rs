@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::problem::{Fault, Place, Problem};
+use super::problem::{Fault, Place, Problem, quote};
 
 /// A value somewhere in the file.
 #[derive(Debug)]
@@ -49,17 +49,36 @@ impl Node {
     }
 }
 
+/// The text of a file, or the place of its first byte that is none.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let before = String::from_utf8_lossy(valid);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let place = Place { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 };
+        Problem::new(place, Fault::NotUtf8)
+    })
+}
+
 /// Reads the one document of a text. Problems that leave a tree go into `problems`; the error is one that doesn't.
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
     let mut builder = Builder { text, events: Parser::new_from_str(text), problems };
     loop {
         match builder.next()? {
             (Event::DocumentStart(_), _) => break,
-            (Event::StreamEnd, _) => return Err(Problem::of_file(Fault::Empty).expected("at least `listen`")),
+            (Event::StreamEnd, _) => return Err(nothing()),
             _ => {}
         }
     }
     let root = builder.node(0)?;
+    match root.content {
+        Content::Map(_) => {}
+        Content::Nothing => return Err(nothing()),
+        _ => {
+            return Err(Problem::new(root.place, Fault::NoMapping)
+                .expected("keys with values, as in `listen: 127.0.0.1:80`"));
+        }
+    }
     loop {
         match builder.next()? {
             (Event::DocumentStart(_), span) => {
@@ -97,7 +116,7 @@ impl<'t> Builder<'t, '_> {
     fn node_from(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Problem> {
         let place = place(span.start);
         if depth > DEPTH_MAX {
-            return Err(Problem::new(place, Fault::TooDeep));
+            return Err(Problem::new(place, Fault::TooDeep).expected("at most 32 levels"));
         }
         let content = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -113,7 +132,8 @@ impl<'t> Builder<'t, '_> {
                 self.map(depth + 1)?
             }
             Event::Alias(_) => {
-                self.problems.push(Problem::new(place, Fault::Unsupported("aliases")));
+                self.problems
+                    .push(Problem::new(place, Fault::Unsupported("aliases")).expected("plain values"));
                 Content::Broken
             }
             // The grammar puts nothing else where a node belongs.
@@ -144,7 +164,10 @@ impl<'t> Builder<'t, '_> {
             let value = self.node(depth)?;
             let Some((key, place)) = self.key(key) else { continue };
             match lines.get(&key) {
-                Some(&first) => self.problems.push(Problem::new(place, Fault::RepeatedKey { key, first })),
+                Some(&first) => self.problems.push(
+                    Problem::new(place, Fault::RepeatedKey { key: quote(&key), first })
+                        .expected("each key once"),
+                ),
                 None => {
                     lines.insert(key.clone(), place.line);
                     entries.push(Entry { value: at_key_if_nothing(value, place), key, place });
@@ -158,7 +181,7 @@ impl<'t> Builder<'t, '_> {
             Content::Text(text) => Some((text, node.place)),
             Content::Broken => None,
             _ => {
-                self.problems.push(Problem::new(node.place, Fault::KeyNotText));
+                self.problems.push(Problem::new(node.place, Fault::KeyNotText).expected("one word"));
                 None
             }
         }
@@ -166,12 +189,16 @@ impl<'t> Builder<'t, '_> {
 
     fn refuse_decoration(&mut self, place: Place, anchor: usize, tagged: bool) {
         if anchor != 0 {
-            self.problems.push(Problem::new(place, Fault::Unsupported("anchors")));
+            self.problems.push(Problem::new(place, Fault::Unsupported("anchors")).expected("plain values"));
         }
         if tagged {
-            self.problems.push(Problem::new(place, Fault::Unsupported("tags")));
+            self.problems.push(Problem::new(place, Fault::Unsupported("tags")).expected("plain values"));
         }
     }
+}
+
+fn nothing() -> Problem {
+    Problem::of_file(Fault::Empty).expected("at least `listen` and `upstream`")
 }
 
 fn scalar(text: String, style: ScalarStyle) -> Content {
@@ -205,6 +232,9 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
         (Some('$'), Some('{')) => problem.expected("quotes round `${…}` inside `[ ]` and `{ }`"),
         (_, Some('@' | '`' | '%')) => {
             problem.expected("quotes round a value that begins with this character")
+        }
+        _ if error.info().starts_with("illegal placement of ':'") => {
+            problem.expected("a `]` or `}` that closes what was opened before")
         }
         _ if error.info().starts_with("mapping values") => {
             problem.expected("a space after the colon of a key, and quotes round a value that holds `: `")

@@ -55,7 +55,9 @@ pub(super) fn size(text: &str) -> Result<u64, Unfit> {
 pub(super) fn count(text: &str) -> Result<u64, Unfit> {
     match split(text) {
         Some((number, "")) if number <= COUNT_MAX => Ok(number),
-        Some((number, unit)) if unit.chars().all(|c| matches!(c, '0'..='9' | '_' | ',' | '\'')) => {
+        Some((number, unit))
+            if !unit.is_empty() && unit.chars().all(|c| matches!(c, '0'..='9' | '_' | ',' | '\'')) =>
+        {
             let digits: String = unit.chars().filter(char::is_ascii_digit).collect();
             Err(Unfit::Meant(format!("{number}{digits}")))
         }
