@@ -311,12 +311,15 @@ fn servers(value: Value<'_>) -> Vec<ServerConfig> {
         let Some(server) = (Value { key, node, problems: &mut *problems }).read(&form::SERVER) else {
             return;
         };
-        match lines.insert(server.target.clone(), place.line) {
-            Some(first) => {
+        match lines.get(&server.target) {
+            Some(&first) => {
                 let fault = Fault::Repeated { what: "server", value: server.name, first };
                 problems.push(Problem::new(place, fault).expected("each server once in a pool"));
             }
-            None => servers.push(server),
+            None => {
+                lines.insert(server.target.clone(), place.line);
+                servers.push(server);
+            }
         }
     });
     servers
