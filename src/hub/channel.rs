@@ -159,6 +159,13 @@ impl Channel {
         }
     }
 
+    /// Drops everything.
+    pub(super) fn drop_all(&mut self, kept: &mut Kept) {
+        while !self.window.is_empty() {
+            self.drop_oldest(kept);
+        }
+    }
+
     /// Place of the oldest message kept.
     pub(super) fn oldest(&self) -> Option<Sequence> {
         self.window.front().map(|entry| entry.sequence())

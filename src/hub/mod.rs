@@ -53,7 +53,7 @@ pub struct HubSettings {
     pub history_age: Option<Duration>,
     /// Bytes of messages kept by all channels together. What one publish brings may exceed it until the next.
     pub history_bytes: usize,
-    /// Channels that live at once.
+    /// Channels that live at once. Those without readers and history make room for others.
     pub channels: usize,
     /// Messages that a channel keeps for readers that lag, even without history; see [`WINDOW_MESSAGES`].
     pub window_messages: usize,
@@ -206,3 +206,104 @@ impl Hub {
 
 /// Channels looked at before the lock is given up: some ten microseconds.
 const SLOTS_PER_LOCK: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Data, Message};
+
+    #[test]
+    fn too_many_bytes_evict_the_oldest_of_all_channels_but_never_what_was_just_published() {
+        let (hub, metrics) = hub(HubSettings { history_bytes: 2 * cost_bytes(), ..settings() });
+        let mut tap = hub.attach(Box::new(|| {}));
+        let now = Instant::now();
+        let after = Start::After(hub.head());
+        let (mut missed, mut gaps) = (Vec::new(), Vec::new());
+        let joined = tap.join(&[(name("a"), after)], usize::MAX, now, &mut missed, &mut gaps).expect("room");
+        hub.publish(batch(&["a", "b", "a"]), now).expect("room");
+        assert_eq!(metrics.comet_history_evicted.get(), 0);
+        hub.publish(batch(&["a"]), now).expect("room");
+        assert_eq!(metrics.comet_history_evicted.get(), 2);
+        assert_eq!(metrics.comet_history_bytes.get(), 2 * cost_bytes() as i64);
+        assert_eq!((hub.channel(&name("b"), now), metrics.comet_channels.get()), (None, 1));
+
+        let mut turn = Turn::default();
+        tap.take(&mut turn, now);
+        assert_eq!((turn.news[0].lost_upto, turn.entries.len()), (Some(Sequence(1)), 2));
+        let reached =
+            tap.missed(&joined.channels, Sequence(0), turn.head, usize::MAX, now, &mut missed, &mut gaps);
+        assert_eq!((reached, missed.len()), (turn.head, 2));
+        assert_eq!((gaps[0].missing, gaps[0].before.sequence), (Some(1), Sequence(1)));
+    }
+
+    #[test]
+    fn what_is_replayed_is_counted_by_whether_it_is_all_some_or_none() {
+        let (hub, metrics) = hub(HubSettings { history_messages: 2, window_messages: 0, ..settings() });
+        let mut tap = hub.attach(Box::new(|| {}));
+        let now = Instant::now();
+        let start = Start::After(hub.head());
+        hub.publish(batch(&["hit", "partial", "partial", "partial", "miss"]), now).expect("room");
+        hub.delete(&name("miss"), now);
+        for channel in ["hit", "partial", "miss", "silent"] {
+            tap.join(&[(name(channel), start)], usize::MAX, now, &mut Vec::new(), &mut Vec::new())
+                .expect("room");
+        }
+        let counted =
+            ["hit", "partial", "miss"].map(|result| metrics.comet_replays.with_label_values(&[result]).get());
+        assert_eq!((counted, metrics.comet_replay_events.get()), ([1, 1, 1], 3));
+        assert_eq!([metrics.comet_messages.get(), metrics.comet_publish_no_subscriber.get()], [5, 5]);
+        assert_eq!([metrics.comet_subscriptions.get(), metrics.comet_channels.get()], [4, 4]);
+        drop(tap);
+        assert_eq!([metrics.comet_subscriptions.get(), metrics.comet_channels.get()], [0, 2]);
+    }
+
+    #[test]
+    fn channels_that_only_serve_those_who_lag_make_room_for_others() {
+        let (hub, _) = hub(HubSettings { history_messages: 0, channels: 1, ..settings() });
+        let mut tap = hub.attach(Box::new(|| {}));
+        let now = Instant::now();
+        let start = Start::After(hub.head());
+        hub.publish(batch(&["a"]), now).expect("room");
+        hub.publish(batch(&["b"]), now).expect("nobody reads a, and it has no history");
+        let (mut missed, mut gaps) = (Vec::new(), Vec::new());
+        let joined = tap.join(&[(name("a"), start)], 0, now, &mut missed, &mut gaps).expect("the same of b");
+        assert_eq!((missed.len(), gaps[0].missing), (0, Some(1)));
+        assert_eq!(hub.publish(batch(&["a", "b"]), now), Err(Refused::TooManyChannels { limit: 1 }));
+        tap.leave(&joined.channels, now);
+        assert!(hub.publish(batch(&["b"]), now).is_ok());
+    }
+
+    fn settings() -> HubSettings {
+        HubSettings {
+            history_messages: 100,
+            history_age: None,
+            history_bytes: usize::MAX,
+            channels: 100,
+            window_messages: 100,
+            publisher_ids: 100,
+        }
+    }
+
+    fn hub(settings: HubSettings) -> (Arc<Hub>, Metrics) {
+        let metrics = Metrics::new().expect("metrics register");
+        (Hub::new(Epoch(1), settings, metrics.clone()), metrics)
+    }
+
+    fn name(channel: &str) -> ChannelName {
+        ChannelName::parse(channel).expect("a name")
+    }
+
+    fn batch(channels: &[&str]) -> Batch {
+        Batch { messages: channels.iter().map(|channel| message(channel)).collect() }
+    }
+
+    fn message(channel: &str) -> Message {
+        let data = Data::Text("text".into());
+        Message { channel: name(channel), event: None, id: None, content_type: None, data }
+    }
+
+    fn cost_bytes() -> usize {
+        let position = Position { epoch: Epoch(1), sequence: Sequence(1) };
+        Entry::new(position, 1, Instant::now(), message("a")).cost_bytes()
+    }
+}

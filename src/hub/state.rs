@@ -160,7 +160,7 @@ impl State {
         now: Instant,
     ) -> Result<Vec<ChannelId>, Refused> {
         self.try_open_all(names.clone(), now).or_else(|_| {
-            self.sweep(SLOTS_PER_LOCK, now);
+            self.make_room(now);
             self.try_open_all(names, now)
         })
     }
@@ -176,6 +176,7 @@ impl State {
                 Ok(id) => opened.push(id),
                 Err(refused) => {
                     opened.into_iter().for_each(|id| self.settle(id, now));
+                    self.count_kept();
                     return Err(refused);
                 }
             }
@@ -238,10 +239,29 @@ impl State {
     /// Looks at the next channels for what is too old.
     pub(super) fn sweep(&mut self, slots: usize, now: Instant) {
         for _ in 0..slots.min(self.directory.slots()) {
-            self.hand = (self.hand + 1) % self.directory.slots();
-            self.settle(ChannelId(self.hand as u32), now);
+            let id = self.next_slot();
+            self.settle(id, now);
         }
         self.count_kept();
+    }
+
+    /// Gives up channels that have neither readers nor history, though someone may be about to come back to
+    /// them: their tombstones tell those what is missing. Looks at a bounded number.
+    fn make_room(&mut self, now: Instant) {
+        for _ in 0..SLOTS_PER_LOCK.min(self.directory.slots()) {
+            let id = self.next_slot();
+            let Some(channel) = self.directory.get_mut(id) else { continue };
+            if channel.taps.is_empty() && channel.history(&self.settings, now).len() == 0 {
+                channel.drop_all(&mut self.kept);
+                self.vanish_if_unused(id);
+            }
+        }
+        self.count_kept();
+    }
+
+    fn next_slot(&mut self) -> ChannelId {
+        self.hand = (self.hand + 1) % self.directory.slots();
+        ChannelId(self.hand as u32)
     }
 
     /// Deletes a channel: whether it had readers or history, and whom to wake without the lock.

@@ -5,6 +5,7 @@
 
 mod oracle;
 mod program;
+mod threads;
 mod world;
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +15,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use program::{Case, cases};
 use world::World;
 
-const CASES: u32 = 2_000;
+const CASES: u32 = 5_000;
 
 #[test]
 fn every_reader_gets_everything_once_in_order_or_is_told_what_is_missing() {

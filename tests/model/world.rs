@@ -124,11 +124,10 @@ impl World {
 
     fn publish(&mut self, messages: &[(usize, Option<u8>)]) {
         let batch = Batch { messages: messages.iter().map(|&(channel, id)| message(channel, id)).collect() };
-        let before = self.hub.head();
+        let channels = self.metrics.comet_channels.get();
         let Ok(receipts) = self.hub.publish(batch, self.now) else {
-            assert!(self.shape.channels < CHANNELS, "there is room for every channel");
-            assert_eq!(self.hub.head(), before, "a refused batch publishes nothing");
-            return;
+            assert_eq!(self.hub.head(), position(self.oracle.head()), "a refused batch publishes nothing");
+            return self.inspect_refusal(channels);
         };
         assert_eq!(receipts.len(), messages.len());
         for (receipt, &(channel, id)) in zip(receipts, messages) {
@@ -244,6 +243,7 @@ impl World {
         let position = *position;
         let news: Vec<&News> = turn.news.iter().filter(|news| ids.contains(&news.channel)).collect();
         if news.iter().any(|news| news.lost_upto.is_some_and(|lost| lost.0 > position)) {
+            assert!(self.shape.evict_over.is_some(), "what a tap has not taken is kept");
             self.readers[reader].behind = true;
             return self.catch_up(reader, 1000, true);
         }
@@ -365,6 +365,14 @@ impl World {
                 self.inspect_history(channel, &history);
             }
         }
+    }
+
+    fn inspect_refusal(&self, channels_before: i64) {
+        assert!(self.shape.channels < CHANNELS, "there is room for every channel");
+        assert!(
+            self.metrics.comet_channels.get() <= channels_before,
+            "what is refused leaves nothing behind"
+        );
     }
 
     fn inspect_history(&self, channel: usize, expected: &[u64]) {
