@@ -64,7 +64,7 @@ impl State {
         let position = merge(&mut sources, extent, backlog);
         self.metrics.comet_replay_events.inc_by((backlog.len() - before) as u64);
         self.register(tap, &channels);
-        Ok(Joined { channels, position, complete: position == head.sequence })
+        Ok(Joined { channels, position, head: head.sequence, complete: position == head.sequence })
     }
 
     /// Drops what is too old, so that nothing is read beyond its time however long ago a sweep came by.

@@ -22,8 +22,10 @@ pub struct Joined {
     pub channels: Vec<ChannelId>,
     /// Everything up to here is in the backlog.
     pub position: Sequence,
-    /// The position is the hub's head of that moment. Otherwise the reader goes on with [`Tap::missed`] until it
-    /// has reached both that head and the tap's last turn; [`Hub::head`] as `upto` always is both.
+    /// The hub's head of that moment. Turns need not bring what is not after it.
+    pub head: Sequence,
+    /// The position is that head. Otherwise turns serve the reader only once [`Tap::missed`] has brought it to
+    /// both this head and that of the tap's last turn.
     pub complete: bool,
 }
 

@@ -155,14 +155,15 @@ impl World {
             assert!(self.shape.channels < CHANNELS, "there is room for every channel");
             return;
         };
-        assert!(joined.position.0 <= self.oracle.head());
-        assert_eq!(joined.complete, joined.position.0 == self.oracle.head());
+        assert_eq!(joined.head.0, self.oracle.head());
+        assert!(joined.position <= joined.head);
+        assert_eq!(joined.complete, joined.position == joined.head);
         let mut reader = Reader {
             tap,
             ids: joined.channels.clone(),
             follows: Vec::new(),
             position: 0,
-            joined: self.oracle.head(),
+            joined: joined.head.0,
             behind: !joined.complete,
         };
         for &(channel, start) in &wishes {
