@@ -23,6 +23,8 @@ impl EventLoop {
             Ok(joined) => joined,
             Err(refused) => return tracing::warn!(%refused, "a connection could not be held"),
         };
+        // What is missing is caught up to here, even if no turn was taken yet.
+        self.seen = self.seen.max(joined.head);
         let arrival = Arrival { wire, read_ahead, permit, home };
         let key = self.settle_in(arrival, &hold, &joined);
         if let Err(error) = self.register(key) {

@@ -180,6 +180,17 @@ fn what_was_published_before_the_socket_arrived_is_there_first() {
 }
 
 #[test]
+fn a_long_history_comes_whole_to_the_first_reader() {
+    let house = House::with(SlowReader::Close, 1000);
+    let filler = "x".repeat(20_000);
+    (0..10).for_each(|number| house.publish("news", &[&format!("{filler}<{number}>")]));
+    let start = Start::After(Position { epoch: Epoch(14), sequence: Sequence(0) });
+    let mut client = house.hold("news", |hold| hold.wishes[0].1 = start);
+    let text = read_until(&mut client, "<9>\n\n\r\n");
+    assert_eq!(text.matches('<').count(), 10);
+}
+
+#[test]
 fn a_poll_is_answered_once_and_its_socket_goes_home_with_what_was_read_ahead() {
     let mut house = House::new();
     let mut client = house.hold("news", |hold| hold.transport = transport::LONG_POLL);
