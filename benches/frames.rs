@@ -46,7 +46,8 @@ fn piece(bencher: Bencher, name: &str) {
 #[divan::bench]
 fn frame_again(bencher: Bencher) {
     let (id, entry) = (TransportId::new(0), entry(1, 100));
-    let get = |entry: &Entry| entry.frame(id, |entry, out| transport::transport(id).piece(entry, out)).clone();
+    let get =
+        |entry: &Entry| entry.frame(id, |entry, out| transport::transport(id).piece(entry, out)).clone();
     bencher.bench(|| get(black_box(&entry)));
 }
 
@@ -55,6 +56,7 @@ fn frame_again(bencher: Bencher) {
 fn join_200(bencher: Bencher) {
     let id = TransportId::new(0);
     let entries: Vec<_> = (0..200).map(|sequence| entry(sequence, 100)).collect();
-    let frames = entries.iter().map(|entry| entry.frame(id, |entry, out| transport::transport(id).piece(entry, out)));
+    let frames =
+        entries.iter().map(|entry| entry.frame(id, |entry, out| transport::transport(id).piece(entry, out)));
     bencher.bench(|| Frame::join(black_box(frames.clone()), Framing::Chunked));
 }
