@@ -3,14 +3,38 @@
 //! Nothing outside this room sees what was typed. A [`Config`] has a value for each key, defaults included,
 //! and has passed every rule; the rooms turn its parts into their own runtime types and keep no `Config`.
 
+mod address;
+mod certificate;
+mod check;
+mod decode;
+mod defaults;
+mod draft;
+mod file;
+mod form;
+mod problem;
+mod section;
+mod substitute;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod bad_files;
+#[cfg(test)]
+mod documentation;
+#[cfg(test)]
+mod good_files;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+
+pub use decode::keys;
+pub use problem::{Fault, Place, Problem, Problems};
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -37,6 +61,43 @@ pub struct Config {
     pub log: LogConfig,
     /// Peers whose `X-Forwarded-*` is believed and extended.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Config {
+    /// Reads a file, with the variables of this process's environment.
+    ///
+    /// # Errors
+    /// Every problem of the file; what can't be read or isn't YAML hides the rest.
+    pub fn load(path: &Path) -> Result<Config, Problems> {
+        let name = path.display().to_string();
+        let text = file::read(path).map_err(Problem::of_file).and_then(tree::text);
+        let text = text.map_err(|problem| Problems::new(&name, vec![problem]))?;
+        Config::parse(&name, &text, &|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads the text of a file that is called `file_name` in problems. Reads the files that it names, too:
+    /// certificates, keys and `${file:…}`.
+    ///
+    /// # Errors
+    /// Every problem of the text; what isn't YAML hides the rest.
+    pub fn parse(
+        file_name: &str,
+        text: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        let mut root = match tree::read(text, &mut problems) {
+            Ok(root) => root,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(Problems::new(file_name, problems));
+            }
+        };
+        substitute::fill(&mut root, environment, &mut problems);
+        let draft = decode::read(&root, &mut problems);
+        let config = check::check(draft, &root, SystemTime::now(), &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(Problems::new(file_name, problems)) }
+    }
 }
 
 /// One listening address.

@@ -1,0 +1,259 @@
+//! The rules that need more than one key: from a draft to a [`Config`], every broken rule told.
+//!
+//! Where a problem is told, the config that comes out is not to be used; see [`Config::parse`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use super::draft::{CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft};
+use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
+use super::tree::Node;
+use super::{
+    Certificate, Config, ControlConfig, DrainConfig, Endpoint, Limits, ListenerConfig, PoolConfig,
+    RouteConfig, ServerConfig, SiteConfig, certificate, defaults,
+};
+
+/// Checks a draft against the tree that it was read from. Reads the certificates that it names.
+pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut Vec<Problem>) -> Config {
+    let mut rules = Rules { root, now, problems };
+    let mut addresses = HashMap::new();
+    let listen = rules.listeners(draft.listen, &mut addresses);
+    let control = draft.control.and_then(|control| rules.control(control, &mut addresses));
+    let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
+    let limits = rules.limits(draft.limits);
+    let drain = rules.drain(draft.drain);
+    Config {
+        threads: draft.threads,
+        listen,
+        control,
+        pools,
+        sites,
+        channels: draft.channels,
+        limits,
+        timeouts: draft.timeouts,
+        drain,
+        log: draft.log,
+        trusted_proxies: draft.trusted_proxies,
+    }
+}
+
+type Pools = BTreeMap<String, PoolConfig>;
+/// What was seen, and in which line first.
+type Lines<T> = HashMap<T, usize>;
+
+struct Rules<'r> {
+    root: &'r Node,
+    now: SystemTime,
+    problems: &'r mut Vec<Problem>,
+}
+
+impl Rules<'_> {
+    fn tell(&mut self, place: Place, fault: Fault, expected: impl Into<Box<str>>) {
+        self.problems.push(Problem::new(place, fault).expected(expected));
+    }
+
+    fn listeners(&mut self, drafts: Vec<ListenerDraft>, seen: &mut Lines<SocketAddr>) -> Vec<ListenerConfig> {
+        let mut listeners = Vec::new();
+        for draft in drafts {
+            let tls = draft.tls.into_iter().filter_map(|pair| self.certificate(pair)).collect();
+            if let Some(address) = draft.address {
+                self.once(&address, seen);
+                listeners.push(ListenerConfig { address: address.value, tls });
+            }
+        }
+        listeners
+    }
+
+    fn certificate(&mut self, draft: CertificateDraft) -> Option<Certificate> {
+        let chain = draft.certificate?;
+        let key = draft.key.unwrap_or_else(|| chain.clone());
+        match certificate::read(&chain, &key, self.now) {
+            Ok(certified) => Some(Certificate { certificate: chain.value, key: key.value, certified }),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    fn control(&mut self, draft: ControlDraft, seen: &mut Lines<SocketAddr>) -> Option<ControlConfig> {
+        let Placed { place, value: address } = draft.address?;
+        if let Endpoint::Tcp(tcp) = address {
+            self.once(&Placed { place, value: tcp }, seen);
+            if !tcp.ip().to_canonical().is_loopback() && !draft.token_typed {
+                let fault = Fault::OpenControl(tcp.to_string());
+                self.tell(place, fault, "a `token`, a loopback address or a Unix socket");
+            }
+        }
+        Some(ControlConfig { address, token: draft.token })
+    }
+
+    /// Tells what is there a second time. Port 0 is another port each time.
+    fn once(&mut self, address: &Placed<SocketAddr>, seen: &mut Lines<SocketAddr>) {
+        let Placed { place, value } = *address;
+        if value.port() == 0 {
+            return;
+        }
+        match seen.get(&value) {
+            Some(&first) => {
+                let fault = Fault::Repeated { what: "address", value: value.to_string(), first };
+                self.tell(place, fault, "another port");
+            }
+            None => {
+                seen.insert(value, place.line);
+            }
+        }
+    }
+
+    fn way_of_requests(
+        &mut self,
+        upstream: Option<Placed<Vec<ServerConfig>>>,
+        pools: Option<Placed<Vec<(String, PoolConfig)>>>,
+        sites: Option<Placed<Vec<SiteDraft>>>,
+    ) -> (Pools, Vec<SiteConfig>) {
+        match (upstream, pools, sites) {
+            (Some(upstream), None, None) => only_upstream(upstream.value),
+            (Some(upstream), _, sites) => {
+                let other = if sites.is_some() { "sites" } else { "pools" };
+                let fault = Fault::Both { key: "upstream", other };
+                self.tell(upstream.place, fault, "one of them");
+                (Pools::new(), Vec::new())
+            }
+            (None, Some(pools), Some(sites)) => {
+                let pools: Pools = pools.value.into_iter().collect();
+                let sites = self.sites(sites.value, &pools);
+                (pools, sites)
+            }
+            (None, Some(pools), None) => self.no_way(pools.place, Fault::MissingKey("sites")),
+            (None, None, Some(sites)) => self.no_way(sites.place, Fault::MissingKey("pools")),
+            (None, None, None) => self.no_way(self.root.place, Fault::NoUpstream),
+        }
+    }
+
+    fn no_way(&mut self, place: Place, fault: Fault) -> (Pools, Vec<SiteConfig>) {
+        self.tell(place, fault, "`upstream`, or `pools` together with `sites`");
+        (Pools::new(), Vec::new())
+    }
+
+    fn sites(&mut self, drafts: Vec<SiteDraft>, pools: &Pools) -> Vec<SiteConfig> {
+        let mut seen = Lines::new();
+        drafts.into_iter().map(|draft| self.site(draft, pools, &mut seen)).collect()
+    }
+
+    fn site(&mut self, mut draft: SiteDraft, pools: &Pools, seen: &mut Lines<String>) -> SiteConfig {
+        let name = draft.name.value.clone();
+        let routes = self.routes(&mut draft, pools);
+        let mut hosts = Vec::new();
+        for host in std::iter::once(draft.name).chain(draft.aliases) {
+            match seen.get(&host.value) {
+                Some(&first) => {
+                    let fault = Fault::Repeated { what: "host", value: host.value, first };
+                    self.tell(host.place, fault, "each host once");
+                }
+                None => {
+                    seen.insert(host.value.clone(), host.place.line);
+                    hosts.push(host.value);
+                }
+            }
+        }
+        SiteConfig { name, hosts, routes }
+    }
+
+    fn routes(&mut self, site: &mut SiteDraft, pools: &Pools) -> Vec<RouteConfig> {
+        match (site.routes.take(), site.pool_typed) {
+            (Some(drafts), None) => {
+                let mut seen = Lines::new();
+                drafts.into_iter().filter_map(|draft| self.route(draft, pools, &mut seen)).collect()
+            }
+            (None, Some(_)) => {
+                let pool = site.pool.take().and_then(|pool| self.known_pool(pool, pools));
+                pool.map(|pool| RouteConfig { path: defaults::ROUTE_PATH.to_owned(), pool })
+                    .into_iter()
+                    .collect()
+            }
+            (Some(_), Some(place)) => {
+                self.tell(place, Fault::Both { key: "pool", other: "routes" }, "one of them");
+                Vec::new()
+            }
+            (None, None) => {
+                let fault = Fault::NoRoute(quote(&site.name.value));
+                self.tell(site.name.place, fault, "`pool` or `routes`");
+                Vec::new()
+            }
+        }
+    }
+
+    fn route(&mut self, draft: RouteDraft, pools: &Pools, seen: &mut Lines<String>) -> Option<RouteConfig> {
+        let pool = draft.pool.and_then(|pool| self.known_pool(pool, pools));
+        let Placed { place, value: path } = draft.path?;
+        if let Some(&first) = seen.get(&path) {
+            self.tell(
+                place,
+                Fault::Repeated { what: "path", value: path, first },
+                "each path once in a site",
+            );
+            return None;
+        }
+        seen.insert(path.clone(), place.line);
+        Some(RouteConfig { path, pool: pool? })
+    }
+
+    fn known_pool(&mut self, pool: Placed<String>, pools: &Pools) -> Option<String> {
+        if pools.contains_key(&pool.value) {
+            return Some(pool.value);
+        }
+        let nearest = nearest(&pool.value, pools.keys().map(String::as_str));
+        let problem = Problem::new(pool.place, Fault::UnknownPool(pool.value));
+        self.problems.push(problem.expected("a key of `pools`").nearest(nearest));
+        None
+    }
+
+    /// Bounds inside other bounds. One that was left out gives way to the one that was typed.
+    fn limits(&mut self, mut limits: Limits) -> Limits {
+        if let (Some(held), Some(all)) = (&mut limits.held_connections, limits.connections) {
+            self.within(("limits.held_connections", held), ("limits.connections", all));
+        }
+        let head = ("limits.request_header", limits.request_header);
+        self.within(("limits.request_target", &mut limits.request_target), head);
+        let history = ("limits.history_bytes", limits.history_bytes);
+        self.within(("limits.message", &mut limits.message), history);
+        let channels = ("limits.channels", limits.channels);
+        self.within(("limits.hold_channels", &mut limits.hold_channels), channels);
+        limits
+    }
+
+    fn drain(&mut self, mut drain: DrainConfig) -> DrainConfig {
+        self.within(("drain.spread", &mut drain.spread), ("drain.timeout", drain.timeout));
+        drain
+    }
+
+    fn within<T: Copy + PartialOrd>(
+        &mut self,
+        (key, value): (&'static str, &mut T),
+        (bound_key, bound): (&'static str, T),
+    ) {
+        if *value <= bound {
+            return;
+        }
+        let Some(typed) = self.root.at(key) else {
+            *value = bound;
+            return;
+        };
+        // A bound that couldn't be read has its default here, which proves nothing.
+        let bound_place = self.root.at(bound_key).map(|node| node.place);
+        if bound_place.is_none_or(|place| self.problems.iter().all(|problem| problem.place != Some(place))) {
+            let fault = Fault::MoreThan { key, bound: bound_key };
+            self.tell(typed.place, fault, format!("a lower value, or a higher `{bound_key}`"));
+        }
+    }
+}
+
+/// One pool, and one site that matches every host.
+fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
+    let pool = defaults::UPSTREAM_POOL.to_owned();
+    let route = RouteConfig { path: defaults::ROUTE_PATH.to_owned(), pool: pool.clone() };
+    let site = defaults::UPSTREAM_SITE.to_owned();
+    let site = SiteConfig { name: site.clone(), hosts: vec![site], routes: vec![route] };
+    (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
+}

@@ -1,0 +1,366 @@
+//! Every key of the configuration in tables of sections: from nodes to a [`Draft`].
+//!
+//! What needs more than one key is no business of this file: see the rules in `check`.
+
+use std::collections::HashMap;
+
+use super::draft::{CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft};
+use super::problem::{Fault, Placed, Problem};
+use super::section::{Key, Keyed, Section, Value};
+use super::tree::{Content, Node};
+use super::{
+    ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PoolConfig, QueueConfig,
+    Secret, ServerConfig, Timeouts, defaults, form,
+};
+
+/// Reads a tree; problems that leave a draft go into `problems`.
+pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
+    let mut draft = Draft {
+        threads: defaults::threads(),
+        listen: Vec::new(),
+        control: None,
+        upstream: None,
+        pools: None,
+        sites: None,
+        channels: ChannelsConfig::default(),
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+        drain: DrainConfig::default(),
+        log: LogConfig::default(),
+        trusted_proxies: Vec::new(),
+        store: (),
+    };
+    FILE.fill(&mut draft, Value { key: "the file", node: root, problems });
+    draft
+}
+
+/// The path of every key, such as `listen[].tls[].key` and `pools.NAME.servers`, in the order of the documentation.
+pub fn keys() -> Vec<String> {
+    let mut paths = Vec::new();
+    FILE.paths("", &mut paths);
+    paths
+}
+
+static FILE: Section<Draft> = Section {
+    short: None,
+    required: &[("listen", form::SOCKET.expected)],
+    keys: &[
+        Key::section("listen", "[].", &LISTENER, |file, value| listeners(&mut file.listen, value)),
+        Key::section("control", ".", &CONTROL, |file, value| file.control = Some(control(value))),
+        Key::new("upstream", |file, value| file.upstream = Some(upstream(value))),
+        Key::section("pools", ".NAME.", &POOL, |file, value| file.pools = Some(pools(value))),
+        Key::section("sites", ".HOST.", &SITE, |file, value| file.sites = Some(sites(value))),
+        Key::section("channels", ".", &CHANNELS, |file, value| CHANNELS.fill(&mut file.channels, value)),
+        Key::section("limits", ".", &LIMITS, |file, value| LIMITS.fill(&mut file.limits, value)),
+        Key::section("timeouts", ".", &TIMEOUTS, |file, value| TIMEOUTS.fill(&mut file.timeouts, value)),
+        Key::section("drain", ".", &DRAIN, |file, value| DRAIN.fill(&mut file.drain, value)),
+        Key::section("log", ".", &LOG, |file, value| LOG.fill(&mut file.log, value)),
+        Key::new("trusted_proxies", |file, value| {
+            value.each(|item| file.trusted_proxies.extend(item.read(&form::NET)));
+        }),
+        Key::new("threads", |file, value| value.put(&mut file.threads, &form::THREADS)),
+        Key::new("store", |file, value| value.put(&mut file.store, &form::STORE)),
+    ],
+};
+
+static LISTENER: Section<ListenerDraft> = Section {
+    short: Some(form::SOCKET.expected),
+    required: &[("address", form::SOCKET.expected)],
+    keys: &[
+        Key::new("address", |listener, value| listener.address = value.placed(&form::SOCKET)),
+        Key::section("tls", "[].", &CERTIFICATE, |listener, value| {
+            value.each_of_some(|item| listener.tls.push(certificate(item)));
+        }),
+    ],
+};
+
+static CERTIFICATE: Section<CertificateDraft> = Section {
+    short: Some("a file that holds both certificate and key"),
+    required: &[("certificate", form::FILE.expected)],
+    keys: &[
+        Key::new("certificate", |pair, value| pair.certificate = value.placed(&form::FILE)),
+        Key::new("key", |pair, value| pair.key = value.placed(&form::FILE)),
+    ],
+};
+
+static CONTROL: Section<ControlDraft> = Section {
+    short: Some(form::ENDPOINT.expected),
+    required: &[("address", form::ENDPOINT.expected)],
+    keys: &[
+        Key::new("address", |control, value| control.address = value.placed(&form::ENDPOINT)),
+        Key::new("token", |control, value| {
+            control.token_typed = true;
+            control.token = token(value);
+        }),
+    ],
+};
+
+static POOL: Section<PoolConfig> = Section {
+    short: Some("a server, a list of servers"),
+    required: &[("servers", "at least one server")],
+    keys: &[
+        Key::new("servers", |pool, value| pool.servers = servers(value)),
+        Key::new("max_connections", |pool, value| {
+            value.put(&mut pool.max_connections, &form::NONZERO_OR_OFF)
+        }),
+        Key::section("queue", ".", &QUEUE, |pool, value| match value.is_text() {
+            true => value.put(&mut pool.queue.length, &form::COUNT_OR_NONE),
+            false => QUEUE.fill(&mut pool.queue, value),
+        }),
+        Key::section("keepalive", ".", &KEEPALIVE, |pool, value| match value.is_text() {
+            true => value.put(&mut pool.keepalive.connections, &form::COUNT_OR_NONE),
+            false => KEEPALIVE.fill(&mut pool.keepalive, value),
+        }),
+    ],
+};
+
+static QUEUE: Section<QueueConfig> = Section {
+    short: Some(form::COUNT_OR_NONE.expected),
+    required: &[],
+    keys: &[
+        Key::new("length", |queue, value| value.put(&mut queue.length, &form::COUNT_OR_NONE)),
+        Key::new("timeout", |queue, value| value.put(&mut queue.timeout, &form::DURATION)),
+    ],
+};
+
+static KEEPALIVE: Section<KeepaliveConfig> = Section {
+    short: Some(form::COUNT_OR_NONE.expected),
+    required: &[],
+    keys: &[
+        Key::new("connections", |keepalive, value| {
+            value.put(&mut keepalive.connections, &form::COUNT_OR_NONE)
+        }),
+        Key::new("idle", |keepalive, value| value.put(&mut keepalive.idle, &form::DURATION)),
+    ],
+};
+
+static SITE: Section<SiteDraft> = Section {
+    short: Some("the name of a pool"),
+    required: &[],
+    keys: &[
+        Key::new("aliases", |site, value| {
+            value.each(|item| site.aliases.extend(item.placed(&form::HOST)));
+        }),
+        Key::section("routes", "[].", &ROUTE, |site, value| site.routes = Some(routes(value))),
+        Key::new("pool", site_pool),
+    ],
+};
+
+static ROUTE: Section<RouteDraft> = Section {
+    short: None,
+    required: &[("path", form::PATH.expected), ("pool", form::POOL.expected)],
+    keys: &[
+        Key::new("path", |route, value| route.path = value.placed(&form::PATH)),
+        Key::new("pool", |route, value| route.pool = value.placed(&form::POOL)),
+    ],
+};
+
+static CHANNELS: Section<ChannelsConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::section("history", ".", &HISTORY, |channels, value| match value.is_text() {
+            true => value.put(&mut channels.history.messages, &form::COUNT_OR_NONE),
+            false => HISTORY.fill(&mut channels.history, value),
+        }),
+        Key::new("slow", |channels, value| value.put(&mut channels.slow, &form::SLOW)),
+        Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::INTERVAL)),
+        Key::new("poll_timeout", |channels, value| value.put(&mut channels.poll_timeout, &form::DURATION)),
+    ],
+};
+
+static HISTORY: Section<HistoryConfig> = Section {
+    short: Some(form::COUNT_OR_NONE.expected),
+    required: &[],
+    keys: &[
+        Key::new("messages", |history, value| value.put(&mut history.messages, &form::COUNT_OR_NONE)),
+        Key::new("age", |history, value| value.put(&mut history.age, &form::DURATION_OR_OFF)),
+    ],
+};
+
+static LIMITS: Section<Limits> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("connections", |limits, value| value.put(&mut limits.connections, &form::COUNT_OR_OFF)),
+        Key::new("held_connections", |limits, value| {
+            value.put(&mut limits.held_connections, &form::COUNT_OR_OFF);
+        }),
+        Key::new("request_header", |limits, value| value.put(&mut limits.request_header, &form::HEAD_SIZE)),
+        Key::new("request_headers", |limits, value| value.put(&mut limits.request_headers, &form::COUNT)),
+        Key::new("request_target", |limits, value| value.put(&mut limits.request_target, &form::TARGET_SIZE)),
+        Key::new("request_body", |limits, value| value.put(&mut limits.request_body, &form::SIZE_OR_OFF)),
+        Key::new("hold_body", |limits, value| value.put(&mut limits.hold_body, &form::SIZE)),
+        Key::new("hold_channels", |limits, value| value.put(&mut limits.hold_channels, &form::COUNT)),
+        Key::new("message", |limits, value| value.put(&mut limits.message, &form::SIZE)),
+        Key::new("batch", |limits, value| value.put(&mut limits.batch, &form::COUNT)),
+        Key::new("channels", |limits, value| value.put(&mut limits.channels, &form::COUNT)),
+        Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
+        Key::new("turn_bytes", |limits, value| value.put(&mut limits.turn_bytes, &form::SIZE)),
+    ],
+};
+
+static TIMEOUTS: Section<Timeouts> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("request_head", |timeouts, value| value.put(&mut timeouts.request_head, &form::DURATION)),
+        Key::new("idle", |timeouts, value| value.put(&mut timeouts.idle, &form::DURATION)),
+        Key::new("body", |timeouts, value| value.put(&mut timeouts.body, &form::DURATION)),
+        Key::new("connect", |timeouts, value| value.put(&mut timeouts.connect, &form::DURATION)),
+        Key::new("response", |timeouts, value| value.put(&mut timeouts.response, &form::DURATION)),
+    ],
+};
+
+static DRAIN: Section<DrainConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("timeout", |drain, value| value.put(&mut drain.timeout, &form::DURATION)),
+        Key::new("spread", |drain, value| value.put(&mut drain.spread, &form::DELAY)),
+        Key::new("lameduck", |drain, value| value.put(&mut drain.lameduck, &form::DELAY)),
+    ],
+};
+
+static LOG: Section<LogConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("access", |log, value| value.put(&mut log.access, &form::ACCESS)),
+        Key::new("level", |log, value| value.put(&mut log.level, &form::LEVEL)),
+    ],
+};
+
+fn listeners(listeners: &mut Vec<ListenerDraft>, value: Value<'_>) {
+    value.each_of_some(|item| {
+        let mut listener = ListenerDraft::default();
+        match item.is_text() {
+            true => listener.address = item.placed(&form::SOCKET),
+            false => LISTENER.fill(&mut listener, item),
+        }
+        listeners.push(listener);
+    });
+}
+
+fn certificate(value: Value<'_>) -> CertificateDraft {
+    let mut pair = CertificateDraft::default();
+    match value.is_text() {
+        true => pair.certificate = value.placed(&form::FILE),
+        false => CERTIFICATE.fill(&mut pair, value),
+    }
+    pair
+}
+
+fn control(value: Value<'_>) -> ControlDraft {
+    let mut control = ControlDraft::default();
+    match value.is_text() {
+        true => control.address = value.placed(&form::ENDPOINT),
+        false => CONTROL.fill(&mut control, value),
+    }
+    control
+}
+
+/// A bearer token of visible ASCII (RFC 6750 §2.1 allows less, servers take more); a problem never shows it.
+fn token(value: Value<'_>) -> Option<Secret> {
+    let expected = "visible ASCII characters without spaces";
+    let Value { key, node, problems } = value;
+    let Content::Text(text) = &node.content else {
+        Value { key, node, problems }.refuse(expected);
+        return None;
+    };
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        problems.push(Problem::new(node.place, Fault::BadSecret(key.to_owned())).expected(expected));
+        return None;
+    }
+    Some(Secret(text.clone()))
+}
+
+fn upstream(value: Value<'_>) -> Placed<Vec<ServerConfig>> {
+    let place = value.node.place;
+    if value.is_map() {
+        value.refuse("a server or a list of servers; `pools` and `sites` can say more");
+        return Placed { place, value: Vec::new() };
+    }
+    Placed { place, value: servers(value) }
+}
+
+fn pools(value: Value<'_>) -> Placed<Vec<(String, PoolConfig)>> {
+    let place = value.node.place;
+    let mut pools = Vec::new();
+    value.each_named(&form::POOL, |name, value| pools.push((name.value, pool(value))));
+    Placed { place, value: pools }
+}
+
+/// A pool, or nothing but its servers.
+fn pool(value: Value<'_>) -> PoolConfig {
+    let mut pool = PoolConfig::of(Vec::new());
+    match value.is_text() || value.is_list() {
+        true => pool.servers = servers(value),
+        false => POOL.fill(&mut pool, value),
+    }
+    pool
+}
+
+/// One server or several, each of them once.
+fn servers(value: Value<'_>) -> Vec<ServerConfig> {
+    let mut servers = Vec::new();
+    let mut lines = HashMap::new();
+    value.each_of_some(|item| {
+        let place = item.node.place;
+        let Value { key, node, problems } = item;
+        let Some(server) = (Value { key, node, problems: &mut *problems }).read(&form::SERVER) else {
+            return;
+        };
+        match lines.get(&server.target) {
+            Some(&first) => {
+                let fault = Fault::Repeated { what: "server", value: server.name, first };
+                problems.push(Problem::new(place, fault).expected("each server once in a pool"));
+            }
+            None => {
+                lines.insert(server.target.clone(), place.line);
+                servers.push(server);
+            }
+        }
+    });
+    servers
+}
+
+fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
+    let place = value.node.place;
+    let mut sites = Vec::new();
+    value.each_named(&form::HOST, |name, value| {
+        let mut site = SiteDraft { name, aliases: Vec::new(), routes: None, pool: None, pool_typed: None };
+        match value.is_map() {
+            true => SITE.fill(&mut site, value),
+            false => site_of_pool(&mut site, value),
+        }
+        sites.push(site);
+    });
+    Placed { place, value: sites }
+}
+
+/// A site of which nothing but its pool was typed, or something that is no site.
+fn site_of_pool(site: &mut SiteDraft, value: Value<'_>) {
+    match value.is_text() {
+        true => site_pool(site, value),
+        false => {
+            site.pool_typed = Some(value.node.place);
+            SITE.fill(site, value);
+        }
+    }
+}
+
+fn site_pool(site: &mut SiteDraft, value: Value<'_>) {
+    site.pool_typed = Some(value.node.place);
+    site.pool = value.placed(&form::POOL);
+}
+
+fn routes(value: Value<'_>) -> Vec<RouteDraft> {
+    let mut routes = Vec::new();
+    value.each_of_some(|item| {
+        let mut route = RouteDraft::default();
+        ROUTE.fill(&mut route, item);
+        routes.push(route);
+    });
+    routes
+}

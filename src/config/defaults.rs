@@ -1,0 +1,159 @@
+//! What each key is when it is left out, with the reason.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::{
+    AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
+    PoolConfig, QueueConfig, ServerConfig, SlowReader, Timeouts,
+};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The site and the pool that `upstream:` stands for.
+pub(super) const UPSTREAM_SITE: &str = "*";
+/// Its name in metrics and logs.
+pub(super) const UPSTREAM_POOL: &str = "upstream";
+/// What a site without `routes` serves from its pool.
+pub(super) const ROUTE_PATH: &str = "/";
+
+/// As many as cores; one where the system doesn't tell.
+pub(super) fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+impl PoolConfig {
+    /// A pool of which nothing but the servers was typed.
+    pub(super) fn of(servers: Vec<ServerConfig>) -> Self {
+        PoolConfig {
+            servers,
+            // Only the application knows how many workers it has.
+            max_connections: None,
+            queue: QueueConfig::default(),
+            keepalive: KeepaliveConfig::default(),
+        }
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        QueueConfig {
+            // Some seconds of work for a pool of a few dozen workers; a longer line only makes answers late.
+            length: 1000,
+            // About as long as a person waits before they reload, which would queue a second request.
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for KeepaliveConfig {
+    fn default() -> Self {
+        KeepaliveConfig {
+            // Enough that a busy server is seldom connected to anew, few enough for its table of connections.
+            connections: 64,
+            // Under node's 5 s, so that a connection is seldom closed under a request. gunicorn's 2 s is shorter
+            // still: the retry of a stale connection is for those.
+            idle: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Default for ChannelsConfig {
+    fn default() -> Self {
+        ChannelsConfig {
+            history: HistoryConfig::default(),
+            // It comes back with its position and reads what is left from history: nothing is lost silently.
+            slow: SlowReader::Close,
+            // Under the 30 s after which the more impatient middleboxes forget a silent connection.
+            keepalive: Some(Duration::from_secs(20)),
+            // Under the 60 s that load balancers and nginx wait for an answer.
+            poll_timeout: Duration::from_secs(55),
+        }
+    }
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        HistoryConfig {
+            // What a chat or a ticker says while a phone changes its network.
+            messages: 100,
+            // Longer than any reconnection; an older page is better loaded anew.
+            age: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            // The operating system's limit on open files is the first that an operator sets.
+            connections: None,
+            // About 1 GiB of memory at what a held connection costs.
+            held_connections: Some(1_000_000),
+            // Room for the cookies and tokens of large sites.
+            request_header: 64 * KIB,
+            // hyper's own bound, and that of most servers behind.
+            request_headers: 100,
+            // What Apache and nginx allow by default: more would be refused behind us.
+            request_target: 8 * KIB,
+            // Streamed, so it costs no memory; it bounds what a client can keep a worker busy with.
+            request_body: Some(1 << 30),
+            // A page that goes before a stream, kept in memory until it is sent.
+            hold_body: MIB,
+            // A personal channel and those of a page; thousands would make each wake of a shard slow.
+            hold_channels: 100,
+            // The size at which something should be fetched by URL instead.
+            message: MIB,
+            // A request that is ordered as one step must not keep other publishers waiting.
+            batch: 10_000,
+            // About a kilobyte each while they are empty.
+            channels: 1_000_000,
+            // A quarter of the memory of a small machine.
+            history_bytes: 256 * MIB,
+            // More than a socket's send buffer takes at once, small beside what a burst would pile up.
+            turn_bytes: 256 * KIB,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            // A head is one packet or two; who takes longer holds a connection on purpose.
+            request_head: Duration::from_secs(10),
+            // Over the 60 s of load balancers, so that they close first and never send into a closing connection.
+            idle: Duration::from_secs(75),
+            // Silence, not duration: a slow phone still sends something within a minute.
+            body: Duration::from_secs(60),
+            // A lost SYN is sent again after 1 and 3 s.
+            connect: Duration::from_secs(5),
+            // What nginx and Apache allow an application.
+            response: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        DrainConfig {
+            // What systemd, Docker's `stop -t` users and Kubernetes commonly allow before they kill.
+            timeout: Duration::from_secs(30),
+            // Slow enough that those who come back don't arrive in the same second.
+            spread: Duration::from_secs(10),
+            // Only behind a load balancer that asks `/readyz` is waiting of use.
+            lameduck: Duration::ZERO,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            // What every log reader understands.
+            access: AccessFormat::Combined,
+            // What an operator did or must know; mistakes of clients are counted, not logged.
+            level: LogLevel::Info,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What was typed, each value by itself in order, with the places that the rules need.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::problem::{Place, Placed};
+use super::{
+    ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig, Timeouts,
+};
+
+/// A whole file, defaults included.
+pub(super) struct Draft {
+    pub(super) threads: NonZeroUsize,
+    pub(super) listen: Vec<ListenerDraft>,
+    pub(super) control: Option<ControlDraft>,
+    pub(super) upstream: Option<Placed<Vec<ServerConfig>>>,
+    pub(super) pools: Option<Placed<Vec<(String, PoolConfig)>>>,
+    pub(super) sites: Option<Placed<Vec<SiteDraft>>>,
+    pub(super) channels: ChannelsConfig,
+    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
+    pub(super) drain: DrainConfig,
+    pub(super) log: LogConfig,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    /// There is one store, so nothing is left of its key.
+    pub(super) store: (),
+}
+
+/// One entry of `listen`; `None` where a problem was told.
+#[derive(Default)]
+pub(super) struct ListenerDraft {
+    pub(super) address: Option<Placed<SocketAddr>>,
+    pub(super) tls: Vec<CertificateDraft>,
+}
+
+/// One entry of `tls`; without a key, the certificate's file holds both.
+#[derive(Default)]
+pub(super) struct CertificateDraft {
+    pub(super) certificate: Option<Placed<PathBuf>>,
+    pub(super) key: Option<Placed<PathBuf>>,
+}
+
+/// `control`.
+#[derive(Default)]
+pub(super) struct ControlDraft {
+    pub(super) address: Option<Placed<Endpoint>>,
+    pub(super) token: Option<Secret>,
+    /// Whether a token was typed, good or bad: a bad one is told once.
+    pub(super) token_typed: bool,
+}
+
+/// One entry of `sites`.
+pub(super) struct SiteDraft {
+    pub(super) name: Placed<String>,
+    pub(super) aliases: Vec<Placed<String>>,
+    pub(super) routes: Option<Vec<RouteDraft>>,
+    pub(super) pool: Option<Placed<String>>,
+    pub(super) pool_typed: Option<Place>,
+}
+
+/// One entry of `routes`; `None` where a problem was told.
+#[derive(Default)]
+pub(super) struct RouteDraft {
+    pub(super) path: Option<Placed<String>>,
+    pub(super) pool: Option<Placed<String>>,
+}

@@ -1,0 +1,222 @@
+//! The forms that the text of a value can have: what each looks like, and how it is read.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::problem::nearest;
+use super::{AccessFormat, Endpoint, LogLevel, ServerConfig, SlowReader, address, units};
+
+/// How one kind of value is written.
+pub(super) struct Form<T: 'static> {
+    /// What it looks like, for people.
+    pub(super) expected: &'static str,
+    /// Reads it.
+    pub(super) read: fn(&str) -> Result<T, Unfit>,
+}
+
+/// Why a text doesn't have a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It isn't even like it.
+    Unlike,
+    /// It is near to this text, which has the form.
+    Meant(String),
+}
+
+/// What turns a bound off.
+pub(super) const OFF: &str = "off";
+
+/// A wait that ends.
+pub(super) static DURATION: Form<Duration> =
+    Form { expected: "a duration above zero such as 250ms, 5s, 10m, 1h or 2d", read: some_time };
+
+/// A delay that may be none.
+pub(super) static DELAY: Form<Duration> = Form { expected: units::DURATION, read: units::duration };
+
+/// A duration, or `None` for `off`.
+pub(super) static DURATION_OR_OFF: Form<Option<Duration>> = Form {
+    expected: "a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for no limit",
+    read: |text| or_off(text, some_time, units::duration),
+};
+
+/// How often something is done, or `None` for `off`.
+pub(super) static INTERVAL: Form<Option<Duration>> = Form {
+    expected: "a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never",
+    read: DURATION_OR_OFF.read,
+};
+
+/// At least one.
+pub(super) static COUNT: Form<usize> = Form { expected: "a whole number from 1", read: some };
+
+/// A bound on a number, or `None` for `off`.
+pub(super) static COUNT_OR_OFF: Form<Option<usize>> = Form {
+    expected: "a whole number from 1, or `off` for no limit",
+    read: |text| or_off(text, some, units::count),
+};
+
+/// The same where the type has no room for zero.
+pub(super) static NONZERO_OR_OFF: Form<Option<NonZeroUsize>> = Form {
+    expected: COUNT_OR_OFF.expected,
+    read: |text| (COUNT_OR_OFF.read)(text).map(|count| count.and_then(NonZeroUsize::new)),
+};
+
+/// How many are kept, 0 for `off`.
+pub(super) static COUNT_OR_NONE: Form<usize> = Form {
+    expected: "a whole number from 1, or `off` for none",
+    read: |text| or_off(text, some, units::count).map(Option::unwrap_or_default),
+};
+
+/// Threads; more than a thousand are a slip.
+pub(super) static THREADS: Form<NonZeroUsize> = Form {
+    expected: "a whole number from 1 to 1024",
+    read: |text| {
+        let threads = usize_in(units::count(text)?, 1..=1024)?;
+        NonZeroUsize::new(threads).ok_or(Unfit::Unlike)
+    },
+};
+
+/// Bytes of something that is kept in memory.
+pub(super) static SIZE: Form<usize> = Form {
+    expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB",
+    read: |text| usize_in(units::size(text)?, 1..=usize::MAX as u64),
+};
+
+/// Bytes of something that is passed on, or `None` for `off`.
+pub(super) static SIZE_OR_OFF: Form<Option<u64>> = Form {
+    expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for no limit",
+    read: |text| or_off(text, |text| SIZE.read(text).map(|bytes| bytes as u64), units::size),
+};
+
+/// Bytes of a request's head: hyper's buffer can't be smaller than 8 KiB.
+pub(super) static HEAD_SIZE: Form<usize> = Form {
+    expected: "a size from 8KiB to 16MiB",
+    read: |text| usize_in(units::size(text)?, 8 << 10..=16 << 20),
+};
+
+/// Bytes of a request target: the `http` crate's URIs end there.
+pub(super) static TARGET_SIZE: Form<usize> =
+    Form { expected: "a size from 1B to 65534B", read: |text| usize_in(units::size(text)?, 1..=65534) };
+
+/// Form of the access log.
+pub(super) static ACCESS: Form<AccessFormat> = Form {
+    expected: "combined, json or off",
+    read: |text| {
+        use AccessFormat::*;
+        choice(text, &[("combined", Combined), ("json", Json), (OFF, Off)])
+    },
+};
+
+/// Level of the error log.
+pub(super) static LEVEL: Form<LogLevel> = Form {
+    expected: "error, warn, info, debug or trace",
+    read: |text| {
+        use LogLevel::*;
+        choice(text, &[("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)])
+    },
+};
+
+/// Policy for slow readers.
+pub(super) static SLOW: Form<SlowReader> = Form {
+    expected: "close or gap",
+    read: |text| choice(text, &[("close", SlowReader::Close), ("gap", SlowReader::Gap)]),
+};
+
+/// The one store.
+pub(super) static STORE: Form<()> =
+    Form { expected: "memory, the only store there is", read: |text| choice(text, &[("memory", ())]) };
+
+/// An address to listen on.
+pub(super) static SOCKET: Form<SocketAddr> =
+    Form { expected: "an IP address and a port such as 127.0.0.1:8080 or [::]:443", read: address::socket };
+
+/// An address to listen on that may be a Unix socket.
+pub(super) static ENDPOINT: Form<Endpoint> = Form {
+    expected: "an IP address and a port such as 127.0.0.1:7070, or unix:/run/perihelion.sock",
+    read: address::endpoint,
+};
+
+/// A server of a pool.
+pub(super) static SERVER: Form<ServerConfig> =
+    Form { expected: "http://host:port without a path, or unix:/run/app.sock", read: address::server };
+
+/// A host pattern, in lower case.
+pub(super) static HOST: Form<String> = Form {
+    expected: "a host without a port such as example.com, \"*.example.com\" or \"*\" for every host",
+    read: address::host,
+};
+
+/// A path prefix.
+pub(super) static PATH: Form<String> = Form {
+    expected: "the beginning of a path: a slash, no query, no spaces and no wildcard",
+    read: address::path,
+};
+
+/// A network, or one address.
+pub(super) static NET: Form<IpNet> =
+    Form { expected: "an IP address or a network such as 10.0.0.0/8", read: address::net };
+
+/// A file by its path.
+pub(super) static FILE: Form<PathBuf> = Form {
+    expected: "the path of a file",
+    read: |text| {
+        if text.is_empty() || text.contains('\0') { Err(Unfit::Unlike) } else { Ok(PathBuf::from(text)) }
+    },
+};
+
+/// The name of a pool, which is also a label of metrics.
+pub(super) static POOL: Form<String> = Form {
+    expected: "the name of a pool: up to 64 letters, digits, `-`, `_` and `.`",
+    read: |text| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let fits = (1..=64).contains(&text.len()) && text.chars().all(letters);
+        if fits { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
+impl<T> Form<T> {
+    pub(super) fn read(&self, text: &str) -> Result<T, Unfit> {
+        (self.read)(text)
+    }
+}
+
+fn some_time(text: &str) -> Result<Duration, Unfit> {
+    units::duration(text).and_then(|time| if time.is_zero() { Err(Unfit::Unlike) } else { Ok(time) })
+}
+
+fn some(text: &str) -> Result<usize, Unfit> {
+    usize_in(units::count(text)?, 1..=usize::MAX as u64)
+}
+
+fn usize_in(number: u64, range: RangeInclusive<u64>) -> Result<usize, Unfit> {
+    let inside = Some(number).filter(|number| range.contains(number));
+    inside.and_then(|number| usize::try_from(number).ok()).ok_or(Unfit::Unlike)
+}
+
+/// Reads `off` as `None`; a zero or a -1, by which other programs say so, was meant as `off`.
+fn or_off<T, N: Default + PartialEq>(
+    text: &str,
+    read: impl Fn(&str) -> Result<T, Unfit>,
+    number: impl Fn(&str) -> Result<N, Unfit>,
+) -> Result<Option<T>, Unfit> {
+    let elsewhere = ["0", "-1", "none", "no", "false", "unlimited", "infinity"];
+    if text == OFF {
+        return Ok(None);
+    }
+    if elsewhere.contains(&text) || number(text) == Ok(N::default()) || text.eq_ignore_ascii_case(OFF) {
+        return Err(Unfit::Meant(OFF.to_owned()));
+    }
+    read(text).map(Some)
+}
+
+fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Result<T, Unfit> {
+    let chosen = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| value.clone());
+    chosen.ok_or_else(|| {
+        let names = choices.iter().map(|(name, _)| *name);
+        nearest(text, names).map_or(Unfit::Unlike, Unfit::Meant)
+    })
+}

@@ -1,0 +1,158 @@
+//! Good files, and the configuration that each of them is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::certificate::fixture::Folder;
+use super::{
+    AccessFormat, Config, Endpoint, HistoryConfig, KeepaliveConfig, LogLevel, QueueConfig, SlowReader, Target,
+};
+
+fn config(text: &str) -> Config {
+    let environment = |name: &str| match name {
+        "PORT" => Some("8000".to_owned()),
+        "OFF" => Some("off".to_owned()),
+        "YAML" => Some("x\ncontrol: {address: 0.0.0.0:1}".to_owned()),
+        _ => None,
+    };
+    Config::parse("good.yaml", text, &environment).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn with(lines: &str) -> Config {
+    config(&format!("listen: 127.0.0.1:0\nupstream: http://127.0.0.1:8000\n{lines}"))
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn three_lines_are_a_whole_configuration() {
+    let config = config("listen: 127.0.0.1:8080\nupstream: http://127.0.0.1:8000\ncontrol: 127.0.0.1:7070\n");
+    assert_eq!(config.listen[0].address, address("127.0.0.1:8080"));
+    assert!(config.listen[0].tls.is_empty());
+    let control = config.control.unwrap();
+    assert_eq!(control.address, Endpoint::Tcp(address("127.0.0.1:7070")));
+    assert_eq!(control.token, None);
+    let pool = &config.pools["upstream"];
+    assert_eq!(pool.servers[0].name, "http://127.0.0.1:8000");
+    assert_eq!(pool.servers[0].target, Target::Tcp { host: "127.0.0.1".into(), port: 8000 });
+    assert_eq!(pool.max_connections, None);
+    assert_eq!(config.sites[0].hosts, ["*"]);
+    assert_eq!(
+        (config.sites[0].routes[0].path.as_str(), config.sites[0].routes[0].pool.as_str()),
+        ("/", "upstream")
+    );
+}
+
+#[test]
+fn what_is_written_out_is_what_is_meant() {
+    let config = config(
+        r#"
+listen: [127.0.0.1:0, {address: "[::1]:0"}, 127.0.0.1:0]
+control: {address: 10.0.0.1:7070, token: s3cret}
+pools:
+  app:
+    servers: [http://10.0.0.5, "unix:/run/app.sock"]
+    max_connections: 32
+    queue: { length: 5, timeout: 250ms }
+    keepalive: { connections: off, idle: 2s }
+  blog: blog.internal:3000
+  alone: { servers: http://a:1, queue: off, keepalive: 7 }
+sites:
+  Example.COM:
+    aliases: "*.example.com"
+    routes:
+      - { path: /, pool: app }
+      - { path: /blog, pool: blog }
+  blog.example: blog
+  "*": { pool: alone }
+channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
+limits: { held_connections: off, request_body: off, request_header: 8KiB }
+log: { access: off, level: trace }
+trusted_proxies: [10.0.0.0/8, ::1]
+threads: 3
+store: memory
+"#,
+    );
+    assert_eq!(config.listen.len(), 3);
+    assert_eq!(format!("{:?}", config.control.unwrap().token), "Some(Secret(…))");
+    let app = &config.pools["app"];
+    assert_eq!(app.servers[1].target, Target::Unix("/run/app.sock".into()));
+    assert_eq!(app.max_connections.map(usize::from), Some(32));
+    assert_eq!(app.queue, QueueConfig { length: 5, timeout: Duration::from_millis(250) });
+    assert_eq!(app.keepalive, KeepaliveConfig { connections: 0, idle: Duration::from_secs(2) });
+    let alone = &config.pools["alone"];
+    assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));
+    assert_eq!(alone.queue.timeout, QueueConfig::default().timeout);
+    let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
+    assert_eq!(first.hosts, ["example.com", "*.example.com"]);
+    assert_eq!(first.routes[1].path, "/blog");
+    assert_eq!((blog.name.as_str(), blog.routes[0].pool.as_str()), ("blog.example", "blog"));
+    assert_eq!((rest.routes[0].path.as_str(), rest.routes[0].pool.as_str()), ("/", "alone"));
+    assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None });
+    assert_eq!((config.channels.slow, config.channels.keepalive), (SlowReader::Gap, None));
+    assert_eq!((config.limits.held_connections, config.limits.request_body), (None, None));
+    assert_eq!((config.log.access, config.log.level), (AccessFormat::Off, LogLevel::Trace));
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.threads.get(), 3);
+}
+
+#[test]
+fn a_bound_that_was_left_out_gives_way_to_the_one_that_was_typed() {
+    let config = with("drain: {timeout: 5s}\nlimits: {connections: 10, channels: 5, history_bytes: 64KiB}\n");
+    assert_eq!(config.drain.spread, Duration::from_secs(5));
+    assert_eq!(config.limits.held_connections, Some(10));
+    assert_eq!(config.limits.hold_channels, 5);
+    assert_eq!(config.limits.message, 64 << 10);
+}
+
+#[test]
+fn variables_fill_values_of_every_type_and_stay_one_value() {
+    let folder = Folder::new();
+    folder.write("token", "s3cret\n");
+    let token = format!("control: {{ address: 10.0.0.1:1, token: '${{file:{}}}' }}\n", folder.file("token"));
+    let config = with(&format!("{token}limits: {{ connections: '${{OFF}}', batch: '${{PORT}}' }}\n"));
+    assert_eq!(config.control.unwrap().token.unwrap().0, "s3cret");
+    assert_eq!((config.limits.connections, config.limits.batch), (None, 8000));
+
+    let text = "listen: 127.0.0.1:0\nupstream: http://a:${PORT}\nlog: {level: '${YAML}'}\n";
+    let problems =
+        Config::parse("a.yaml", text, &|name| Some(if name == "PORT" { "8000" } else { "b\nc: d" }.into()));
+    let said = problems.map(|_| ()).map_err(|problems| problems.to_string());
+    let expected = "a.yaml:3:14: `level` can't be `b\\nc: d` (expected error, warn, info, debug or trace)";
+    assert_eq!(said, Err(expected.to_owned()));
+}
+
+#[test]
+fn marks_of_other_systems_are_no_problem() {
+    let config =
+        config("\u{feff}listen: 127.0.0.1:8080\r\nupstream: http://a:1\r\nlog:\r\n  level: warn\r\n");
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!(config.pools["upstream"].servers[0].name, "http://a:1");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = Folder::new();
+    let load = |name: &str| {
+        let said = Config::load(&folder.path.join(name)).map(|_| ()).map_err(|problems| problems.to_string());
+        said.map_err(|text| text.replace(&folder.path.display().to_string(), "F"))
+    };
+    folder.write("big.yaml", &"# padding\n".repeat(200_000));
+    std::fs::write(folder.path.join("latin.yaml"), b"listen: \xe9\n").unwrap();
+    folder.write("good.yaml", "listen: 127.0.0.1:0\nupstream: http://a:1\n");
+    let table = [
+        (
+            "none.yaml",
+            Err("F/none.yaml: `F/none.yaml` can't be read: No such file or directory (os error 2)"),
+        ),
+        ("", Err("F/: `F/` can't be read: Is a directory (os error 21)")),
+        ("big.yaml", Err("F/big.yaml: `F/big.yaml` can't be read: it is larger than 1MiB")),
+        ("latin.yaml", Err("F/latin.yaml:1:9: this is not UTF-8 text")),
+        ("good.yaml", Ok(())),
+    ];
+    for (name, expected) in table {
+        assert_eq!(load(name), expected.map_err(str::to_owned), "{name}");
+    }
+}
