@@ -8,4 +8,5 @@ pub mod hold;
 pub mod message;
 pub mod metrics;
 pub mod transport;
+pub mod upstream;
 pub mod wire;

@@ -1,0 +1,1 @@
+//! A pool against a scripted server.
