@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod exchange;
 pub mod hold;
 pub mod message;
 pub mod metrics;

@@ -22,7 +22,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A connection to a server that belongs to one request. Dropping it closes the connection.
 pub struct Lease {
     /// Before its place, so that it is closed when the place is free.
-    link: Box<Link>,
+    link: Link,
     seat: Seat,
 }
 
@@ -69,7 +69,7 @@ pub struct Tunnelled {
 }
 
 impl Lease {
-    pub(super) fn new(seat: Seat, link: Box<Link>) -> Lease {
+    pub(super) fn new(seat: Seat, link: Link) -> Lease {
         Lease { link, seat }
     }
 
@@ -224,8 +224,12 @@ mod tests {
 
     #[test]
     fn a_server_that_names_its_timeout_is_left_a_second_earlier() {
-        let cases =
-            [("timeout=5", Some(4)), ("max=100, timeout=2", Some(1)), ("timeout=0", Some(0)), ("max=1", None)];
+        let cases = [
+            ("timeout=5", Some(4)),
+            ("max=100, timeout=2", Some(1)),
+            ("timeout=0", Some(0)),
+            ("max=1", None),
+        ];
         for (value, expected) in cases {
             let headers = HeaderMap::from_iter([(KEEP_ALIVE, value.parse().unwrap())]);
             assert_eq!(patience(&headers), expected.map(Duration::from_secs), "{value}");

@@ -51,12 +51,12 @@ pub(super) struct Unanswered {
 
 impl Link {
     /// Speaks HTTP over a socket that is registered with this thread.
-    pub(super) async fn open(socket: Socket, worker: usize) -> hyper::Result<Box<Link>> {
+    pub(super) async fn open(socket: Socket, worker: usize) -> hyper::Result<Link> {
         let io = TokioIo::new(socket);
         let builder = Builder::new().max_buf_size(BUFFER_MAX).max_header_size(HEAD_MAX).to_owned();
         let (sender, connection) = builder.handshake(io).await?;
         let wire = Wire::Open(Box::new(connection));
-        Ok(Box::new(Link { sender, wire, reused: false, worker, patience: None, idle_until: None }))
+        Ok(Link { sender, wire, reused: false, worker, patience: None, idle_until: None })
     }
 
     /// Moves the bytes that can be moved.
@@ -120,11 +120,11 @@ impl Link {
     }
 
     /// Makes an idle connection one of this thread, so that its wake-ups come from here.
-    pub(super) async fn move_to(self: Box<Self>, worker: usize) -> io::Result<Box<Link>> {
+    pub(super) async fn move_to(self, worker: usize) -> io::Result<Link> {
         if self.worker == worker {
             return Ok(self);
         }
-        let Link { wire: Wire::Open(connection), patience, .. } = *self else {
+        let Link { wire: Wire::Open(connection), patience, .. } = self else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let parts = connection.into_parts();
@@ -151,7 +151,7 @@ impl Link {
     }
 
     /// The socket and what was read beyond the answer, after a `101`.
-    pub(super) fn into_socket(mut self: Box<Self>) -> Option<(Socket, Bytes)> {
+    pub(super) fn into_socket(mut self) -> Option<(Socket, Bytes)> {
         // hyper may notice only now that it is done with the connection.
         self.poll(&mut Context::from_waker(Waker::noop()));
         match self.wire {

@@ -76,7 +76,7 @@ pub(super) struct Seat {
 
 /// A place, and the idle connection on it if there is one. The connection goes before its place.
 struct Grant {
-    link: Option<Box<Link>>,
+    link: Option<Link>,
     seat: Seat,
 }
 
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     /// Somebody who waits although there is a place.
-    fn overdue(&self, now: Instant) -> Option<(oneshot::Sender<Grant>, usize, Option<Box<Link>>)> {
+    fn overdue(&self, now: Instant) -> Option<(oneshot::Sender<Grant>, usize, Option<Link>)> {
         let mut seats = self.seats.lock();
         if seats.queue.len() == 0 {
             return None;
@@ -190,7 +190,7 @@ impl Pool {
     }
 
     /// The idle connection of a grant, or another of the same server, if one is alive.
-    async fn awaken(&self, grant: &mut Grant, worker: usize) -> Option<Box<Link>> {
+    async fn awaken(&self, grant: &mut Grant, worker: usize) -> Option<Link> {
         let now = Instant::now();
         while let Some(mut link) = grant.link.take() {
             if !link.is_stale(now)
@@ -264,7 +264,7 @@ impl Pool {
     }
 
     /// Counts a place that was taken.
-    fn grant(self: &Arc<Self>, server: usize, link: Option<Box<Link>>) -> Grant {
+    fn grant(self: &Arc<Self>, server: usize, link: Option<Link>) -> Grant {
         let metrics = &self.servers[server].metrics;
         metrics.busy.inc();
         if link.is_some() {
@@ -278,7 +278,7 @@ impl Pool {
     }
 
     /// Takes a connection back that can serve another request.
-    pub(super) fn take_back(self: &Arc<Self>, mut seat: Seat, mut link: Box<Link>) {
+    pub(super) fn take_back(self: &Arc<Self>, mut seat: Seat, mut link: Link) {
         if !link.rest(self.idle, Instant::now()) {
             return;
         }

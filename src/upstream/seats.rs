@@ -22,7 +22,7 @@ pub(super) struct Seats<W> {
 struct Row {
     open: usize,
     busy: usize,
-    idle: Vec<Box<Link>>,
+    idle: Vec<Link>,
     failed: Option<Instant>,
 }
 
@@ -40,9 +40,10 @@ impl<W> Seats<W> {
         worker: usize,
         now: Instant,
         refused: &[usize],
-    ) -> Option<(usize, Option<Box<Link>>)> {
+    ) -> Option<(usize, Option<Link>)> {
         let count = self.rows.len();
-        let others = self.rows.iter().enumerate().any(|(index, row)| self.is_usable(index, row, now, refused));
+        let others =
+            self.rows.iter().enumerate().any(|(index, row)| self.is_usable(index, row, now, refused));
         let index = (0..count)
             .map(|step| (self.turn + step) % count)
             .filter(|index| !refused.contains(index) && self.rows[*index].has_place(self.limit))
@@ -66,7 +67,7 @@ impl<W> Seats<W> {
     }
 
     /// Another idle connection for a place whose first one was stale.
-    pub(super) fn exchange(&mut self, server: usize, worker: usize) -> Option<Box<Link>> {
+    pub(super) fn exchange(&mut self, server: usize, worker: usize) -> Option<Link> {
         let row = &mut self.rows[server];
         let link = row.pick(worker);
         row.open -= usize::from(link.is_some());
@@ -86,7 +87,7 @@ impl<W> Seats<W> {
     }
 
     /// A place with its connection is free: it goes to whoever waits, else among the idle, else it comes back.
-    pub(super) fn rest(&mut self, server: usize, link: Box<Link>, keep: usize) -> Rested<W> {
+    pub(super) fn rest(&mut self, server: usize, link: Link, keep: usize) -> Rested<W> {
         if let Some(waiter) = self.queue.call() {
             return Rested::Next(waiter, link);
         }
@@ -110,7 +111,7 @@ impl<W> Seats<W> {
     }
 
     /// Takes out every idle connection for which `stale` holds; says of which server they were.
-    pub(super) fn clear(&mut self, mut stale: impl FnMut(&mut Link) -> bool) -> Vec<(usize, Box<Link>)> {
+    pub(super) fn clear(&mut self, mut stale: impl FnMut(&mut Link) -> bool) -> Vec<(usize, Link)> {
         let mut cleared = Vec::new();
         for (server, row) in self.rows.iter_mut().enumerate() {
             let idle = std::mem::take(&mut row.idle);
@@ -135,8 +136,8 @@ impl<W> Seats<W> {
 /// What became of a connection that was handed back.
 pub(super) enum Rested<W> {
     Kept,
-    Next(W, Box<Link>),
-    TooMany(Box<Link>),
+    Next(W, Link),
+    TooMany(Link),
 }
 
 impl Row {
@@ -149,7 +150,7 @@ impl Row {
     }
 
     /// The idle connection that was used last, by this thread if it has one.
-    fn pick(&mut self, worker: usize) -> Option<Box<Link>> {
+    fn pick(&mut self, worker: usize) -> Option<Link> {
         match self.idle.iter().rposition(|link| link.worker() == worker) {
             Some(index) => Some(self.idle.remove(index)),
             None => self.idle.pop(),
