@@ -123,7 +123,7 @@ impl Server {
     /// Starts everything; what is served comes from `config`, a reload from the file `source`.
     pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
         let metrics = Metrics::new()?;
-        let mut doors = Doors::new(usize::from(config.threads), &metrics)?;
+        let doors = Doors::new(usize::from(config.threads), &metrics)?;
         let change = doors.plan(&config.listen)?;
         let control = bind_control(&config)?;
         let log = AccessLog::open(config.log.access, &metrics)?;

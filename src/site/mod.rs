@@ -78,8 +78,8 @@ impl Snapshot {
         });
         Snapshot {
             router: Router::new(sites.collect()),
-            sites: config.sites.iter().map(|site| SiteMetrics::new(&site.name, metrics)).collect(),
-            other: SiteMetrics::new(NO_SITE, metrics),
+            sites: config.sites.iter().map(|site| Arc::new(SiteMetrics::new(&site.name, metrics))).collect(),
+            other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
             rules: Rules::new(config),
             pools,
         }
