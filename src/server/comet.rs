@@ -29,8 +29,7 @@ impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
     pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> std::io::Result<Comet> {
         let hub = Hub::new(epoch()?, hub_settings(config), metrics.clone());
-        let shards =
-            Shards::start(usize::from(config.threads), &hub, shard_settings(config), metrics, log)?;
+        let shards = Shards::start(usize::from(config.threads), &hub, shard_settings(config), metrics, log)?;
         Ok(Comet { hub, shards })
     }
 
@@ -67,9 +66,10 @@ impl Comet {
 /// A new one for each start, since memory keeps nothing: positions of an earlier process are recognised by it.
 fn epoch() -> std::io::Result<Epoch> {
     let mut bytes = [0; 8];
-    let filled = SystemRandom::new().fill(&mut bytes);
+    // 48 bits: short in each position that is sent, and no two processes will meet.
+    let filled = SystemRandom::new().fill(&mut bytes[2..]);
     filled.map_err(|_| std::io::Error::other("no random numbers"))?;
-    Ok(Epoch(u64::from_ne_bytes(bytes)))
+    Ok(Epoch(u64::from_be_bytes(bytes)))
 }
 
 fn hub_settings(config: &Config) -> HubSettings {

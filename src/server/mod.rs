@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, ControlConfig, Endpoint};
 use crate::control::{Control, ControlListener, Operations, guard_for};
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
@@ -125,7 +125,7 @@ impl Server {
         let metrics = Metrics::new()?;
         let doors = Doors::new(usize::from(config.threads), &metrics)?;
         let change = doors.plan(&config.listen)?;
-        let control = bind_control(&config)?;
+        let control = ControlPort::bind(&config)?;
         let log = AccessLog::open(config.log.access, &metrics)?;
         let comet = Comet::start(&config, &metrics, &log)?;
         let places = Places::new(config.limits.connections);
@@ -140,11 +140,10 @@ impl Server {
         let start = |number| Worker::start(number, surroundings.clone());
         let workers = (0..usize::from(config.threads)).map(start).collect::<io::Result<Vec<_>>>()?;
         let addresses = change.addresses();
-        let control_address = control.as_ref().and_then(|listener| control_address(&config, listener));
+        let control_address = control.as_ref().map(|port| port.address.clone());
         announce(&addresses, control_address.as_ref());
         let stage = Stage::new(metrics.clone());
-        let server =
-            Server { config, source, metrics, log, snapshots, places, stage, doors, workers, comet };
+        let server = Server { config, source, metrics, log, snapshots, places, stage, doors, workers, comet };
         let (wishes, thread) = server.run_in_thread(change, control)?;
         Ok(Running { addresses, control: control_address, wishes, thread })
     }
@@ -152,16 +151,17 @@ impl Server {
     fn run_in_thread(
         self,
         change: Change,
-        control: Option<ControlListener>,
+        control: Option<ControlPort>,
     ) -> Result<(mpsc::Sender<Wish>, JoinHandle<()>), StartError> {
         let (wishes, inbox) = mpsc::channel(WISHES);
         let (started, outcome) = sync_channel(1);
         let own_wishes = wishes.downgrade();
         let thread = std::thread::Builder::new().name("server".into()).spawn(move || {
-            let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(started.send(Err(error))),
-            };
+            let runtime =
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
             runtime.block_on(async move {
                 match Signals::new() {
                     Err(error) => drop(started.send(Err(error))),
@@ -184,7 +184,7 @@ impl Server {
     async fn run(
         mut self,
         change: Change,
-        control: Option<ControlListener>,
+        control: Option<ControlPort>,
         own_wishes: mpsc::WeakSender<Wish>,
         mut wishes: mpsc::Receiver<Wish>,
         mut signals: Signals,
@@ -193,10 +193,10 @@ impl Server {
         tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone()));
         let process = Rc::new(Process::new(&self.metrics));
         tasks.spawn_local(measure(process.clone()));
-        if let Some(listener) = control {
-            let control = Rc::new(self.control(process, own_wishes));
+        if let Some(port) = control {
+            let control = Rc::new(self.control(&port, process, own_wishes));
             tasks.spawn_local(async move {
-                if let Err(error) = control.serve(listener).await {
+                if let Err(error) = control.serve(port.listener).await {
                     tracing::error!(%error, "the control port has failed");
                 }
             });
@@ -231,18 +231,16 @@ impl Server {
         }
     }
 
-    fn control(&self, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
+    fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
         let ready = self.stage.clone();
         let operations = Operations {
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
             ready: Box::new(move || ready.is_serving()),
             refresh: Box::new(move || process.measure()),
         };
-        let config = self.config.control.as_ref();
-        let token = config.and_then(|control| control.token.as_ref()).map(|token| token.0.as_str());
-        let address = config.map_or(Endpoint::Unix(PathBuf::new()), |control| control.address.clone());
+        let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);
-        Control::new(self.comet.clone_hub(), self.metrics.clone(), guard_for(&address, token), limits, operations)
+        Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)
     }
 
     fn end(self) {
@@ -301,17 +299,23 @@ async fn asked_again(wishes: &mut mpsc::Receiver<Wish>, signals: &mut Signals) {
     }
 }
 
-fn bind_control(config: &Config) -> Result<Option<ControlListener>, StartError> {
-    let Some(control) = &config.control else { return Ok(None) };
-    let address = &control.address;
-    let listener = ControlListener::bind(address);
-    listener.map(Some).map_err(|source| StartError::Control { address: shown(address), source })
+/// The control port before it is served.
+struct ControlPort {
+    listener: ControlListener,
+    /// As bound, which differs from the configuration where that leaves the port to the system.
+    address: Endpoint,
+    token: Option<String>,
 }
 
-/// As bound, which differs from the configuration where that leaves the port to the system.
-fn control_address(config: &Config, listener: &ControlListener) -> Option<Endpoint> {
-    let bound = listener.local_address().map(Endpoint::Tcp);
-    bound.or_else(|| config.control.as_ref().map(|control| control.address.clone()))
+impl ControlPort {
+    fn bind(config: &Config) -> Result<Option<ControlPort>, StartError> {
+        let Some(ControlConfig { address, token }) = &config.control else { return Ok(None) };
+        let listener = ControlListener::bind(address)
+            .map_err(|source| StartError::Control { address: shown(address), source })?;
+        let address = listener.local_address().map_or_else(|| address.clone(), Endpoint::Tcp);
+        let token = token.as_ref().map(|token| token.0.clone());
+        Ok(Some(ControlPort { listener, address, token }))
+    }
 }
 
 fn announce(addresses: &[SocketAddr], control: Option<&Endpoint>) {

@@ -37,7 +37,9 @@ impl Server {
         let before = self.snapshots.load_full();
         let snapshot = Snapshot::new(&config, Some(&before), &self.metrics);
         said.extend(snapshot.changed_pools(&before).into_iter().map(|name| format!("pool {name} is new")));
-        said.extend(restart_for(&self.config, &config).map(|key| format!("{key} changes with a restart only")));
+        said.extend(
+            restart_for(&self.config, &config).map(|key| format!("{key} changes with a restart only")),
+        );
 
         self.snapshots.store(Arc::new(snapshot));
         self.places.set_limit(config.limits.connections);
@@ -49,7 +51,11 @@ impl Server {
         }
         self.doors.apply(change, &self.workers).await;
         self.config = config;
-        Ok(if said.is_empty() { "routes, certificates and limits are in use".into() } else { said.join("; ") })
+        Ok(if said.is_empty() {
+            "routes, certificates and limits are in use".into()
+        } else {
+            said.join("; ")
+        })
     }
 }
 

@@ -87,12 +87,7 @@ impl Drop for Worker {
     }
 }
 
-fn run(
-    mut runtime: Builder,
-    number: usize,
-    surroundings: Surroundings,
-    orders: mpsc::Receiver<Order>,
-) {
+fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: mpsc::Receiver<Order>) {
     match runtime.enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime.block_on(work(number, surroundings, orders)),
         Err(error) => tracing::error!(%error, "a worker thread can't start"),
@@ -171,7 +166,8 @@ impl Floor {
         doors[place] = Some((door.clone(), closed.clone()));
         let floor = self.clone();
         self.tasks.spawn_local(async move {
-            let welcome = |guest| drop(floor.tasks.spawn_local(floor.clone().greet(guest, number, door.clone())));
+            let welcome =
+                |guest| drop(floor.tasks.spawn_local(floor.clone().greet(guest, number, door.clone())));
             listener::accept(socket, &door, &floor.places, floor.keeper.as_ref(), closed, welcome).await;
         });
     }
@@ -196,7 +192,9 @@ impl Floor {
             let home = Home { desk: self.desk.clone(), passport };
             match WireStream::from_wire(wire) {
                 Ok(wire) => self.serve(Arrival { wire, read_ahead, kept: true, home }, terms, place).await,
-                Err(error) => tracing::debug!(peer = %passport.peer, %error, "connection lost on its way back"),
+                Err(error) => {
+                    tracing::debug!(peer = %passport.peer, %error, "connection lost on its way back")
+                }
             }
         });
     }
@@ -204,8 +202,7 @@ impl Floor {
     /// The place is given back once the connection is closed, or counts as held.
     async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, _place: Place) {
         let clock = Clock::default();
-        let client =
-            Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
+        let client = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
         let visit = self.site.serve(client);
         let connection = Connection::new(arrival, visit, clock, terms, self.drain.clone());
         if let Ended::Departed(departure) = connection.run().await {

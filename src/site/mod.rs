@@ -147,9 +147,7 @@ impl Site {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, TakeOver> {
         let rules = &snapshot.rules;
-        let refused = |site, refusal, request| {
-            Ok(refuse(client, rules, site, &self.log, request, &refusal))
-        };
+        let refused = |site, refusal, request| Ok(refuse(client, rules, site, &self.log, request, &refusal));
         match snapshot.router.find(authority(&request), request.uri().path()) {
             Found::Route(index, pool) => {
                 let (site, keeper, log) = (&snapshot.sites[index], self.keeper.as_ref(), &self.log);
