@@ -2,15 +2,20 @@
 
 pub mod access_log;
 pub mod body;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod exchange;
 pub mod hold;
 pub mod hub;
 pub mod listener;
 pub mod message;
 pub mod metrics;
+pub mod server;
 pub mod shard;
+pub mod site;
 pub mod transport;
+pub mod upstream;
 pub mod wire;

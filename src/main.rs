@@ -1,2 +1,9 @@
 //! Exit codes and nothing else.
-fn main() {}
+
+/// Transient buffers of connections that leave for a shard are given back to the system; glibc's heap keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    perihelion::cli::main()
+}

@@ -179,7 +179,7 @@ impl AccessLog {
         let (done, wait) = sync_channel(1);
         if self.0.lines.try_send(Job::Flush(done)).is_ok() {
             // Late lines are lost then, like those of a full channel.
-            drop(wait.recv_timeout(limit));
+            let _ = wait.recv_timeout(limit);
         }
     }
 
@@ -227,7 +227,7 @@ fn write_lines(inbox: &Receiver<Job>, mut out: impl Write) {
         }
         batch.clear();
         // Whoever asked may have given up waiting.
-        drop(flushed.map(|done| done.send(())));
+        let _ = flushed.map(|done| done.send(()));
     }
 }
 

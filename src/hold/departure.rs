@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Hold;
-use crate::message::Position;
+use super::tunnel::Tunnel;
+use crate::message::{Epoch, Position, Sequence};
 use crate::wire::Wire;
 
 /// Whoever holds connections: the shards, or whoever refuses where holding is off.
@@ -20,8 +21,34 @@ pub trait Keeper: Send + Sync {
     /// A place for one more held connection, if `limits.held_connections` allows it.
     fn admit(&self) -> Option<Permit>;
 
+    /// Connections held now.
+    fn held(&self) -> usize;
+
     /// Takes a connection over.
     fn keep_socket(&self, departure: Departure);
+}
+
+/// The keeper where nothing can be held: it has no place for any connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refuse;
+
+impl Keeper for Refuse {
+    fn head(&self) -> Position {
+        Position { epoch: Epoch(0), sequence: Sequence(0) }
+    }
+
+    fn admit(&self) -> Option<Permit> {
+        None
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+
+    fn keep_socket(&self, departure: Departure) {
+        // Can't have been admitted here; its client comes back.
+        drop(departure);
+    }
 }
 
 /// A place among the held connections, given back on drop.
@@ -43,21 +70,40 @@ impl Drop for Permit {
     }
 }
 
-/// What a service answers instead of a response when the connection is to be held: hyper then stops without
-/// writing a byte, and whoever drives the connection takes the hold out of the error.
+/// What a service answers instead of a response when the connection leaves HTTP: hyper then stops without writing
+/// a byte, and whoever drives the connection takes the reason out of the error.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is taken over")]
-pub struct TakeOver(Mutex<Option<(Box<Hold>, Permit)>>);
+pub struct TakeOver(Mutex<Option<Leave>>);
+
+/// Where a connection goes that leaves hyper.
+#[derive(Debug)]
+pub enum Leave {
+    /// It is to be held.
+    Hold(Box<Hold>, Permit),
+    /// It becomes a tunnel to a server (RFC 9110 §7.8).
+    Tunnel(Tunnel),
+}
 
 impl TakeOver {
     /// With a hold that was admitted.
     pub fn new(hold: Box<Hold>, permit: Permit) -> TakeOver {
-        TakeOver(Mutex::new(Some((hold, permit))))
+        TakeOver(Mutex::new(Some(Leave::Hold(hold, permit))))
     }
 
-    /// The hold behind the error of a connection that ended this way; only the first call gets it.
-    pub fn out_of(error: &hyper::Error) -> Option<(Box<Hold>, Permit)> {
-        error.source()?.downcast_ref::<TakeOver>()?.0.lock().take()
+    /// With a tunnel that the server has agreed to.
+    pub fn tunnel(tunnel: Tunnel) -> TakeOver {
+        TakeOver(Mutex::new(Some(Leave::Tunnel(tunnel))))
+    }
+
+    /// The reason behind the error of a connection that ended this way; only the first call gets it.
+    pub fn out_of(error: &hyper::Error) -> Option<Leave> {
+        error.source()?.downcast_ref::<TakeOver>()?.leave()
+    }
+
+    /// The reason; only the first call gets it.
+    pub fn leave(&self) -> Option<Leave> {
+        self.0.lock().take()
     }
 }
 

@@ -7,6 +7,7 @@
 mod comet;
 mod departure;
 mod head;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use hyper::{HeaderMap, StatusCode, Version};
 use crate::message::{ChannelName, Position, Start, TransportId};
 use crate::transport;
 
-pub use departure::{Departure, Home, Keeper, Passport, Permit, Return, TakeOver};
+pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
+pub use tunnel::{Duplex, Tunnel};
 
 /// A way in which applications write instructions.
 pub struct Dialect {

@@ -1,12 +1,34 @@
-//! Where clients arrive: what they may send before anything else in the process sees it.
+//! Where clients arrive: addresses to listen on, connections, and what may pass from them before anything else in
+//! the process sees it.
+//!
+//! A [`Door`] is one address as all threads share it; each thread accepts on a socket of its own. A [`Connection`] is
+//! one client's, from its first byte until it closes, leaves to be held ([`Ended::Departed`]) or has become a
+//! tunnel. This room knows no route: the service is handed in.
 
 mod authority;
+mod bind;
 mod chunks;
+mod client_io;
+mod connection;
+#[cfg(test)]
+mod connection_cases;
+mod door;
+mod farewell;
 #[cfg(test)]
 mod head_cases;
 pub mod head_gate;
 #[cfg(test)]
 mod head_properties;
 mod head_scan;
+mod line;
+mod places;
 mod request_head;
 mod request_line;
+mod tls;
+
+pub use bind::{BindError, bind};
+pub use connection::{Arrival, Connection, Ended, Terms};
+pub use door::{Door, Entered, Guest, accept};
+pub use line::Serve;
+pub use places::{Place, Places};
+pub use tls::{Tickets, TlsError, server_config};

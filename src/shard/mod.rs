@@ -136,6 +136,10 @@ impl Keeper for Shared {
         Permit::take(&self.held, self.settings.load().held_connections)
     }
 
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     fn keep_socket(&self, departure: Departure) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.inboxes[turn % self.inboxes.len()].push(Command::Keep(Box::new(departure)));

@@ -1,0 +1,304 @@
+//! What the proxy answers by itself: each refusal with its status, its text, and what the log calls it.
+
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use crate::access_log::End;
+use crate::body::Body;
+use crate::hold::BadInstruction;
+use crate::upstream::{NoLease, Why};
+
+/// Seconds after which a client may try again where nobody knows better: queues and holds empty within some.
+const RETRY_SECONDS: &str = "5";
+
+/// Why a request gets no answer of the application.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request can't be understood in one way only.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// No site or route is meant by it.
+    #[error("no site is configured here for this address")]
+    NoRoute,
+    /// CONNECT, TRACE.
+    #[error("this method is not allowed here")]
+    Method,
+    /// The head didn't come in time.
+    #[error("the request head took too long")]
+    HeadTimeout,
+    /// The body stopped.
+    #[error("the request body took too long")]
+    BodyTimeout,
+    /// The client broke off its body, or broke its framing.
+    #[error("the request body broke off")]
+    BodyBroken,
+    /// The body passes the limit.
+    #[error("the request body is too large")]
+    BodyTooLarge,
+    /// The target passes the limit.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// `Expect` wants something unknown.
+    #[error("the only expectation that can be met is 100-continue")]
+    Expectation,
+    /// The head passes a limit.
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    /// There is no connection for it.
+    #[error("{}", no_lease(.0))]
+    NoLease(#[from] NoLease),
+    /// The application's connection gave no answer.
+    #[error("{0}")]
+    NoAnswer(Why),
+    /// The application's answer didn't come in time.
+    #[error("the server did not answer in time")]
+    ResponseTimeout,
+    /// The application doesn't take the request.
+    #[error("the server did not take the request in time")]
+    UploadTimeout,
+    /// The application's answer can't be passed on.
+    #[error("{0}")]
+    BadAnswer(&'static str),
+    /// The application's answer broke off before anything of it was passed on.
+    #[error("the server broke off its answer")]
+    Truncated,
+    /// The application's instruction can't be understood. The client isn't told what it says.
+    #[error("the server sent an instruction that can not be understood")]
+    BadInstruction(BadInstruction),
+    /// The body that goes with a hold passes the limit.
+    #[error("the server's answer is too large for a connection that is held")]
+    HoldBody,
+    /// No place is left for another hold.
+    #[error("too many connections are held")]
+    HoldsFull,
+}
+
+/// Servers are not named to clients.
+fn no_lease(reason: &NoLease) -> &'static str {
+    match reason {
+        NoLease::QueueFull => "every connection to the server is busy and the queue is full",
+        NoLease::QueueTimeout(_) => "every connection to the server stayed busy for too long",
+        NoLease::Connect { .. } => "the server can not be reached",
+        NoLease::ConnectTimeout { .. } => "the server could not be reached in time",
+    }
+}
+
+impl Refusal {
+    /// The status that says it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
+            Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::HeadTimeout | Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
+            Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_)) | Refusal::HoldsFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Refusal::NoLease(NoLease::ConnectTimeout { .. })
+            | Refusal::ResponseTimeout
+            | Refusal::UploadTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::NoLease(NoLease::Connect { .. })
+            | Refusal::NoAnswer(_)
+            | Refusal::BadAnswer(_)
+            | Refusal::Truncated
+            | Refusal::BadInstruction(_)
+            | Refusal::HoldBody => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Its word in `perihelion_request_errors_total`.
+    pub fn reason(&self) -> &'static str {
+        Refusal::REASONS[self.index()]
+    }
+
+    pub(super) const REASONS: [&str; 20] = [
+        "bad_request",
+        "no_route",
+        "method",
+        "header_timeout",
+        "body_timeout",
+        "body_broken",
+        "body_too_large",
+        "target_too_long",
+        "expectation",
+        "header_too_large",
+        "queue_full",
+        "queue_timeout",
+        "connect",
+        "connect_timeout",
+        "upstream_reset",
+        "upstream_timeout",
+        "bad_response",
+        "bad_instruction",
+        "hold_body_too_large",
+        "holds_full",
+    ];
+
+    /// Its place in [`Refusal::REASONS`].
+    pub(super) fn index(&self) -> usize {
+        match self {
+            Refusal::BadRequest(_) => 0,
+            Refusal::NoRoute => 1,
+            Refusal::Method => 2,
+            Refusal::HeadTimeout => 3,
+            Refusal::BodyTimeout => 4,
+            Refusal::BodyBroken => 5,
+            Refusal::BodyTooLarge => 6,
+            Refusal::TargetTooLong => 7,
+            Refusal::Expectation => 8,
+            Refusal::HeadTooLarge => 9,
+            Refusal::NoLease(NoLease::QueueFull) => 10,
+            Refusal::NoLease(NoLease::QueueTimeout(_)) => 11,
+            Refusal::NoLease(NoLease::Connect { .. }) => 12,
+            Refusal::NoLease(NoLease::ConnectTimeout { .. }) => 13,
+            Refusal::NoAnswer(Why::BadResponse) | Refusal::BadAnswer(_) => 16,
+            Refusal::NoAnswer(_) | Refusal::Truncated => 14,
+            Refusal::ResponseTimeout | Refusal::UploadTimeout => 15,
+            Refusal::BadInstruction(_) => 17,
+            Refusal::HoldBody => 18,
+            Refusal::HoldsFull => 19,
+        }
+    }
+
+    /// Its word in the access log.
+    pub(super) fn end(&self) -> End {
+        match self {
+            Refusal::NoLease(NoLease::QueueFull) => End::QueueFull,
+            Refusal::NoLease(NoLease::QueueTimeout(_)) => End::QueueTimeout,
+            Refusal::NoLease(NoLease::Connect { .. } | NoLease::ConnectTimeout { .. }) => {
+                End::UpstreamConnect
+            }
+            Refusal::NoAnswer(Why::BadResponse)
+            | Refusal::BadAnswer(_)
+            | Refusal::BadInstruction(_)
+            | Refusal::HoldBody => End::UpstreamBad,
+            Refusal::NoAnswer(_) | Refusal::Truncated => End::UpstreamReset,
+            Refusal::ResponseTimeout | Refusal::UploadTimeout => End::UpstreamTimeout,
+            _ => End::Refused,
+        }
+    }
+
+    /// Tells the operator what only he can mend; a client's mistake is a counter.
+    pub(super) fn tell(&self) {
+        match self {
+            Refusal::BadInstruction(bad) => tracing::warn!("{bad}"),
+            Refusal::HoldBody => tracing::warn!("{self}: raise limits.hold_body or send less"),
+            Refusal::NoLease(reason @ NoLease::Connect { source, .. }) => {
+                tracing::warn!("{reason}: {source}")
+            }
+            Refusal::NoLease(reason @ NoLease::ConnectTimeout { .. }) => tracing::warn!("{reason}"),
+            _ if self.status().is_server_error() => tracing::debug!("{self}"),
+            _ => {}
+        }
+    }
+
+    /// The text of the answer.
+    fn text(&self) -> String {
+        let status = self.status();
+        format!("{} {}: {self}\n", status.as_str(), status.canonical_reason().unwrap_or_default())
+    }
+}
+
+/// The answer to a request that was refused. `unread` says that its body was not read: the connection ends
+/// with the answer then, since the rest of the body stands where the next request should.
+pub fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
+    let mut response = Response::new(Body::from(refusal.text()));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    }
+    if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if unread || refusal.ends_connection() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The same as bytes, for a connection on which HTTP can't be spoken any more; it ends afterwards.
+pub fn raw_answer(refusal: &Refusal) -> Vec<u8> {
+    let (status, text) = (refusal.status(), refusal.text());
+    let reason = status.canonical_reason().unwrap_or_default();
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        status.as_str(),
+        text.len(),
+    );
+    [head.into_bytes(), text.into_bytes()].concat()
+}
+
+impl Refusal {
+    /// Whether it is unclear where the next request would begin.
+    fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Refusal::BadRequest(_)
+                | Refusal::Method
+                | Refusal::HeadTimeout
+                | Refusal::HeadTooLarge
+                | Refusal::TargetTooLong
+                | Refusal::BodyTimeout
+                | Refusal::BodyBroken
+                | Refusal::BodyTooLarge
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_reason_and_closes_where_it_must() {
+        let response = answer(&Refusal::BodyTooLarge, false);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[CONNECTION]),
+            (413, &"close".parse().unwrap())
+        );
+        let Body::Bytes(text) = response.into_body() else { panic!("the text is at hand") };
+        assert_eq!(text, "413 Payload Too Large: the request body is too large\n");
+        let response = answer(&Refusal::NoLease(NoLease::QueueFull), false);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+            (503, &"5".parse().unwrap())
+        );
+        assert!(!response.headers().contains_key(CONNECTION));
+        assert!(answer(&Refusal::NoRoute, true).headers().contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn what_the_application_said_is_not_told_to_the_client() {
+        let bad = BadInstruction { header: "X-Comet-Subscribe", value: "secret".into(), reason: "no".into() };
+        assert!(!Refusal::BadInstruction(bad).text().contains("secret"));
+        let source = std::io::Error::other("10.0.0.5");
+        let connect = Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source });
+        assert_eq!(connect.text(), "502 Bad Gateway: the server can not be reached\n");
+    }
+
+    #[test]
+    fn raw_answers_are_whole() {
+        let text = String::from_utf8(raw_answer(&Refusal::HeadTimeout)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n") && head.ends_with("connection: close"));
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+
+    #[test]
+    fn every_refusal_has_a_reason_of_its_own_kind() {
+        let timeout = Refusal::NoLease(NoLease::QueueTimeout(Duration::from_secs(1)));
+        assert_eq!((timeout.reason(), timeout.end()), ("queue_timeout", End::QueueTimeout));
+        assert_eq!(Refusal::HoldsFull.reason(), "holds_full");
+        assert_eq!(Refusal::NoAnswer(Why::BadResponse).reason(), "bad_response");
+    }
+}

@@ -1,0 +1,194 @@
+//! A request to the application and the head of its answer: lease, send, and once more where that is safe.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::body::Incoming;
+use hyper::http::{request, response};
+use hyper::{Request, Response, Uri};
+
+use super::Context;
+use super::answer::Refusal;
+use super::check::{Asked, Framing};
+use super::forwarding::{Sender, to_upstream};
+use super::record::Record;
+use crate::clock::Clock;
+use crate::message::Position;
+use crate::upstream::{Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
+
+/// The head of an answer, and the connection that its body comes from.
+pub(super) struct Answer {
+    pub(super) head: response::Parts,
+    pub(super) body: Incoming,
+    pub(super) lease: Lease,
+    /// The keeper's head when the request was forwarded.
+    pub(super) forwarded_at: Position,
+}
+
+/// Asks the application.
+pub(super) async fn forward(
+    ctx: &Context<'_>,
+    parts: &request::Parts,
+    asked: &Asked,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let clock = &ctx.client.clock;
+    let mut lease = ctx.pool.lease(ctx.client.worker, clock).await?;
+    let (body, upload) = outgoing(ctx, asked, body);
+    record.uploads(upload.clone());
+    let mut forwarded_at = ctx.keeper.head();
+    let mut request = write(ctx, parts, asked, forwarded_at, body);
+    loop {
+        record.asks(lease.server());
+        let mut failure = match send(ctx, &mut lease, request, upload.as_deref()).await {
+            Ok(response) => {
+                record.head_came();
+                let (head, body) = response.into_parts();
+                return Ok(Answer { head, body, lease, forwarded_at });
+            }
+            Err(failure) => failure,
+        };
+        let again = failure.again(asked);
+        if again.is_none() || record.has_retried() {
+            return Err(failure.refusal(&lease, upload.as_deref()));
+        }
+        lease = lease.renew(clock).await?;
+        record.retries();
+        request = again.flatten().map_or_else(
+            || {
+                forwarded_at = ctx.keeper.head();
+                write(ctx, parts, asked, forwarded_at, Outgoing::default())
+            },
+            |request| *request,
+        );
+    }
+}
+
+fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Incoming) -> (Outgoing, Option<Arc<Upload>>) {
+    match asked.framing {
+        Framing::Absent | Framing::Length(0) => (Outgoing::default(), None),
+        Framing::Length(_) | Framing::Chunked => {
+            let (body, upload) = Outgoing::new(body, ctx.rules.request_body);
+            (body, Some(upload))
+        }
+    }
+}
+
+/// The request as the application gets it.
+fn write(
+    ctx: &Context<'_>,
+    parts: &request::Parts,
+    asked: &Asked,
+    forwarded_at: Position,
+    body: Outgoing,
+) -> Request<Outgoing> {
+    let client = ctx.client;
+    let sender =
+        Sender { address: &client.address, secure: client.secure, trusted: ctx.rules.trusts(client.ip()) };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = origin_form(&parts.uri);
+    *request.headers_mut() = to_upstream(&parts.headers, asked, &sender, client.position(forwarded_at));
+    request
+}
+
+/// The target without scheme and authority (RFC 9112 §3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) if uri.authority().is_some() => Uri::from(path.clone()),
+        _ => uri.clone(),
+    }
+}
+
+/// Why there is no head of an answer.
+enum Failure {
+    Send(Box<SendError>),
+    /// The clock ran out; says what the request waited for.
+    Late(Stage),
+}
+
+/// Sends a request and waits for the head of the answer, by the clock of the phase that it is in.
+async fn send(
+    ctx: &Context<'_>,
+    lease: &mut Lease,
+    request: Request<Outgoing>,
+    upload: Option<&Upload>,
+) -> Result<Response<Incoming>, Failure> {
+    let clock = &ctx.client.clock;
+    let mut phase = Phase::begin(ctx, upload);
+    let mut sending = pin!(lease.send(request));
+    let result = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.map_err(|error| Failure::Send(Box::new(error)))),
+        Poll::Pending => match phase.turn(clock) {
+            Some(stage) => Poll::Ready(Err(Failure::Late(stage))),
+            None => Poll::Pending,
+        },
+    })
+    .await;
+    clock.stop();
+    result
+}
+
+/// While the body is sent, silence counts; then the answer is awaited.
+struct Phase<'a> {
+    ctx: &'a Context<'a>,
+    /// `None` once it is done.
+    upload: Option<&'a Upload>,
+    bytes: u64,
+}
+
+impl<'a> Phase<'a> {
+    fn begin(ctx: &'a Context<'a>, upload: Option<&'a Upload>) -> Phase<'a> {
+        let rules = ctx.rules;
+        ctx.client.clock.start(if upload.is_some() { rules.body_timeout } else { rules.response_timeout });
+        Phase { ctx, upload, bytes: 0 }
+    }
+
+    /// After each turn: what the request waited for when the time is over.
+    fn turn(&mut self, clock: &Clock) -> Option<Stage> {
+        let Some(upload) = self.upload else { return clock.expired().then_some(Stage::Done) };
+        if upload.stage() == Stage::Done {
+            self.upload = None;
+            clock.start(self.ctx.rules.response_timeout);
+        } else if upload.bytes() > self.bytes {
+            self.bytes = upload.bytes();
+            clock.start(self.ctx.rules.body_timeout);
+        }
+        clock.expired().then(|| upload.stage())
+    }
+}
+
+impl Failure {
+    /// `Some` where it is safe to send again: the request itself where nothing of it was sent.
+    #[expect(clippy::option_option, reason = "whether to send again, and what")]
+    fn again(&mut self, asked: &Asked) -> Option<Option<Box<Request<Outgoing>>>> {
+        match self {
+            Failure::Send(error) if error.request.is_some() => Some(error.request.take()),
+            Failure::Send(error) if error.stale && asked.replayable => Some(None),
+            Failure::Send(_) | Failure::Late(_) => None,
+        }
+    }
+
+    fn refusal(self, lease: &Lease, upload: Option<&Upload>) -> Refusal {
+        match self {
+            Failure::Send(error) if error.why == Why::Request => match upload.map(Upload::stage) {
+                Some(Stage::TooLarge) => Refusal::BodyTooLarge,
+                _ => Refusal::BodyBroken,
+            },
+            Failure::Send(error) => {
+                let bad = error.why == Why::BadResponse;
+                lease.failed(if bad { Fault::BadResponse } else { Fault::Reset });
+                tracing::debug!(server = &**lease.server(), "{error}: {}", error.error);
+                Refusal::NoAnswer(error.why)
+            }
+            Failure::Late(Stage::Client) => Refusal::BodyTimeout,
+            Failure::Late(stage) => {
+                lease.failed(Fault::ResponseTimeout);
+                if stage == Stage::Done { Refusal::ResponseTimeout } else { Refusal::UploadTimeout }
+            }
+        }
+    }
+}

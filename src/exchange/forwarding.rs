@@ -1,0 +1,368 @@
+//! Heads across the proxy, written anew in both directions (RFC 9110 §7.6.1); pure.
+//!
+//! To the application go the client's fields except those of the connection, those that only a proxy may set,
+//! and everything that could be taken for an instruction. To the client go the application's except those of
+//! the connection and its instructions.
+
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED,
+    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::check::{Asked, Framing, tokens};
+use crate::hold;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const COMET_PROXY: HeaderName = HeaderName::from_static("x-comet-proxy");
+const COMET_POSITION: HeaderName = HeaderName::from_static("x-comet-position");
+
+/// What the proxy calls itself to applications.
+const PROXY: HeaderValue = HeaderValue::from_static(concat!("perihelion/", env!("CARGO_PKG_VERSION")));
+
+/// Fields that the proxy adds: forwarded ×3, comet ×2, framing, connection, upgrade.
+const ADDED: usize = 8;
+
+/// What is known of the client's connection.
+pub(super) struct Sender<'a> {
+    /// Address of the peer.
+    pub(super) address: &'a HeaderValue,
+    pub(super) secure: bool,
+    /// Whether it is a proxy of ours.
+    pub(super) trusted: bool,
+}
+
+/// The head of a request as the application gets it.
+pub(super) fn to_upstream(
+    client: &HeaderMap,
+    asked: &Asked,
+    sender: &Sender<'_>,
+    position: HeaderValue,
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
+    let nominated = nominated(client);
+    for (name, value) in client {
+        if passes(name, sender.trusted) && !nominated.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    join_cookies(&mut headers);
+    add_forwarded(&mut headers, client, sender);
+    add_framing(&mut headers, asked);
+    headers.insert(COMET_PROXY, PROXY);
+    headers.insert(COMET_POSITION, position);
+    headers
+}
+
+/// Whether a client's field may reach the application.
+fn passes(name: &HeaderName, trusted: bool) -> bool {
+    match *name {
+        CONNECTION | TRANSFER_ENCODING | CONTENT_LENGTH | TE | TRAILER | UPGRADE | EXPECT
+        | PROXY_AUTHORIZATION | PROXY_AUTHENTICATE => false,
+        FORWARDED => trusted,
+        _ => passes_by_name(name.as_str(), trusted),
+    }
+}
+
+fn passes_by_name(name: &str, trusted: bool) -> bool {
+    match name.as_bytes()[0] {
+        b'x' if name.starts_with("x-forwarded-") => trusted,
+        b'x' if name == "x-real-ip" => trusted,
+        b'k' if name == "keep-alive" => false,
+        b'p' if name == "proxy-connection" => false,
+        b'h' if name == "http2-settings" => false,
+        // CGI can't tell an underscore from a hyphen, so that such a name could pose as any other.
+        _ => memchr::memchr(b'_', name.as_bytes()).is_none() && !is_instruction(name),
+    }
+}
+
+/// Whether a field could be taken for an instruction, by us or by any other proxy.
+fn is_instruction(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["x-reproxy-", "x-accel-", "x-sendfile", "grip-"];
+    hold::is_instruction(name)
+        || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Fields that `Connection` names besides its own words, except those that nobody may take away.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let names = values.flat_map(|value| tokens(value.as_bytes())).filter(|token| {
+        !matches!(token.len(), 0)
+            && ![&b"close"[..], b"keep-alive", b"upgrade", b"te"]
+                .iter()
+                .any(|word| token.eq_ignore_ascii_case(word))
+    });
+    names.filter_map(|token| HeaderName::from_bytes(token).ok()).filter(|name| !is_protected(name)).collect()
+}
+
+fn is_protected(name: &HeaderName) -> bool {
+    let fixed = [
+        HOST,
+        COOKIE,
+        SET_COOKIE,
+        AUTHORIZATION,
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CACHE_CONTROL,
+        DATE,
+        FORWARDED,
+    ];
+    fixed.contains(name) || name.as_str().starts_with("x-forwarded-") || is_instruction(name.as_str())
+}
+
+/// HTTP/2 splits cookies; HTTP/1 has one field for them (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, sender: &Sender<'_>) {
+    let chain = if sender.trusted { extended(headers, sender.address) } else { None };
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| sender.address.clone()));
+    if !headers.contains_key(FORWARDED_PROTO) {
+        let scheme = if sender.secure { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    match client.get(HOST) {
+        Some(host) if !headers.contains_key(FORWARDED_HOST) => {
+            headers.insert(FORWARDED_HOST, host.clone());
+        }
+        Some(_) => {}
+        // Only HTTP/1.0 may leave it out, and the application is spoken to in HTTP/1.1 (RFC 9112 §3.2).
+        None => {
+            headers.insert(HOST, HeaderValue::from_static(""));
+        }
+    }
+}
+
+/// What trusted proxies said, and the last of them.
+fn extended(headers: &HeaderMap, address: &HeaderValue) -> Option<HeaderValue> {
+    let mut chain: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    chain.push(address.as_bytes());
+    HeaderValue::from_bytes(&chain.join(&b", "[..])).ok()
+}
+
+fn add_framing(headers: &mut HeaderMap, asked: &Asked) {
+    match asked.framing {
+        Framing::Absent => {}
+        Framing::Length(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Said by us, since hyper's client sends no body of unknown length with GET.
+        Framing::Chunked => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if asked.websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    } else if asked.trailers {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Turns the head of an answer into the client's: in place, since most answers lose a field or two.
+pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
+    let nominated = nominated(headers);
+    let ours = |name: &HeaderName| is_of_connection(name, trailers) || is_instruction(name.as_str());
+    let dropped: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
+    for name in nominated.iter().chain(&dropped) {
+        headers.remove(name);
+    }
+    for name in [CONTENT_LENGTH, DATE] {
+        keep_first(headers, name);
+    }
+}
+
+fn is_of_connection(name: &HeaderName, trailers: bool) -> bool {
+    match *name {
+        CONNECTION | TRANSFER_ENCODING | UPGRADE | TE | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION => true,
+        TRAILER => !trailers,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
+
+fn keep_first(headers: &mut HeaderMap, name: HeaderName) {
+    let mut values = headers.get_all(&name).iter();
+    if let (Some(first), Some(_)) = (values.next(), values.next()) {
+        let first = first.clone();
+        headers.insert(name, first);
+    }
+}
+
+/// The client's address behind trusted proxies: the last one in the chain that isn't trusted itself.
+pub(super) fn client_behind(
+    headers: &HeaderMap,
+    peer: std::net::IpAddr,
+    trusts: impl Fn(std::net::IpAddr) -> bool,
+) -> std::net::IpAddr {
+    let mut client = peer;
+    let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    let chain: Vec<&[u8]> = lines.iter().flat_map(|line| tokens(line)).collect();
+    for hop in chain.iter().rev() {
+        if !trusts(client) {
+            break;
+        }
+        match std::str::from_utf8(hop).ok().and_then(|text| text.parse().ok()) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Asked = Asked {
+        keep_alive: true,
+        websocket: false,
+        trailers: false,
+        replayable: true,
+        holdable: true,
+        framing: Framing::Absent,
+    };
+
+    fn map(text: &str) -> HeaderMap {
+        let fields = text.lines().filter_map(|line| line.trim().split_once(": "));
+        let pair = |(name, value): (&str, &str)| {
+            (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    fn text(headers: &HeaderMap) -> Vec<String> {
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    fn forwarded(client: &str, asked: Asked, trusted: bool) -> Vec<String> {
+        let address = HeaderValue::from_static("192.0.2.7");
+        let sender = Sender { address: &address, secure: true, trusted };
+        let mut all = text(&to_upstream(&map(client), &asked, &sender, HeaderValue::from_static("e-5")));
+        let ours =
+            [concat!("x-comet-proxy: perihelion/", env!("CARGO_PKG_VERSION")), "x-comet-position: e-5"];
+        assert_eq!(all.split_off(all.len() - 2), ours);
+        all
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_stays_behind() {
+        let client = "host: a\nconnection: keep-alive, X-Secret, Host, cookie, x-forwarded-for
+            keep-alive: 5\nproxy-connection: x\nte: gzip\ntrailer: x\nupgrade: h2c\nhttp2-settings: x
+            proxy-authorization: x\nexpect: 100-continue\nx-secret: 1\ncookie: c\naccept: */*";
+        let expected = ["host: a", "cookie: c", "accept: */*", "x-forwarded-for: 192.0.2.7"];
+        let all = forwarded(client, PLAIN, false);
+        assert_eq!(all[..4], expected);
+        assert_eq!(all[4..], ["x-forwarded-proto: https", "x-forwarded-host: a"]);
+    }
+
+    #[test]
+    fn nobody_outside_speaks_for_a_proxy_or_gives_instructions() {
+        let client = "host: a\nx-forwarded-for: 1.1.1.1\nx-forwarded-proto: gopher\nx-forwarded-host: evil
+            x-forwarded-port: 1\nforwarded: for=x\nx-real-ip: 1.1.1.1\nx-comet-subscribe: news\nx-comet-proxy: x
+            x-comet-position: e-1\nx-reproxy-url: x\nx-accel-redirect: x\nx-sendfile: x\nx-sendfile-type: x
+            grip-hold: stream\nx_forwarded_for: 1\nx_comet_subscribe: 1\nx-other: 1";
+        let expected = [
+            "host: a",
+            "x-other: 1",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: a",
+        ];
+        assert_eq!(forwarded(client, PLAIN, false), expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_extended() {
+        let client =
+            "host: a\nx-forwarded-for: 1.1.1.1\nx-forwarded-for: 2.2.2.2, 3.3.3.3\nx-forwarded-proto: http
+            x-forwarded-host: outside\nx-real-ip: 1.1.1.1\nforwarded: for=x\nx-comet-subscribe: news";
+        let all = forwarded(client, PLAIN, true);
+        assert!(all.contains(&"x-forwarded-for: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7".to_owned()));
+        for kept in ["x-forwarded-proto: http", "x-forwarded-host: outside", "x-real-ip: 1.1.1.1"] {
+            assert!(all.contains(&kept.to_owned()), "{kept}");
+        }
+        assert!(!all.iter().any(|field| field.contains("news")));
+    }
+
+    #[test]
+    fn one_framing_is_written_and_it_is_ours() {
+        let with = |framing, client| forwarded(client, Asked { framing, ..PLAIN }, false);
+        let lengths = "host: a\ncontent-length: 002\ntransfer-encoding: chunked";
+        assert_eq!(with(Framing::Length(2), lengths).last().unwrap(), "content-length: 2");
+        assert_eq!(with(Framing::Chunked, lengths).last().unwrap(), "transfer-encoding: chunked");
+        assert!(!with(Framing::Absent, lengths).iter().any(|field| field.starts_with("content-length")));
+    }
+
+    #[test]
+    fn upgrades_and_trailers_are_asked_for_in_our_words() {
+        let upgrade = "host: a\nconnection: keep-alive, Upgrade\nupgrade: WebSocket\nsec-websocket-key: k";
+        let all = forwarded(upgrade, Asked { websocket: true, ..PLAIN }, false);
+        assert_eq!(all[all.len() - 2..], ["connection: upgrade", "upgrade: websocket"]);
+        let all = forwarded("host: a\nte: trailers", Asked { trailers: true, ..PLAIN }, false);
+        assert_eq!(all[all.len() - 2..], ["connection: te", "te: trailers"]);
+    }
+
+    #[test]
+    fn cookies_are_joined_and_a_missing_host_is_empty() {
+        let all = forwarded("cookie: a=1\naccept: x\ncookie: b=2", PLAIN, false);
+        let expected = [
+            "cookie: a=1; b=2",
+            "accept: x",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-proto: https",
+            "host: ",
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn answers_lose_the_connection_and_every_instruction() {
+        let application = "content-type: text/html\nconnection: close, X-Secret, Content-Type\nx-secret: 1
+            keep-alive: timeout=5\ntransfer-encoding: chunked\nupgrade: h2c\nproxy-authenticate: x\ntrailer: x
+            x-comet-subscribe: news\nx-reproxy-url: x\nx-accel-buffering: no\ngrip-hold: stream\nset-cookie: a=1
+            set-cookie: b=2\ndate: 1\ndate: 2\ncontent-length: 5\ncontent-length: 5\nserver: app";
+        let mut headers = map(application);
+        to_client(&mut headers, false);
+        let mut left = text(&headers);
+        left.sort();
+        let expected = [
+            "content-length: 5",
+            "content-type: text/html",
+            "date: 1",
+            "server: app",
+            "set-cookie: a=1",
+            "set-cookie: b=2",
+        ];
+        assert_eq!(left, expected);
+        let mut headers = map("trailer: x");
+        to_client(&mut headers, true);
+        assert_eq!(text(&headers), ["trailer: x"]);
+    }
+
+    #[test]
+    fn the_client_is_whoever_the_first_trusted_proxy_saw() {
+        let trusted: Vec<std::net::IpAddr> = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        let behind = |chain: &str, peer: &str| {
+            let trusts = |address| trusted.contains(&address);
+            client_behind(&map(chain), peer.parse().unwrap(), trusts).to_string()
+        };
+        assert_eq!(behind("x-forwarded-for: 6.6.6.6, 1.1.1.1, 10.0.0.2", "10.0.0.1"), "1.1.1.1");
+        assert_eq!(behind("x-forwarded-for: 6.6.6.6", "9.9.9.9"), "9.9.9.9");
+        assert_eq!(behind("x-forwarded-for: junk, 10.0.0.2", "10.0.0.1"), "10.0.0.2");
+        assert_eq!(behind("", "10.0.0.1"), "10.0.0.1");
+    }
+}

@@ -1,0 +1,37 @@
+//! An answer that is an instruction: read its body, free the application, and let the connection go.
+
+use hyper::header::CONTENT_LENGTH;
+use hyper::http::request;
+
+use super::Context;
+use super::answer::Refusal;
+use super::check::Asked;
+use super::forward::Answer as Upstream;
+use super::forwarding::to_client;
+use super::record::Record;
+use super::relay::collect;
+use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, TakeOver};
+
+/// Makes the hold. The application's connection is back in its pool before this returns.
+pub(super) async fn hold(
+    ctx: &Context<'_>,
+    parts: &request::Parts,
+    asked: &Asked,
+    instruction: Instruction,
+    upstream: Upstream,
+    record: &mut Record,
+) -> Result<TakeOver, Refusal> {
+    let Upstream { mut head, body, lease, forwarded_at } = upstream;
+    to_client(&mut head.headers, false);
+    head.headers.remove(CONTENT_LENGTH);
+    let body = collect(ctx, lease.into_body(body), ctx.rules.hold_body).await?;
+    let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
+    let whole = !asked.has_body() || record.request_is_whole();
+    let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
+    let query = parts.uri.query();
+    let asked = AskedToHold { headers: &parts.headers, query, forwarded_at, now: ctx.keeper.head() };
+    let answer = Answer { status: head.status, headers: head.headers, body };
+    let mut hold = instruction.hold(asked, answer, client);
+    hold.subject = record.held(head.status);
+    Ok(TakeOver::new(Box::new(hold), permit))
+}

@@ -1,0 +1,111 @@
+//! One request through its steps: check, lease, forward, classify, then relay, hold or tunnel.
+//!
+//! [`exchange`] is the list of the steps. Whatever goes wrong becomes a [`Refusal`], and [`answer`] alone turns
+//! that into a response, so that a client is never left in silence. The application's connection moves inside
+//! the client's task: no step spawns anything. A request sees one [`Rules`] from beginning to end.
+//!
+//! The exchange knows no routes, no hosts and no sockets of clients: the site chooses the pool, the listener
+//! owns the connection, and a hold or a tunnel leaves as a [`TakeOver`] that the listener carries out.
+
+mod answer;
+mod check;
+mod classify;
+mod forward;
+mod forwarding;
+mod holding;
+mod record;
+mod relay;
+mod rules;
+mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response};
+
+use crate::access_log::AccessLog;
+use crate::body::Body;
+use crate::hold::{Keeper, TakeOver};
+use crate::upstream::Pool;
+
+pub use answer::{Refusal, answer, raw_answer};
+pub use record::SiteMetrics;
+pub use rules::{Client, Rules};
+
+use classify::Verdict;
+use record::Record;
+
+/// Everything that a request meets on its way.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// Limits and clocks.
+    pub rules: &'a Rules,
+    /// Counters and name of the site.
+    pub site: &'a Arc<SiteMetrics>,
+    /// Where to ask.
+    pub pool: &'a Arc<Pool>,
+    /// Who holds.
+    pub keeper: &'a dyn Keeper,
+    /// Where the lines go.
+    pub log: &'a AccessLog,
+}
+
+/// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
+/// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
+pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Result<Response<Body>, TakeOver> {
+    let (parts, body) = request.into_parts();
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts);
+    let had_body = !body.is_end_stream();
+    match steps(&ctx, &parts, body, &mut record).await {
+        Ok(Ended::Answered(response)) => Ok(response),
+        Ok(Ended::Left(take_over)) => Err(take_over),
+        Err(refusal) => {
+            let unread = had_body && !record.request_is_whole();
+            record.refused(&refusal);
+            ctx.client.clock.start(ctx.rules.body_timeout);
+            Ok(answer(&refusal, unread))
+        }
+    }
+}
+
+/// Refuses a request that reaches no pool, with its counters and its line in the log.
+pub fn refuse(
+    client: &Client,
+    rules: &Rules,
+    site: &Arc<SiteMetrics>,
+    log: &AccessLog,
+    request: Request<Incoming>,
+    refusal: &Refusal,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    Record::begin(client, rules, site, log, &parts).refused(refusal);
+    client.clock.start(rules.body_timeout);
+    answer(refusal, !body.is_end_stream())
+}
+
+enum Ended {
+    Answered(Response<Body>),
+    Left(TakeOver),
+}
+
+async fn steps(
+    ctx: &Context<'_>,
+    parts: &hyper::http::request::Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Ended, Refusal> {
+    let asked = check::check(parts, &body, ctx.rules)?;
+    let answer = forward::forward(ctx, parts, &asked, body, record).await?;
+    match classify::classify(&asked, &answer.head, ctx.rules)? {
+        Verdict::Relay => relay::relay(ctx, &asked, answer, record).await.map(Ended::Answered),
+        Verdict::Hold(instruction) => {
+            holding::hold(ctx, parts, &asked, instruction, answer, record).await.map(Ended::Left)
+        }
+        Verdict::Tunnel => tunnel::tunnel(answer, record).map(Ended::Left),
+    }
+}

@@ -1,0 +1,265 @@
+//! What is counted and written of one request, whatever becomes of it: finished exactly once, on drop.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
+
+use hyper::header::{HeaderName, REFERER, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::answer::Refusal;
+use super::forwarding::client_behind;
+use super::rules::{Client, Rules};
+use crate::access_log::{AccessLog, End, Exchange, Subject};
+use crate::metrics::Metrics;
+use crate::upstream::{Stage, Upload};
+
+/// What nginx calls a request whose client left before there was an answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// Methods with a label of their own.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+const OTHER: usize = METHODS.len();
+/// Statuses with a label of their own: 100 to 599.
+const STATUSES: usize = 500;
+
+/// The handles of one site, each looked up at most once.
+pub struct SiteMetrics {
+    name: Arc<str>,
+    metrics: Metrics,
+    /// By method, then by status; most sites see few of either.
+    requests: [OnceLock<Box<[OnceLock<IntCounter>]>>; OTHER + 1],
+    in_flight: IntGauge,
+    /// By class of status, from `1xx`.
+    duration: [Histogram; 5],
+    ttfb: Histogram,
+    request_bytes: IntCounter,
+    response_bytes: IntCounter,
+    errors: [OnceLock<IntCounter>; Refusal::REASONS.len()],
+    held: IntCounter,
+    not_held: IntCounter,
+}
+
+impl SiteMetrics {
+    /// For the site with this configured name, `_other` for requests that no site wants.
+    pub fn new(site: &str, metrics: &Metrics) -> SiteMetrics {
+        let duration = |class| metrics.request_duration.with_label_values(&[site, class]);
+        let takeovers = |result| metrics.comet_takeovers.with_label_values(&[site, result]);
+        SiteMetrics {
+            name: site.into(),
+            metrics: metrics.clone(),
+            requests: Default::default(),
+            in_flight: metrics.requests_in_flight.with_label_values(&[site]),
+            duration: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(duration),
+            ttfb: metrics.response_ttfb.with_label_values(&[site]),
+            request_bytes: metrics.request_bytes.with_label_values(&[site]),
+            response_bytes: metrics.response_bytes.with_label_values(&[site]),
+            errors: Default::default(),
+            held: takeovers("held"),
+            not_held: takeovers("refused"),
+        }
+    }
+
+    /// The configured name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn answered(&self, method: usize, status: u16) {
+        let by_status =
+            self.requests[method].get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());
+        let label = |code: &str| {
+            let method = METHODS.get(method).copied().unwrap_or("OTHER");
+            self.metrics.requests.with_label_values(&[&*self.name, method, code, "h1"])
+        };
+        match usize::from(status).checked_sub(100).and_then(|index| by_status.get(index)) {
+            Some(slot) => slot.get_or_init(|| label(&status.to_string())).inc(),
+            None => label("000").inc(),
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        let counter = || self.metrics.request_errors.with_label_values(&[&*self.name, refusal.reason()]);
+        self.errors[refusal.index()].get_or_init(counter).inc();
+        if matches!(refusal, Refusal::HoldsFull | Refusal::HoldBody | Refusal::BadInstruction(_)) {
+            self.not_held.inc();
+        }
+    }
+}
+
+/// The request so far. When it is dropped before anything else happened to it, the client has left.
+pub(super) struct Record(Option<Box<Entry>>);
+
+struct Entry {
+    site: Arc<SiteMetrics>,
+    log: AccessLog,
+    subject: Option<Box<Subject>>,
+    method: usize,
+    began: Instant,
+    head_after: Option<std::time::Duration>,
+    status: u16,
+    bytes: u64,
+    upload: Option<Arc<Upload>>,
+    server: Option<Arc<str>>,
+    retries: u8,
+    end: End,
+}
+
+impl Record {
+    pub(super) fn begin(
+        client: &Client,
+        rules: &Rules,
+        site: &Arc<SiteMetrics>,
+        log: &AccessLog,
+        parts: &Parts,
+    ) -> Record {
+        site.in_flight.inc();
+        let subject = log.is_on().then(|| Box::new(subject(client, rules, site, parts)));
+        Record(Some(Box::new(Entry {
+            site: site.clone(),
+            log: log.clone(),
+            subject,
+            method: method_index(&parts.method),
+            began: Instant::now(),
+            head_after: None,
+            status: CLIENT_LEFT,
+            bytes: 0,
+            upload: None,
+            server: None,
+            retries: 0,
+            end: End::ClientAbort,
+        })))
+    }
+
+    /// Gives the rest of the record to whoever sees the end of the request.
+    pub(super) fn take(&mut self) -> Record {
+        Record(self.0.take())
+    }
+
+    /// The request is sent to this server.
+    pub(super) fn asks(&mut self, server: &Arc<str>) {
+        self.change(|entry| entry.server = Some(server.clone()));
+    }
+
+    /// The request has this body.
+    pub(super) fn uploads(&mut self, upload: Option<Arc<Upload>>) {
+        self.change(|entry| entry.upload = upload);
+    }
+
+    /// Whether nothing of the request's body is left to read.
+    pub(super) fn request_is_whole(&self) -> bool {
+        let upload = self.0.as_ref().and_then(|entry| entry.upload.as_ref());
+        upload.is_some_and(|upload| upload.stage() == Stage::Done)
+    }
+
+    pub(super) fn retries(&mut self) {
+        self.change(|entry| entry.retries += 1);
+    }
+
+    pub(super) fn has_retried(&self) -> bool {
+        self.0.as_ref().is_some_and(|entry| entry.retries > 0)
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn head_came(&mut self) {
+        self.change(|entry| entry.head_after = Some(entry.began.elapsed()));
+    }
+
+    /// The client gets this status; until the end is known, it may still leave.
+    pub(super) fn answers(&mut self, status: StatusCode) {
+        self.change(|entry| entry.status = status.as_u16());
+    }
+
+    pub(super) fn sends(&mut self, bytes: u64) {
+        self.change(|entry| entry.bytes += bytes);
+    }
+
+    pub(super) fn ends(&mut self, end: End) {
+        self.change(|entry| entry.end = end);
+    }
+
+    /// The proxy answers by itself.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        refusal.tell();
+        self.change(|entry| {
+            entry.site.refused(refusal);
+            entry.head_after = Some(entry.began.elapsed());
+            (entry.status, entry.end) = (refusal.status().as_u16(), refusal.end());
+        });
+    }
+
+    /// The connection is held; gives what the second line in the log needs.
+    pub(super) fn held(&mut self, status: StatusCode) -> Option<Box<Subject>> {
+        self.answers(status);
+        self.ends(End::TakenOver);
+        self.0.as_ref().and_then(|entry| {
+            entry.site.held.inc();
+            entry.subject.clone()
+        })
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &mut self.0 {
+            change(entry);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let duration = self.began.elapsed();
+        let site = &self.site;
+        site.in_flight.dec();
+        site.answered(self.method, self.status);
+        let class = usize::from(self.status / 100).wrapping_sub(1).min(4);
+        if self.end != End::Tunnelled {
+            site.duration[class].observe(duration.as_secs_f64());
+        }
+        if let Some(after) = self.head_after {
+            site.ttfb.observe(after.as_secs_f64());
+        }
+        site.response_bytes.inc_by(self.bytes);
+        if let Some(upload) = &self.upload {
+            site.request_bytes.inc_by(upload.bytes());
+        }
+        if let Some(subject) = &self.subject {
+            self.log.exchange(subject, &self.summary(duration));
+        }
+    }
+}
+
+impl Entry {
+    fn summary(&self, duration: std::time::Duration) -> Exchange {
+        Exchange {
+            status: self.status,
+            body_bytes_sent: self.bytes,
+            duration,
+            ttfb: self.head_after,
+            server: self.server.clone(),
+            retries: self.retries,
+            end: self.end,
+        }
+    }
+}
+
+fn method_index(method: &Method) -> usize {
+    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER)
+}
+
+fn subject(client: &Client, rules: &Rules, site: &SiteMetrics, parts: &Parts) -> Subject {
+    let text = |name: &HeaderName| {
+        let value = parts.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str())
+    };
+    Subject {
+        client: client_behind(&parts.headers, client.ip(), |address| rules.trusts(address)),
+        site: site.name.clone(),
+        method: parts.method.clone(),
+        target: parts.uri.to_string().into(),
+        version: parts.version,
+        referer: text(&REFERER),
+        user_agent: text(&USER_AGENT),
+        began: SystemTime::now(),
+    }
+}

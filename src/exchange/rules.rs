@@ -1,0 +1,96 @@
+//! What holds for every request: limits and clocks, and what is known of the client's connection.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use ipnet::IpNet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hold::Passport;
+use crate::message::Position;
+
+/// Limits and clocks, taken from a configuration once.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Bytes of a request's body; `None` is without end.
+    pub request_body: Option<u64>,
+    /// Bytes of an answer's body that goes with a hold.
+    pub hold_body: usize,
+    /// Channels of one hold.
+    pub hold_channels: usize,
+    /// From the request sent to the head of the answer.
+    pub response_timeout: Duration,
+    /// Silence inside a body.
+    pub body_timeout: Duration,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Box<[IpNet]>,
+}
+
+impl Rules {
+    /// As configured.
+    pub fn new(config: &Config) -> Rules {
+        Rules {
+            request_body: config.limits.request_body,
+            hold_body: config.limits.hold_body,
+            hold_channels: config.limits.hold_channels,
+            response_timeout: config.timeouts.response,
+            body_timeout: config.timeouts.body,
+            trusted_proxies: config.trusted_proxies.as_slice().into(),
+        }
+    }
+
+    /// Whether this peer is a proxy of ours.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// A client's connection, as far as requests need to know it. Lives on one thread.
+pub struct Client {
+    /// Peer and listener.
+    pub passport: Passport,
+    /// Whether it speaks TLS.
+    pub secure: bool,
+    /// The connection's clock.
+    pub clock: Clock,
+    /// Number of the thread, for the pool's choice of connections.
+    pub worker: usize,
+    /// The peer's address as a header, written once.
+    pub(super) address: HeaderValue,
+    /// The last position that was written as a header: it changes only with a message.
+    position: RefCell<Option<(Position, HeaderValue)>>,
+}
+
+impl Client {
+    /// Once for each connection.
+    pub fn new(passport: Passport, secure: bool, clock: Clock, worker: usize) -> Client {
+        let address = text_value(passport.peer.ip().to_canonical());
+        Client { passport, secure, clock, worker, address, position: RefCell::new(None) }
+    }
+
+    /// The peer's address, an IPv4 one as such.
+    pub fn ip(&self) -> IpAddr {
+        self.passport.peer.ip().to_canonical()
+    }
+
+    /// A position as a header's value.
+    pub(super) fn position(&self, position: Position) -> HeaderValue {
+        let mut known = self.position.borrow_mut();
+        match &*known {
+            Some((at, value)) if *at == position => value.clone(),
+            _ => {
+                let value = text_value(position);
+                *known = Some((position, value.clone()));
+                value
+            }
+        }
+    }
+}
+
+/// Of what is printed in visible ASCII.
+fn text_value(text: impl ToString) -> HeaderValue {
+    HeaderValue::try_from(text.to_string()).expect("addresses and positions are visible ASCII")
+}

@@ -1,0 +1,1 @@
+//! An exchange between a real client and a scripted application.

@@ -1,0 +1,302 @@
+//! Drives one client connection over HTTP/1 until it closes, leaves to be held, or becomes a tunnel.
+//!
+//! hyper is polled here without its shutdown, since a service may answer by an error that is a [`TakeOver`]: then
+//! hyper has written nothing of an answer, and gives the socket back. Clocks run here for what the client does
+//! between requests; while a request is in service they are the service's, and what it doesn't deal with in time is
+//! cut. No accepting and no routing here.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::client_io::ClientIo;
+use super::farewell;
+use super::head_gate::{GateState, HeadLimits, Refusal};
+use super::line::{Line, OnLine, Phase, Serve};
+use crate::clock::Clock;
+use crate::config::{Limits, Timeouts};
+use crate::hold::{Departure, Hold, Home, Leave, Permit, TakeOver, Tunnel};
+use crate::wire::WireStream;
+
+/// How connections are served: bounds, clocks, hyper's own settings.
+#[derive(Clone)]
+pub struct Terms {
+    heads: HeadLimits,
+    request_head: Duration,
+    idle: Duration,
+    body: Duration,
+    http: http1::Builder,
+}
+
+impl Terms {
+    /// As a configuration says.
+    pub fn new(limits: &Limits, timeouts: &Timeouts) -> Terms {
+        let heads = HeadLimits {
+            header_bytes: limits.request_header,
+            headers: limits.request_headers,
+            target_bytes: limits.request_target,
+        };
+        let mut http = http1::Builder::new();
+        // A head that the gate let pass has to fit, with room to see its end.
+        http.half_close(false).max_buf_size(limits.request_header.max(HTTP_BUFFER_BYTES) + HTTP_BUFFER_ROOM);
+        http.header_read_timeout(None);
+        // Another number than hyper's own costs an allocation for each request.
+        if limits.request_headers > HYPER_HEADERS {
+            http.max_headers(limits.request_headers);
+        }
+        let Timeouts { request_head, idle, body, .. } = *timeouts;
+        Terms { heads, request_head, idle, body, http }
+    }
+
+    /// How long a client may take for what is asked of it once: a handshake, a head.
+    pub fn request_head(&self) -> Duration {
+        self.request_head
+    }
+}
+
+/// Bytes that hyper buffers in each direction: enough for a `writev` that fills a socket.
+const HTTP_BUFFER_BYTES: usize = 64 * 1024;
+const HTTP_BUFFER_ROOM: usize = 1024;
+/// Header fields that hyper parses without allocating.
+const HYPER_HEADERS: usize = 100;
+/// Bytes that are sealed already have to be taken by the client before its socket can leave.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a connection brings along.
+pub struct Arrival {
+    /// The socket, after its handshake.
+    pub wire: WireStream,
+    /// What was read of the next request already.
+    pub read_ahead: Vec<u8>,
+    /// Whether it has served a request before and may be silent as long as any kept connection.
+    pub kept: bool,
+    /// What it needs to come back.
+    pub home: Home,
+}
+
+/// One client connection.
+pub struct Connection<S: Serve> {
+    http: http1::Connection<ClientIo, OnLine<S>>,
+    line: Rc<Line>,
+    clock: Clock,
+    terms: Rc<Terms>,
+    home: Home,
+    silence: Duration,
+    seen: Option<(Phase, u64)>,
+    drain: Drain,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The socket is closed.
+    Closed,
+    /// The request head, or a request before any service saw it, was refused with this status.
+    Refused(u16),
+    /// It is to be held.
+    Departed(Box<Departure>),
+}
+
+enum Drain {
+    Awaited(Pin<Box<WaitForCancellationFutureOwned>>),
+    Due,
+    Told,
+}
+
+enum Outcome {
+    Done(hyper::Result<()>),
+    Refused(Refusal),
+    TimedOut,
+}
+
+impl<S: Serve> Connection<S> {
+    /// A connection before its first turn. The service runs the same clock. When `drain` is cancelled it ends after the request in service.
+    pub fn new(
+        arrival: Arrival,
+        service: S,
+        clock: Clock,
+        terms: Rc<Terms>,
+        drain: CancellationToken,
+    ) -> Self {
+        let Arrival { wire, read_ahead, kept, home } = arrival;
+        let line = Line::new(terms.heads, read_ahead);
+        let io = ClientIo::new(wire, line.clone());
+        let http = terms.http.serve_connection(io, OnLine { service, line: line.clone() });
+        let silence = if kept { terms.idle } else { terms.request_head.min(terms.idle) };
+        let drain = Drain::Awaited(Box::pin(drain.cancelled_owned()));
+        Connection { http, line, clock, terms, home, silence, seen: None, drain }
+    }
+
+    /// Serves until the end. Dropping the future closes the socket.
+    pub async fn run(mut self) -> Ended {
+        let outcome = std::future::poll_fn(|cx| self.poll(cx)).await;
+        match outcome {
+            Outcome::Done(Ok(())) => self.finish().await,
+            Outcome::Done(Err(error)) => self.fail(&error).await,
+            Outcome::Refused(refusal) => self.refuse(refusal).await,
+            Outcome::TimedOut => self.time_out().await,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            if let Poll::Ready(done) = self.http.poll_without_shutdown(cx) {
+                return Poll::Ready(Outcome::Done(done));
+            }
+            if let Some(refusal) = self.line.refusal() {
+                return Poll::Ready(Outcome::Refused(refusal));
+            }
+            if self.poll_drain(cx) {
+                continue;
+            }
+            self.follow_phase();
+            if self.clock.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // The service may not have been asked since the deadline passed: it answers better than a cut does.
+            if let Poll::Ready(done) = self.http.poll_without_shutdown(cx) {
+                return Poll::Ready(Outcome::Done(done));
+            }
+            self.follow_phase();
+            if self.clock.expired() {
+                return Poll::Ready(Outcome::TimedOut);
+            }
+        }
+    }
+
+    /// True when hyper was told that it shall end, and is to be polled for it. A head that has begun is let finish,
+    /// because hyper, which hasn't seen it, would close.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Drain::Awaited(drain) = &mut self.drain
+            && drain.as_mut().poll(cx).is_ready()
+        {
+            self.drain = Drain::Due;
+        }
+        let due = matches!(self.drain, Drain::Due) && self.line.phase().0 != Phase::Head;
+        if due {
+            self.drain = Drain::Told;
+            Pin::new(&mut self.http).graceful_shutdown();
+        }
+        due
+    }
+
+    fn follow_phase(&mut self) {
+        let now = self.line.phase();
+        if self.seen == Some(now) {
+            return;
+        }
+        let first = self.seen.replace(now).is_none();
+        match now.0 {
+            Phase::Idle if first => self.clock.start(self.silence),
+            Phase::Idle => self.clock.start(self.terms.idle),
+            Phase::Head => self.clock.start(self.terms.request_head),
+            Phase::Answer(_) => self.clock.start(self.terms.body),
+            Phase::Service => {}
+        }
+    }
+
+    /// The client has left, or a last answer is written.
+    async fn finish(self) -> Ended {
+        let unread = self.line.has_unread();
+        let wire = self.http.into_parts().io.wire;
+        if unread {
+            farewell::linger(wire).await;
+        } else {
+            farewell::close(wire).await;
+        }
+        Ended::Closed
+    }
+
+    async fn fail(self, error: &hyper::Error) -> Ended {
+        match TakeOver::out_of(error) {
+            Some(Leave::Hold(hold, permit)) => self.depart(hold, permit).await,
+            Some(Leave::Tunnel(tunnel)) => self.carry(tunnel).await,
+            None => self.break_off(error),
+        }
+    }
+
+    fn break_off(self, error: &hyper::Error) -> Ended {
+        tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
+        let wire = self.http.into_parts().io.wire;
+        if error.is_user() {
+            // The answer's body broke off. Where its end is that of the connection, only a reset tells.
+            farewell::reset(wire);
+        }
+        Ended::Closed
+    }
+
+    async fn carry(self, tunnel: Tunnel) -> Ended {
+        let read_ahead = self.line.take_read_ahead();
+        let http1::Parts { io, read_buf, .. } = self.http.into_parts();
+        tunnel.carry(Box::new(io.wire), joined(read_buf, read_ahead)).await;
+        Ended::Closed
+    }
+
+    async fn depart(self, mut hold: Box<Hold>, permit: Permit) -> Ended {
+        // What follows an unfinished body can't be told from it: no further request on that connection.
+        hold.client.keep_alive &= self.line.is_between_messages();
+        let read_ahead = self.line.take_read_ahead();
+        let http1::Parts { io, read_buf, .. } = self.http.into_parts();
+        match tokio::time::timeout(LEAVE_DEADLINE, io.wire.into_wire()).await {
+            Ok(Ok(wire)) => {
+                let read_ahead = joined(read_buf, read_ahead).into();
+                let home = self.home;
+                Ended::Departed(Box::new(Departure { wire, read_ahead, hold, permit, home }))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.home.passport.peer, %error, "connection lost at take-over");
+                Ended::Closed
+            }
+            Err(_) => Ended::Closed,
+        }
+    }
+
+    async fn refuse(self, refusal: Refusal) -> Ended {
+        let wire = self.http.into_parts().io.wire;
+        tracing::debug!(
+            peer = %self.home.passport.peer,
+            head = %beginning(self.line.gate.borrow().unread()),
+            reason = refusal.reason,
+            "request refused"
+        );
+        farewell::refuse(wire, refusal).await;
+        Ended::Refused(refusal.status)
+    }
+
+    async fn time_out(self) -> Ended {
+        let state = self.line.gate.borrow().state();
+        let phase = self.line.phase().0;
+        match phase {
+            Phase::Head if state == GateState::Head => self.refuse(LATE_HEAD).await,
+            Phase::Idle | Phase::Head => {
+                farewell::close(self.http.into_parts().io.wire).await;
+                Ended::Closed
+            }
+            Phase::Service | Phase::Answer(_) => {
+                farewell::reset(self.http.into_parts().io.wire);
+                Ended::Closed
+            }
+        }
+    }
+}
+
+const LATE_HEAD: Refusal = Refusal { status: 408, reason: "the request head took too long" };
+/// Bytes of a refused head in the log.
+const HEAD_LOGGED: usize = 200;
+
+fn beginning(head: &[u8]) -> std::slice::EscapeAscii<'_> {
+    head[..head.len().min(HEAD_LOGGED)].escape_ascii()
+}
+
+fn joined(first: Bytes, second: Vec<u8>) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (_, true) => first,
+        (true, false) => second.into(),
+        (false, false) => [first.as_ref(), &second].concat().into(),
+    }
+}

@@ -1,0 +1,130 @@
+//! TLS: the certificate that a client's server name asks for, and what else a handshake needs.
+//!
+//! Names come out of the certificates themselves. HTTP/1.1 is the only protocol that is negotiated; keys may be
+//! taken out of a session, since a held connection keeps nothing else of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use webpki::EndEntityCert;
+
+use crate::config::Certificate;
+
+/// What all configurations of a process share, so that a reload keeps the tickets of clients valid.
+#[derive(Clone, Debug)]
+pub struct Tickets(Arc<dyn ProducesTickets>);
+
+/// Why TLS can't be offered.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS can't be set up: {0}")]
+pub struct TlsError(#[from] rustls::Error);
+
+impl Tickets {
+    /// With random keys that are changed regularly.
+    pub fn new() -> Result<Tickets, TlsError> {
+        Ok(Tickets(rustls::crypto::ring::Ticketer::new()?))
+    }
+}
+
+/// The side of a server with these certificates, the first for clients that name none or another one.
+pub fn server_config(certificates: &[Certificate], tickets: &Tickets) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByName::new(certificates)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_secret_extraction = true;
+    config.ticketer = tickets.0.clone();
+    Ok(Arc::new(config))
+}
+
+/// Certificates by server name.
+#[derive(Debug)]
+struct ByName {
+    default: Option<Arc<CertifiedKey>>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By what follows the first label.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn new(certificates: &[Certificate]) -> ByName {
+        let default = certificates.first().map(|certificate| certificate.certified.clone());
+        let mut names = ByName { default, exact: HashMap::new(), wildcard: HashMap::new() };
+        for certificate in certificates {
+            names.add(&certificate.certified);
+        }
+        names
+    }
+
+    /// Of two certificates with the same name the first one is used.
+    fn add(&mut self, certified: &Arc<CertifiedKey>) {
+        let Some(end) = certified.cert.first() else { return };
+        // A certificate whose names can't be read still serves as the default.
+        let Ok(parsed) = EndEntityCert::try_from(end) else { return };
+        for name in parsed.valid_dns_names() {
+            let name = name.to_ascii_lowercase();
+            let (table, name) = match name.strip_prefix("*.") {
+                Some(suffix) => (&mut self.wildcard, suffix.to_owned()),
+                None => (&mut self.exact, name),
+            };
+            table.entry(name).or_insert_with(|| certified.clone());
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let wildcard = || self.wildcard.get(name.split_once('.')?.1);
+        self.exact.get(&name).or_else(wildcard)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        hello.server_name().and_then(|name| self.find(name)).or(self.default.as_ref()).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let provider = rustls::crypto::ring::default_provider();
+        let certified = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).unwrap();
+        Certificate { certificate: "c.pem".into(), key: "k.pem".into(), certified: Arc::new(certified) }
+    }
+
+    #[test]
+    fn the_name_chooses_the_certificate_and_the_first_is_for_the_rest() {
+        let certificates = [
+            certificate(&["default.example"]),
+            certificate(&["Shop.example", "*.shop.example"]),
+            certificate(&["api.shop.example"]),
+        ];
+        let names = ByName::new(&certificates);
+        let chosen = |name: &str| {
+            let found = names.find(name).or(names.default.as_ref()).unwrap();
+            certificates.iter().position(|one| Arc::ptr_eq(&one.certified, found)).unwrap()
+        };
+        for (name, expected) in [
+            ("shop.example", 1),
+            ("SHOP.example", 1),
+            ("www.shop.example", 1),
+            ("api.shop.example", 2),
+            ("a.b.shop.example", 0),
+            ("default.example", 0),
+            ("example", 0),
+            ("other.test", 0),
+        ] {
+            assert_eq!(chosen(name), expected, "{name}");
+        }
+    }
+}

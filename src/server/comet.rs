@@ -1,0 +1,100 @@
+//! The held half of the process: hub and shards, and what a configuration says to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::access_log::AccessLog;
+use crate::config::Config;
+use crate::control::PublishLimits;
+use crate::hold::Keeper;
+use crate::hub::{Hub, HubSettings, WINDOW_MESSAGES};
+use crate::message::Epoch;
+use crate::metrics::Metrics;
+use crate::shard::{ShardSettings, Shards};
+
+/// Hub and shards.
+pub(super) struct Comet {
+    hub: Arc<Hub>,
+    shards: Shards,
+}
+
+/// Publishers' ids that are remembered: the retries of a busy minute, some tens of megabytes.
+const PUBLISHER_IDS: usize = 100_000;
+/// A batch as JSON may be this much larger than the messages that it may hold, which nobody sends all at once.
+const BATCH_BODY_FACTOR: usize = 16;
+
+impl Comet {
+    /// Starts as many shards as there are threads for ordinary work.
+    pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> std::io::Result<Comet> {
+        let hub = Hub::new(epoch()?, hub_settings(config), metrics.clone());
+        let shards = Shards::start(usize::from(config.threads), &hub, shard_settings(config), metrics, log)?;
+        Ok(Comet { hub, shards })
+    }
+
+    pub(super) fn clone_hub(&self) -> Arc<Hub> {
+        self.hub.clone()
+    }
+
+    pub(super) fn keeper(&self) -> Arc<dyn Keeper> {
+        self.shards.keeper()
+    }
+
+    /// Takes another configuration for what comes from now on.
+    pub(super) fn reconfigure(&self, config: &Config) {
+        self.hub.reconfigure(hub_settings(config));
+        self.shards.reconfigure(shard_settings(config));
+    }
+
+    /// Ends what is held, spread over this time.
+    pub(super) fn drain(&self, spread: Duration) {
+        self.shards.drain(spread);
+    }
+
+    /// Connections held now.
+    pub(super) fn open(&self) -> usize {
+        self.shards.open()
+    }
+
+    /// Cuts what is left.
+    pub(super) fn stop(self) {
+        self.shards.stop();
+    }
+}
+
+/// A new one for each start, since memory keeps nothing: positions of an earlier process are recognised by it.
+fn epoch() -> std::io::Result<Epoch> {
+    let mut bytes = [0; 8];
+    // 48 bits: short in each position that is sent, and no two processes will meet.
+    let filled = SystemRandom::new().fill(&mut bytes[2..]);
+    filled.map_err(|_| std::io::Error::other("no random numbers"))?;
+    Ok(Epoch(u64::from_be_bytes(bytes)))
+}
+
+fn hub_settings(config: &Config) -> HubSettings {
+    HubSettings {
+        history_messages: config.channels.history.messages,
+        history_age: config.channels.history.age,
+        history_bytes: config.limits.history_bytes,
+        channels: config.limits.channels,
+        window_messages: WINDOW_MESSAGES,
+        publisher_ids: PUBLISHER_IDS,
+    }
+}
+
+fn shard_settings(config: &Config) -> ShardSettings {
+    ShardSettings {
+        held_connections: config.limits.held_connections,
+        keepalive: config.channels.keepalive,
+        poll_timeout: config.channels.poll_timeout,
+        slow: config.channels.slow,
+        turn_bytes: config.limits.turn_bytes,
+        read_ahead: config.limits.request_header,
+    }
+}
+
+pub(super) fn publish_limits(config: &Config) -> PublishLimits {
+    let message = config.limits.message;
+    PublishLimits { message, batch: config.limits.batch, body: message.saturating_mul(BATCH_BODY_FACTOR) }
+}

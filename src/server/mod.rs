@@ -1,0 +1,335 @@
+//! The process: builds the rooms in order, owns every thread, and ends them.
+//!
+//! In order: addresses are bound, so that a wrong one ends the start before anything has begun; then hub and shards,
+//! then workers, then the server's own thread, which serves the control port, hears signals, reloads and drains. Each
+//! thread and task belongs to a struct here whose drop ends it.
+
+mod comet;
+mod doors;
+mod drain;
+mod process;
+mod reload;
+mod signals;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::access_log::AccessLog;
+use crate::config::{Config, ControlConfig, Endpoint};
+use crate::control::{Control, ControlListener, Operations, guard_for};
+use crate::listener::{BindError, Places, Terms, TlsError};
+use crate::metrics::Metrics;
+use crate::site::{Snapshot, Snapshots};
+
+use comet::Comet;
+use doors::{Change, Doors};
+use drain::Stage;
+use process::Process;
+use signals::{Signal, Signals};
+use worker::{Surroundings, Worker};
+
+pub use process::raise_descriptor_limit;
+
+/// Why the process can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listening address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The control port's address.
+    #[error("the control port can't listen on {address}: {source}")]
+    Control {
+        /// As configured.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Metrics that can't be registered, which is a mistake of ours.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// A thread, or what it needs of the system.
+    #[error("the system refuses a thread or what it needs: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A process that serves.
+pub struct Running {
+    /// Where clients reach it, in the order of the configuration, ports chosen.
+    pub addresses: Vec<SocketAddr>,
+    /// Where the control port is.
+    pub control: Option<Endpoint>,
+    wishes: mpsc::Sender<Wish>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until it has ended, as it was asked to by a signal or [`Running::stop`].
+    pub fn wait(self) {
+        drop(self.wishes);
+        if self.thread.join().is_err() {
+            tracing::error!("the server's thread had panicked");
+        }
+    }
+
+    /// Asks it to drain and end; asked a second time, it ends at once.
+    pub fn stop(&self) {
+        // Full or closed: it is ending already.
+        let _ = self.wishes.try_send(Wish::Stop);
+    }
+}
+
+/// What the server is asked for.
+enum Wish {
+    /// Read the configuration again.
+    Reload(tokio::sync::oneshot::Sender<Result<String, String>>),
+    Stop,
+}
+
+/// Wishes that may wait: a reload is a matter of milliseconds.
+const WISHES: usize = 16;
+
+/// Everything that serves, on the server's own thread.
+pub struct Server {
+    config: Config,
+    /// The file to read again.
+    source: Option<PathBuf>,
+    metrics: Metrics,
+    log: AccessLog,
+    snapshots: Snapshots,
+    places: Arc<Places>,
+    stage: Stage,
+    doors: Doors,
+    /// Dropped before what they use.
+    workers: Vec<Worker>,
+    comet: Comet,
+}
+
+impl Server {
+    /// Starts everything; what is served comes from `config`, a reload from the file `source`.
+    pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
+        let metrics = Metrics::new()?;
+        let doors = Doors::new(usize::from(config.threads), &metrics)?;
+        let change = doors.plan(&config.listen)?;
+        let control = ControlPort::bind(&config)?;
+        let log = AccessLog::open(config.log.access, &metrics)?;
+        let comet = Comet::start(&config, &metrics, &log)?;
+        let places = Places::new(config.limits.connections);
+        let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::new(&config, None, &metrics)));
+        let surroundings = Surroundings {
+            terms: Arc::new(Terms::new(&config.limits, &config.timeouts)),
+            places: places.clone(),
+            snapshots: snapshots.clone(),
+            keeper: comet.keeper(),
+            log: log.clone(),
+        };
+        let start = |number| Worker::start(number, surroundings.clone());
+        let workers = (0..usize::from(config.threads)).map(start).collect::<io::Result<Vec<_>>>()?;
+        let addresses = change.addresses();
+        let control_address = control.as_ref().map(|port| port.address.clone());
+        announce(&addresses, control_address.as_ref());
+        let stage = Stage::new(metrics.clone());
+        let server = Server { config, source, metrics, log, snapshots, places, stage, doors, workers, comet };
+        let (wishes, thread) = server.run_in_thread(change, control)?;
+        Ok(Running { addresses, control: control_address, wishes, thread })
+    }
+
+    fn run_in_thread(
+        self,
+        change: Change,
+        control: Option<ControlPort>,
+    ) -> Result<(mpsc::Sender<Wish>, JoinHandle<()>), StartError> {
+        let (wishes, inbox) = mpsc::channel(WISHES);
+        let (started, outcome) = sync_channel(1);
+        let own_wishes = wishes.downgrade();
+        let thread = std::thread::Builder::new().name("server".into()).spawn(move || {
+            let runtime =
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+            runtime.block_on(async move {
+                match Signals::new() {
+                    Err(error) => drop(started.send(Err(error))),
+                    Ok(signals) => {
+                        // Whoever started us waits for this.
+                        let _ = started.send(Ok(()));
+                        self.run(change, control, own_wishes, inbox, signals).await;
+                    }
+                }
+            });
+        })?;
+        match outcome.recv() {
+            Ok(Ok(())) => Ok((wishes, thread)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(io::Error::other("the server's thread has panicked").into()),
+        }
+    }
+
+    /// From the first connection to the last.
+    async fn run(
+        mut self,
+        change: Change,
+        control: Option<ControlPort>,
+        own_wishes: mpsc::WeakSender<Wish>,
+        mut wishes: mpsc::Receiver<Wish>,
+        mut signals: Signals,
+    ) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone()));
+        let process = Rc::new(Process::new(&self.metrics));
+        tasks.spawn_local(measure(process.clone()));
+        if let Some(port) = control {
+            let control = Rc::new(self.control(&port, process, own_wishes));
+            tasks.spawn_local(async move {
+                if let Err(error) = control.serve(port.listener).await {
+                    tracing::error!(%error, "the control port has failed");
+                }
+            });
+        }
+        self.doors.apply(change, &self.workers).await;
+        self.stage.serving();
+        self.obey(&mut wishes, &mut signals).await;
+        tokio::select! {
+            () = self.drain() => {}
+            () = asked_again(&mut wishes, &mut signals) => tracing::warn!("asked twice to stop: ends at once"),
+        }
+        self.end();
+    }
+
+    /// Until it is asked to stop.
+    async fn obey(&mut self, wishes: &mut mpsc::Receiver<Wish>, signals: &mut Signals) {
+        let mut open = true;
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    // The outcome is in the log.
+                    Signal::Reload => drop(self.reload().await),
+                    Signal::Stop => return,
+                },
+                wish = wishes.recv(), if open => match wish {
+                    // Whoever asked may have left.
+                    Some(Wish::Reload(answer)) => drop(answer.send(self.reload().await)),
+                    Some(Wish::Stop) => return,
+                    None => open = false,
+                },
+            }
+        }
+    }
+
+    fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
+        let ready = self.stage.clone();
+        let operations = Operations {
+            reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
+            ready: Box::new(move || ready.is_serving()),
+            refresh: Box::new(move || process.measure()),
+        };
+        let guard = guard_for(&port.address, port.token.as_deref());
+        let limits = comet::publish_limits(&self.config);
+        Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)
+    }
+
+    fn end(self) {
+        let Server { workers, comet, log, .. } = self;
+        drop(workers);
+        comet.stop();
+        log.flush(LAST_LINES);
+        tracing::info!("ended");
+    }
+}
+
+/// How long the access log may take for its last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// Between two sweeps of channels and idle connections.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two looks at the process, when nobody asks for metrics.
+const MEASURE: Duration = Duration::from_secs(5);
+
+async fn tick(hub: Arc<crate::hub::Hub>, snapshots: Snapshots) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        hub.tick(now);
+        snapshots.load_full().sweep(now);
+    }
+}
+
+async fn measure(process: Rc<Process>) {
+    let mut ticks = tokio::time::interval(MEASURE);
+    loop {
+        ticks.tick().await;
+        process.measure();
+    }
+}
+
+async fn ask_for_reload(wishes: mpsc::WeakSender<Wish>) -> Result<String, String> {
+    let ended = || "the process is ending".to_owned();
+    let wishes = wishes.upgrade().ok_or_else(ended)?;
+    let (answer, outcome) = tokio::sync::oneshot::channel();
+    wishes.send(Wish::Reload(answer)).await.map_err(|_| ended())?;
+    outcome.await.map_err(|_| ended())?
+}
+
+async fn asked_again(wishes: &mut mpsc::Receiver<Wish>, signals: &mut Signals) {
+    loop {
+        tokio::select! {
+            signal = signals.next() => if signal == Signal::Stop { return },
+            Some(wish) = wishes.recv() => match wish {
+                Wish::Stop => return,
+                // Its sender hears that the process is ending.
+                Wish::Reload(answer) => drop(answer),
+            },
+        }
+    }
+}
+
+/// The control port before it is served.
+struct ControlPort {
+    listener: ControlListener,
+    /// As bound, which differs from the configuration where that leaves the port to the system.
+    address: Endpoint,
+    token: Option<String>,
+}
+
+impl ControlPort {
+    fn bind(config: &Config) -> Result<Option<ControlPort>, StartError> {
+        let Some(ControlConfig { address, token }) = &config.control else { return Ok(None) };
+        let listener = ControlListener::bind(address)
+            .map_err(|source| StartError::Control { address: shown(address), source })?;
+        let address = listener.local_address().map_or_else(|| address.clone(), Endpoint::Tcp);
+        let token = token.as_ref().map(|token| token.0.clone());
+        Ok(Some(ControlPort { listener, address, token }))
+    }
+}
+
+fn announce(addresses: &[SocketAddr], control: Option<&Endpoint>) {
+    for address in addresses {
+        tracing::info!(%address, "listening");
+    }
+    if let Some(control) = control {
+        tracing::info!(address = shown(control), "control port");
+    }
+}
+
+fn shown(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(address) => address.to_string(),
+        Endpoint::Unix(path) => format!("unix:{}", path.display()),
+    }
+}

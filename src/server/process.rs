@@ -1,0 +1,100 @@
+//! The process as the system sees it: memory, time, descriptors.
+
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::metrics::Metrics;
+
+/// Reads `/proc/self` into the `process_*` metrics.
+pub(super) struct Process {
+    metrics: Metrics,
+    /// Seconds of processor time that are counted.
+    counted: Cell<u64>,
+}
+
+/// Ticks in a second as `/proc` shows them: the same for every Linux that has a stable interface.
+const USER_HZ: u64 = 100;
+
+impl Process {
+    /// Sets what doesn't change.
+    pub(super) fn new(metrics: &Metrics) -> Process {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        metrics.process_start_time.set(gauge(started));
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.process_max_fds.set(gauge(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)));
+        Process { metrics: metrics.clone(), counted: Cell::new(0) }
+    }
+
+    /// Brings the rest up to date. What can't be read stays.
+    pub(super) fn measure(&self) {
+        if let Ok(status) = std::fs::read_to_string("/proc/self/status")
+            && let Some(bytes) = resident(&status)
+        {
+            self.metrics.process_resident_memory.set(gauge(bytes));
+        }
+        if let Ok(stat) = std::fs::read_to_string("/proc/self/stat")
+            && let Some(ticks) = processor_ticks(&stat)
+        {
+            let seconds = ticks / USER_HZ;
+            self.metrics.process_cpu_seconds.inc_by(seconds.saturating_sub(self.counted.replace(seconds)));
+        }
+        if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+            // One of them is that of the folder itself.
+            self.metrics.process_open_fds.set(gauge(descriptors.count().saturating_sub(1) as u64));
+        }
+    }
+}
+
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// User and system time: fields 14 and 15, counted behind the name, which may hold blanks (proc_pid_stat(5)).
+fn processor_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+/// Descriptors that the process needs besides those of clients: listeners, servers, logs, libraries.
+const DESCRIPTORS_OF_OUR_OWN: u64 = 256;
+
+/// Raises the limit on open files as far as allowed, and warns if that many connections can't be held.
+pub fn raise_descriptor_limit(held_connections: Option<usize>) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit on open files can't be raised");
+    }
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return };
+    let wanted = held_connections.map_or(u64::MAX, |held| held as u64);
+    if wanted.saturating_add(DESCRIPTORS_OF_OUR_OWN) > limit {
+        tracing::warn!(
+            limit,
+            "limits.held_connections is more than the {limit} files that this process may open: raise \
+             LimitNOFILE= (systemd) or `ulimit -Hn`, or lower the key"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_proc_are_found() {
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n"), Some(1234 * 1024));
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 150 70 0 0 20 0 1 0 100";
+        assert_eq!(processor_ticks(stat), Some(220));
+        assert_eq!(processor_ticks("12 (a"), None);
+    }
+}

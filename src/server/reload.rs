@@ -1,0 +1,80 @@
+//! A new configuration while everything runs: all of it or nothing, and no connection is touched.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Server;
+use super::worker::Order;
+use crate::config::Config;
+use crate::listener::Terms;
+use crate::site::Snapshot;
+
+impl Server {
+    /// Reads the file again. What there is to say about it, or every problem; both are in the log and the metrics.
+    pub(super) async fn reload(&mut self) -> Result<String, String> {
+        let outcome = self.try_reload().await;
+        let result = match &outcome {
+            Ok(said) => {
+                tracing::info!("configuration reloaded: {said}");
+                self.metrics.config_last_reload_success_timestamp.set(unix_now());
+                "ok"
+            }
+            Err(problems) => {
+                tracing::error!("configuration not reloaded, the old one stays:\n{problems}");
+                "rejected"
+            }
+        };
+        self.metrics.config_last_reload_successful.set(i64::from(outcome.is_ok()));
+        self.metrics.config_reloads.with_label_values(&[result]).inc();
+        outcome
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let file = self.source.as_ref().ok_or("this process was started without a configuration file")?;
+        let config = Config::load(file).map_err(|problems| problems.to_string())?;
+        let change = self.doors.plan(&config.listen).map_err(|error| error.to_string())?;
+        let mut said = change.describe();
+        let before = self.snapshots.load_full();
+        let snapshot = Snapshot::new(&config, Some(&before), &self.metrics);
+        said.extend(snapshot.changed_pools(&before).into_iter().map(|name| format!("pool {name} is new")));
+        said.extend(
+            restart_for(&self.config, &config).map(|key| format!("{key} changes with a restart only")),
+        );
+
+        self.snapshots.store(Arc::new(snapshot));
+        self.places.set_limit(config.limits.connections);
+        self.comet.reconfigure(&config);
+        self.log.set_format(config.log.access);
+        let terms = Arc::new(Terms::new(&config.limits, &config.timeouts));
+        for worker in &self.workers {
+            worker.tell(Order::Terms(terms.clone())).await;
+        }
+        self.doors.apply(change, &self.workers).await;
+        self.config = config;
+        Ok(if said.is_empty() {
+            "routes, certificates and limits are in use".into()
+        } else {
+            said.join("; ")
+        })
+    }
+}
+
+/// Keys whose new value waits for the next start.
+fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
+    let control = |config: &Config| {
+        config.control.as_ref().map(|control| (control.address.clone(), control.token.clone()))
+    };
+    let publish = |config: &Config| (config.limits.message, config.limits.batch);
+    let changed = [
+        ("threads", old.threads != new.threads),
+        ("control", control(old) != control(new)),
+        ("limits.message or limits.batch", publish(old) != publish(new)),
+        ("log.level", old.log.level != new.log.level),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,212 @@
+//! A thread of ordinary work: accepts on its own sockets and serves its connections to their end.
+//!
+//! Nothing of a connection is shared with another thread but counters, pools and the keeper. Orders come from the
+//! server through a bounded channel, connections whose poll is finished through the desk.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::exchange::Client;
+use crate::hold::{Home, Keeper, Passport, Return};
+use crate::listener::{self, Arrival, Connection, Door, Ended, Guest, Place, Places, Terms};
+use crate::site::{Site, Snapshots};
+use crate::wire::WireStream;
+
+/// What a worker is told.
+pub(super) enum Order {
+    /// Accept at this door, by this socket. Its number is the same on all threads and is never used again.
+    Open(u16, Arc<Door>, TcpListener),
+    /// Accept no more at this door.
+    Close(u16),
+    /// Serve connections that come from now on like this.
+    Terms(Arc<Terms>),
+    /// Close all doors and what is idle, finish what is in work.
+    Drain,
+}
+
+/// What a worker shares with the rest of the process.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) terms: Arc<Terms>,
+    pub(super) places: Arc<Places>,
+    pub(super) snapshots: Snapshots,
+    pub(super) keeper: Arc<dyn Keeper>,
+    pub(super) log: AccessLog,
+}
+
+/// A worker as the server sees it. Dropping it cuts its connections and ends the thread.
+pub(super) struct Worker {
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Orders that may wait; more come only if hundreds of listeners change at once, and are waited for.
+const ORDERS: usize = 64;
+/// Connections that may wait to be served again: as many polls as one publish can end at once on a busy thread.
+const DESK: usize = 65_536;
+
+impl Worker {
+    /// Starts the thread with this number.
+    pub(super) fn start(number: usize, surroundings: Surroundings) -> io::Result<Worker> {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let runtime = Builder::new_current_thread();
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        let thread = thread.spawn(move || run(runtime, number, surroundings, inbox))?;
+        Ok(Worker { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// Waits while the worker has too many orders; fails only if it is gone.
+    pub(super) async fn tell(&self, order: Order) {
+        if let Some(orders) = &self.orders
+            && orders.send(order).await.is_err()
+        {
+            tracing::error!("a worker thread is gone");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker thread had panicked");
+        }
+    }
+}
+
+fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: mpsc::Receiver<Order>) {
+    match runtime.enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime.block_on(work(number, surroundings, orders)),
+        Err(error) => tracing::error!(%error, "a worker thread can't start"),
+    }
+}
+
+/// Until the server drops its end of the orders. The connections are dropped with the runtime.
+async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Receiver<Order>) {
+    let (desk, mut returns) = mpsc::channel(DESK);
+    let floor = Rc::new(Floor::new(number, surroundings, desk));
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => floor.obey(order),
+                None => return,
+            },
+            Some(back) = returns.recv() => floor.clone().welcome_back(back),
+        }
+    }
+}
+
+/// Everything that the connections of a thread have in common.
+struct Floor {
+    number: usize,
+    places: Arc<Places>,
+    keeper: Arc<dyn Keeper>,
+    site: Rc<Site>,
+    desk: mpsc::Sender<Return>,
+    terms: RefCell<Rc<Terms>>,
+    /// By number; a closed door stays for the connections that came through it.
+    doors: RefCell<Vec<Option<(Arc<Door>, CancellationToken)>>>,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Floor {
+    fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
+        let Surroundings { terms, places, snapshots, keeper, log } = surroundings;
+        Floor {
+            number,
+            places,
+            site: Site::new(snapshots, keeper.clone(), log),
+            keeper,
+            desk,
+            terms: RefCell::new(Rc::new(Terms::clone(&terms))),
+            doors: RefCell::default(),
+            drain: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn obey(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Open(number, door, socket) => self.open(number, door, socket),
+            Order::Close(number) => {
+                if let Some(Some((_, closed))) = self.doors.borrow().get(usize::from(number)) {
+                    closed.cancel();
+                }
+            }
+            Order::Terms(terms) => drop(self.terms.replace(Rc::new(Terms::clone(&terms)))),
+            Order::Drain => self.drain.cancel(),
+        }
+    }
+
+    fn open(self: &Rc<Self>, number: u16, door: Arc<Door>, socket: TcpListener) {
+        let socket = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(listener = %door.address, %error, "can't accept"),
+        };
+        let closed = self.drain.child_token();
+        let mut doors = self.doors.borrow_mut();
+        let place = usize::from(number);
+        if doors.len() <= place {
+            doors.resize_with(place + 1, || None);
+        }
+        doors[place] = Some((door.clone(), closed.clone()));
+        let floor = self.clone();
+        self.tasks.spawn_local(async move {
+            let welcome =
+                |guest| drop(floor.tasks.spawn_local(floor.clone().greet(guest, number, door.clone())));
+            listener::accept(socket, &door, &floor.places, floor.keeper.as_ref(), closed, welcome).await;
+        });
+    }
+
+    async fn greet(self: Rc<Self>, guest: Guest, listener: u16, door: Arc<Door>) {
+        let Guest { socket, peer, place } = guest;
+        let terms = self.terms.borrow().clone();
+        let _entered = door.enter();
+        let Some(wire) = door.shake_hands(socket, &terms).await else { return };
+        let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener } };
+        self.serve(Arrival { wire, read_ahead: Vec::new(), kept: false, home }, terms, place).await;
+    }
+
+    fn welcome_back(self: Rc<Self>, back: Return) {
+        let place = self.places.keep();
+        let tasks = self.tasks.clone();
+        tasks.spawn_local(async move {
+            let Return { wire, read_ahead, passport } = back;
+            let door = self.doors.borrow().get(usize::from(passport.listener)).cloned().flatten();
+            let _entered = door.map(|(door, _)| door.enter());
+            let terms = self.terms.borrow().clone();
+            let home = Home { desk: self.desk.clone(), passport };
+            match WireStream::from_wire(wire) {
+                Ok(wire) => self.serve(Arrival { wire, read_ahead, kept: true, home }, terms, place).await,
+                Err(error) => {
+                    tracing::debug!(peer = %passport.peer, %error, "connection lost on its way back")
+                }
+            }
+        });
+    }
+
+    /// The place is given back once the connection is closed, or counts as held.
+    async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, _place: Place) {
+        let clock = Clock::default();
+        let client = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
+        let visit = self.site.serve(client);
+        let connection = Connection::new(arrival, visit, clock, terms, self.drain.clone());
+        if let Ended::Departed(departure) = connection.run().await {
+            self.keeper.keep_socket(*departure);
+        }
+    }
+}

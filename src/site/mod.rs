@@ -1,0 +1,191 @@
+//! Which pool answers a request: one [`Snapshot`] of everything that a configuration says about it, looked up once
+//! for each request and kept until its end.
+//!
+//! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration
+//! doesn't change stay, with their connections and their waiting lines.
+
+mod router;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Cache};
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::service::Service;
+use hyper::{Request, Response};
+
+use crate::access_log::AccessLog;
+use crate::body::Body;
+use crate::config::{Config, PoolConfig};
+use crate::exchange::{Client, Context, Refusal, Rules, SiteMetrics, exchange, refuse};
+use crate::hold::{Keeper, TakeOver};
+use crate::metrics::Metrics;
+use crate::upstream::Pool;
+
+use router::{Found, Router};
+
+/// What a request is routed and bounded by.
+pub struct Snapshot {
+    router: Router<Arc<Pool>>,
+    /// By the router's index of the site.
+    sites: Vec<Arc<SiteMetrics>>,
+    /// For requests that no site is meant by.
+    other: Arc<SiteMetrics>,
+    rules: Rules,
+    pools: BTreeMap<String, PoolInUse>,
+}
+
+#[derive(Clone)]
+struct PoolInUse {
+    config: PoolConfig,
+    connect: Duration,
+    pool: Arc<Pool>,
+}
+
+/// The snapshot in use, for all threads.
+pub type Snapshots = Arc<ArcSwap<Snapshot>>;
+
+/// The name of the site, in metrics and logs, of requests that belong to none.
+const NO_SITE: &str = "_other";
+
+impl Snapshot {
+    /// Of a checked configuration; takes over what hasn't changed since the one `before`.
+    pub fn new(config: &Config, before: Option<&Snapshot>, metrics: &Metrics) -> Snapshot {
+        let connect = config.timeouts.connect;
+        let pool = |(name, config): (&String, &PoolConfig)| {
+            let kept = before.and_then(|before| before.pools.get(name));
+            let kept = kept.filter(|kept| kept.config == *config && kept.connect == connect);
+            let fresh = || PoolInUse {
+                config: config.clone(),
+                connect,
+                pool: Pool::new(name, config, connect, metrics),
+            };
+            (name.clone(), kept.cloned().unwrap_or_else(fresh))
+        };
+        let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
+        let sites = config.sites.iter().map(|site| router::Site {
+            hosts: site.hosts.clone(),
+            routes: site
+                .routes
+                .iter()
+                .filter_map(|route| Some((route.path.clone(), pools.get(&route.pool)?.pool.clone())))
+                .collect(),
+        });
+        Snapshot {
+            router: Router::new(sites.collect()),
+            sites: config.sites.iter().map(|site| Arc::new(SiteMetrics::new(&site.name, metrics))).collect(),
+            other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
+            rules: Rules::new(config),
+            pools,
+        }
+    }
+
+    /// The pools by name, for whoever sweeps them.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.values().map(|in_use| &in_use.pool)
+    }
+
+    /// Names of the pools that were put in place of others, or are new, since the snapshot `before`.
+    pub fn changed_pools(&self, before: &Snapshot) -> Vec<&str> {
+        let same = |name: &str, pool: &PoolInUse| {
+            before.pools.get(name).is_some_and(|known| Arc::ptr_eq(&known.pool, &pool.pool))
+        };
+        let changed = self.pools.iter().filter(|(name, pool)| !same(name, pool));
+        changed.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Closes idle connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        self.pools().for_each(|pool| pool.sweep(now));
+    }
+}
+
+/// The sites as one thread serves them.
+pub struct Site {
+    snapshot: RefCell<Local>,
+    keeper: Arc<dyn Keeper>,
+    log: AccessLog,
+}
+
+/// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
+struct Local {
+    cache: Cache<Snapshots, Arc<Snapshot>>,
+    shared: Rc<Arc<Snapshot>>,
+}
+
+impl Site {
+    /// For one thread.
+    pub fn new(snapshots: Snapshots, keeper: Arc<dyn Keeper>, log: AccessLog) -> Rc<Site> {
+        let shared = Rc::new(snapshots.load_full());
+        let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
+        Rc::new(Site { snapshot, keeper, log })
+    }
+
+    /// The service of one connection.
+    pub fn serve(self: &Rc<Site>, client: Client) -> Visit {
+        Visit { site: self.clone(), client: Rc::new(client) }
+    }
+
+    fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let Local { cache, shared } = &mut *self.snapshot.borrow_mut();
+        let current = cache.load();
+        if !Arc::ptr_eq(current, shared) {
+            *shared = Rc::new(current.clone());
+        }
+        shared.clone()
+    }
+
+    async fn answer(
+        &self,
+        snapshot: &Snapshot,
+        client: &Client,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, TakeOver> {
+        let rules = &snapshot.rules;
+        let refused = |site, refusal, request| Ok(refuse(client, rules, site, &self.log, request, &refusal));
+        match snapshot.router.find(authority(&request), request.uri().path()) {
+            Found::Route(index, pool) => {
+                let (site, keeper, log) = (&snapshot.sites[index], self.keeper.as_ref(), &self.log);
+                exchange(Context { client, rules, site, pool, keeper, log }, request).await
+            }
+            Found::NoRoute(index) => refused(&snapshot.sites[index], Refusal::NoRoute, request),
+            Found::NoSite => refused(&snapshot.other, Refusal::NoRoute, request),
+            Found::Ambiguous(index) => refused(&snapshot.sites[index], AMBIGUOUS, request),
+        }
+    }
+}
+
+const AMBIGUOUS: Refusal = Refusal::BadRequest("the path has an encoded slash, a backslash or a zero byte");
+
+/// What the request says of the host; that of an absolute target counts more than `Host` (RFC 9112 §3.2.2).
+fn authority(request: &Request<Incoming>) -> &str {
+    match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// The service of one connection: hyper calls it for each request.
+pub struct Visit {
+    site: Rc<Site>,
+    client: Rc<Client>,
+}
+
+impl Service<Request<Incoming>> for Visit {
+    type Response = Response<Body>;
+    type Error = TakeOver;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, TakeOver>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (site, client) = (self.site.clone(), self.client.clone());
+        Box::pin(async move {
+            let snapshot = site.snapshot();
+            site.answer(&snapshot, &client, request).await
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Pools of servers: lease a connection, give it back, or wait in line for one.
+//!
+//! A [`Pool`] is shared by all threads: what it allows and who waits is decided under one short lock, in which
+//! nothing is polled, woken or closed. A [`Lease`] owns a connection and its place among the connections of its
+//! server; whoever has the lease also moves the connection's bytes, so that no task stands behind it, and
+//! an idle connection is polled by nobody. Dropping a lease closes its connection and gives the place to whoever
+//! waits; handing it back keeps the connection. A place is never lost: a waiter that left meanwhile drops what
+//! it was handed, which hands it on.
+//!
+//! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
+
+mod lease;
+mod link;
+mod outgoing;
+mod pool;
+mod queue;
+mod seats;
+mod server;
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
+pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
+pub use pool::{NoLease, Pool};
+pub use server::Fault;
+pub use socket::Socket;
