@@ -17,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, Endpoint, LogLevel};
 use crate::demo::{DEFAULT_LISTEN, Demo};
-use crate::server::{Server, raise_descriptor_limit};
+use crate::server::{Server, raise_descriptor_limit, warn_of_descriptor_limit};
 
 use control_client::ControlClient;
 
@@ -116,7 +116,8 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     log_to_standard_error(config.log.level);
-    raise_descriptor_limit(config.limits.held_connections);
+    raise_descriptor_limit();
+    warn_of_descriptor_limit(config.limits.held_connections);
     Server::start(config, Some(file.to_owned()))?.wait();
     Ok(ExitCode::SUCCESS)
 }
@@ -138,7 +139,7 @@ fn demo(listen: SocketAddr) -> anyhow::Result<ExitCode> {
     let demo = Demo::bind(listen)?;
     let config = Config::parse("demo", &demo.configuration(), &|_| None)?;
     log_to_standard_error(config.log.level);
-    raise_descriptor_limit(None);
+    raise_descriptor_limit();
     let running = Server::start(config, None)?;
     let proxy = running.addresses.first().copied().context("the demo listens nowhere")?;
     let Some(Endpoint::Tcp(control)) = running.control else { anyhow::bail!("the demo has no control port") };

@@ -10,11 +10,10 @@ const BACKLOG: i32 = 8192;
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {}", explain(source))]
+#[error("can't listen on {address}: {}", explain(reason))]
 pub struct BindError {
     address: SocketAddr,
-    #[source]
-    source: io::Error,
+    reason: io::Error,
 }
 
 fn explain(error: &io::Error) -> String {
@@ -37,7 +36,7 @@ pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, Bin
         let others = (1..sockets).map(|_| listen(chosen));
         std::iter::once(Ok(first)).chain(others).collect::<io::Result<Vec<_>>>()
     };
-    listen().map_err(|source| BindError { address, source })
+    listen().map_err(|reason| BindError { address, reason })
 }
 
 /// Fails if another process listens there. Sockets that share their port are taken even beside those of a stranger

@@ -20,7 +20,13 @@ pub struct Tickets(Arc<dyn ProducesTickets>);
 /// Why TLS can't be offered.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS can't be set up: {0}")]
-pub struct TlsError(#[from] rustls::Error);
+pub struct TlsError(rustls::Error);
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> TlsError {
+        TlsError(error)
+    }
+}
 
 impl Tickets {
     /// With random keys that are changed regularly.

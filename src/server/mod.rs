@@ -10,6 +10,8 @@ mod drain;
 mod process;
 mod reload;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;
@@ -40,31 +42,37 @@ use process::Process;
 use signals::{Signal, Signals};
 use worker::{Surroundings, Worker};
 
-pub use process::raise_descriptor_limit;
+pub use process::{raise_descriptor_limit, warn_of_descriptor_limit};
 
-/// Why the process can't start.
+/// Why the process can't start. The reason is part of the text, so that one line says all.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listening address.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The control port's address.
-    #[error("the control port can't listen on {address}: {source}")]
+    #[error("the control port can't listen on {address}: {reason}")]
     Control {
         /// As configured.
         address: String,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Metrics that can't be registered, which is a mistake of ours.
     #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(prometheus::Error),
     /// A thread, or what it needs of the system.
     #[error("the system refuses a thread or what it needs: {0}")]
-    Thread(#[from] io::Error),
+    Thread(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::Thread(error)
+    }
 }
 
 /// A process that serves.
@@ -80,7 +88,8 @@ pub struct Running {
 impl Running {
     /// Waits until it has ended, as it was asked to by a signal or [`Running::stop`].
     pub fn wait(self) {
-        drop(self.wishes);
+        // While this handle lives, the control port can ask for a reload through it.
+        let _wishes = self.wishes;
         if self.thread.join().is_err() {
             tracing::error!("the server's thread had panicked");
         }
@@ -122,7 +131,7 @@ pub struct Server {
 impl Server {
     /// Starts everything; what is served comes from `config`, a reload from the file `source`.
     pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let doors = Doors::new(usize::from(config.threads), &metrics)?;
         let change = doors.plan(&config.listen)?;
         let control = ControlPort::bind(&config)?;
@@ -136,6 +145,7 @@ impl Server {
             snapshots: snapshots.clone(),
             keeper: comet.keeper(),
             log: log.clone(),
+            refused: metrics.request_errors.clone(),
         };
         let start = |number| Worker::start(number, surroundings.clone());
         let workers = (0..usize::from(config.threads)).map(start).collect::<io::Result<Vec<_>>>()?;
@@ -311,7 +321,7 @@ impl ControlPort {
     fn bind(config: &Config) -> Result<Option<ControlPort>, StartError> {
         let Some(ControlConfig { address, token }) = &config.control else { return Ok(None) };
         let listener = ControlListener::bind(address)
-            .map_err(|source| StartError::Control { address: shown(address), source })?;
+            .map_err(|reason| StartError::Control { address: shown(address), reason })?;
         let address = listener.local_address().map_or_else(|| address.clone(), Endpoint::Tcp);
         let token = token.as_ref().map(|token| token.0.clone());
         Ok(Some(ControlPort { listener, address, token }))

@@ -67,19 +67,22 @@ fn processor_ticks(stat: &str) -> Option<u64> {
 /// Descriptors that the process needs besides those of clients: listeners, servers, logs, libraries.
 const DESCRIPTORS_OF_OUR_OWN: u64 = 256;
 
-/// Raises the limit on open files as far as allowed, and warns if that many connections can't be held.
-pub fn raise_descriptor_limit(held_connections: Option<usize>) {
+/// Raises the limit on open files as far as allowed.
+pub fn raise_descriptor_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         tracing::warn!(%error, "the limit on open files can't be raised");
     }
+}
+
+/// Warns where the process may not open as many files as it is to hold connections.
+pub fn warn_of_descriptor_limit(held_connections: Option<usize>) {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
     let wanted = held_connections.map_or(u64::MAX, |held| held as u64);
     if wanted.saturating_add(DESCRIPTORS_OF_OUR_OWN) > limit {
         tracing::warn!(
-            limit,
             "limits.held_connections is more than the {limit} files that this process may open: raise \
              LimitNOFILE= (systemd) or `ulimit -Hn`, or lower the key"
         );

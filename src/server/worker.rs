@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use prometheus::IntCounterVec;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,8 @@ use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::exchange::Client;
 use crate::hold::{Home, Keeper, Passport, Return};
-use crate::listener::{self, Arrival, Connection, Door, Ended, Guest, Place, Places, Terms};
-use crate::site::{Site, Snapshots};
+use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Guest, Place, Places, Terms};
+use crate::site::{NO_SITE, Site, Snapshots};
 use crate::wire::WireStream;
 
 /// What a worker is told.
@@ -43,6 +44,8 @@ pub(super) struct Surroundings {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Arc<dyn Keeper>,
     pub(super) log: AccessLog,
+    /// `perihelion_request_errors_total`.
+    pub(super) refused: IntCounterVec,
 }
 
 /// A worker as the server sees it. Dropping it cuts its connections and ends the thread.
@@ -118,14 +121,21 @@ struct Floor {
     desk: mpsc::Sender<Return>,
     terms: RefCell<Rc<Terms>>,
     /// By number; a closed door stays for the connections that came through it.
-    doors: RefCell<Vec<Option<(Arc<Door>, CancellationToken)>>>,
+    doors: RefCell<Vec<Option<Entrance>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
+    refused: IntCounterVec,
+}
+
+/// A door, and how it is closed.
+struct Entrance {
+    door: Arc<Door>,
+    closed: CancellationToken,
 }
 
 impl Floor {
     fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
-        let Surroundings { terms, places, snapshots, keeper, log } = surroundings;
+        let Surroundings { terms, places, snapshots, keeper, log, refused } = surroundings;
         Floor {
             number,
             places,
@@ -136,6 +146,7 @@ impl Floor {
             doors: RefCell::default(),
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            refused,
         }
     }
 
@@ -143,7 +154,7 @@ impl Floor {
         match order {
             Order::Open(number, door, socket) => self.open(number, door, socket),
             Order::Close(number) => {
-                if let Some(Some((_, closed))) = self.doors.borrow().get(usize::from(number)) {
+                if let Some(Some(Entrance { closed, .. })) = self.doors.borrow().get(usize::from(number)) {
                     closed.cancel();
                 }
             }
@@ -163,7 +174,7 @@ impl Floor {
         if doors.len() <= place {
             doors.resize_with(place + 1, || None);
         }
-        doors[place] = Some((door.clone(), closed.clone()));
+        doors[place] = Some(Entrance { door: door.clone(), closed: closed.clone() });
         let floor = self.clone();
         self.tasks.spawn_local(async move {
             let welcome =
@@ -186,8 +197,7 @@ impl Floor {
         let tasks = self.tasks.clone();
         tasks.spawn_local(async move {
             let Return { wire, read_ahead, passport } = back;
-            let door = self.doors.borrow().get(usize::from(passport.listener)).cloned().flatten();
-            let _entered = door.map(|(door, _)| door.enter());
+            let _entered = self.enter(passport.listener);
             let terms = self.terms.borrow().clone();
             let home = Home { desk: self.desk.clone(), passport };
             match WireStream::from_wire(wire) {
@@ -199,14 +209,34 @@ impl Floor {
         });
     }
 
+    /// Through the door by which it came first.
+    fn enter(&self, listener: u16) -> Option<Entered> {
+        let doors = self.doors.borrow();
+        doors.get(usize::from(listener))?.as_ref().map(|entrance| entrance.door.enter())
+    }
+
     /// The place is given back once the connection is closed, or counts as held.
     async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, _place: Place) {
         let clock = Clock::default();
         let client = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
         let visit = self.site.serve(client);
         let connection = Connection::new(arrival, visit, clock, terms, self.drain.clone());
-        if let Ended::Departed(departure) = connection.run().await {
-            self.keeper.keep_socket(*departure);
+        match connection.run().await {
+            Ended::Departed(departure) => self.keeper.keep_socket(*departure),
+            Ended::Refused(status) => self.refused.with_label_values(&[NO_SITE, reason(status)]).inc(),
+            Ended::Closed => {}
         }
+    }
+}
+
+/// The word of a refusal by the listener, which knows no site, in `perihelion_request_errors_total`.
+fn reason(status: u16) -> &'static str {
+    match status {
+        405 => "method",
+        408 => "header_timeout",
+        414 => "target_too_long",
+        417 => "expectation",
+        431 => "header_too_large",
+        _ => "bad_request",
     }
 }

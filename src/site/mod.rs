@@ -51,7 +51,7 @@ struct PoolInUse {
 pub type Snapshots = Arc<ArcSwap<Snapshot>>;
 
 /// The name of the site, in metrics and logs, of requests that belong to none.
-const NO_SITE: &str = "_other";
+pub const NO_SITE: &str = "_other";
 
 impl Snapshot {
     /// Of a checked configuration; takes over what hasn't changed since the one `before`.
@@ -115,13 +115,16 @@ pub struct Site {
 /// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
 struct Local {
     cache: Cache<Snapshots, Arc<Snapshot>>,
-    shared: Rc<Arc<Snapshot>>,
+    shared: Rc<Shared>,
 }
+
+/// The process's share of a snapshot that one thread has.
+struct Shared(Arc<Snapshot>);
 
 impl Site {
     /// For one thread.
     pub fn new(snapshots: Snapshots, keeper: Arc<dyn Keeper>, log: AccessLog) -> Rc<Site> {
-        let shared = Rc::new(snapshots.load_full());
+        let shared = Rc::new(Shared(snapshots.load_full()));
         let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
         Rc::new(Site { snapshot, keeper, log })
     }
@@ -131,11 +134,11 @@ impl Site {
         Visit { site: self.clone(), client: Rc::new(client) }
     }
 
-    fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    fn snapshot(&self) -> Rc<Shared> {
         let Local { cache, shared } = &mut *self.snapshot.borrow_mut();
         let current = cache.load();
-        if !Arc::ptr_eq(current, shared) {
-            *shared = Rc::new(current.clone());
+        if !Arc::ptr_eq(current, &shared.0) {
+            *shared = Rc::new(Shared(current.clone()));
         }
         shared.clone()
     }
@@ -185,7 +188,7 @@ impl Service<Request<Incoming>> for Visit {
         let (site, client) = (self.site.clone(), self.client.clone());
         Box::pin(async move {
             let snapshot = site.snapshot();
-            site.answer(&snapshot, &client, request).await
+            site.answer(&snapshot.0, &client, request).await
         })
     }
 }
