@@ -1,8 +1,9 @@
 //! One listening address as all threads share it, and the loop that accepts at it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -148,23 +149,18 @@ fn admit(
     welcome: &mut impl FnMut(Guest),
 ) {
     door.measures.accepted.inc();
-    let peer = SocketAddr::new(canonical(peer.ip()), peer.port());
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     match places.take(keeper.held()) {
         Some(place) => welcome(Guest { socket, peer, place }),
         None => door.measures.over_limit.inc(),
     }
 }
 
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
-fn waiting(
-    accepted: std::task::Poll<io::Result<(TcpStream, SocketAddr)>>,
-) -> std::task::Poll<Option<(TcpStream, SocketAddr)>> {
-    std::task::Poll::Ready(match accepted {
-        std::task::Poll::Ready(Ok(client)) => Some(client),
-        std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => None,
+/// What has been accepted already; nothing is waited for.
+fn waiting<T>(accepted: Poll<io::Result<T>>) -> Poll<Option<T>> {
+    Poll::Ready(match accepted {
+        Poll::Ready(accepted) => accepted.ok(),
+        Poll::Pending => None,
     })
 }
 
@@ -177,3 +173,36 @@ fn is_of_one_client(error: &io::Error) -> bool {
 
 /// ENONET, EPROTO, ENOPROTOOPT, EOPNOTSUPP, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH on Linux.
 const NETWORK_ERRORS: [i32; 8] = [64, 71, 92, 95, 100, 101, 112, 113];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Limits, Timeouts};
+
+    #[tokio::test]
+    async fn a_client_that_does_not_shake_hands_is_let_go_and_counted() {
+        let metrics = Metrics::new().unwrap();
+        let tickets = crate::listener::Tickets::new().unwrap();
+        let tls = crate::listener::server_config(&[], &tickets).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let door = Door::new(listener.local_addr().unwrap(), Some(tls), &metrics);
+        let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };
+        let terms = Terms::new(&Limits::default(), &timeouts);
+        for bytes in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\n\r\n"] {
+            let client = TcpStream::connect(door.address).await.unwrap();
+            client.writable().await.unwrap();
+            client.try_write(bytes).unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            assert!(door.shake_hands(socket, &terms).await.is_none());
+        }
+        assert_eq!((door.measures.late.get(), door.measures.unshaken.get()), (2, 1));
+    }
+
+    #[test]
+    fn errors_of_one_client_are_told_from_a_lack_of_descriptors() {
+        let of_client = |code| is_of_one_client(&io::Error::from_raw_os_error(code));
+        // ECONNABORTED, EPROTO, EPERM; EMFILE, ENFILE, ENOMEM.
+        assert!([103, 71, 1].into_iter().all(of_client));
+        assert!(![24, 23, 12].into_iter().any(of_client));
+    }
+}

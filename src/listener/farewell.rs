@@ -59,9 +59,11 @@ fn answer(refusal: Refusal) -> Vec<u8> {
     let reason = StatusCode::from_u16(refusal.status).ok().and_then(|status| status.canonical_reason());
     let (status, reason) = (refusal.status, reason.unwrap_or("Refused"));
     let body = format!("{status} {reason}: {}\n", refusal.reason);
+    // RFC 9110 §15.5.6.
+    let allow = if status == 405 { "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" } else { "" };
     format!(
         "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}",
+         {allow}content-length: {length}\r\nconnection: close\r\n\r\n{body}",
         date = httpdate::fmt_http_date(std::time::SystemTime::now()),
         length = body.len(),
     )

@@ -213,6 +213,7 @@ impl Server {
         }
         self.doors.apply(change, &self.workers).await;
         self.stage.serving();
+        reload::note_taken(&self.metrics);
         self.obey(&mut wishes, &mut signals).await;
         tokio::select! {
             () = self.drain() => {}

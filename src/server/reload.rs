@@ -7,6 +7,7 @@ use super::Server;
 use super::worker::Order;
 use crate::config::Config;
 use crate::listener::Terms;
+use crate::metrics::Metrics;
 use crate::site::Snapshot;
 
 impl Server {
@@ -16,15 +17,15 @@ impl Server {
         let result = match &outcome {
             Ok(said) => {
                 tracing::info!("configuration reloaded: {said}");
-                self.metrics.config_last_reload_success_timestamp.set(unix_now());
+                note_taken(&self.metrics);
                 "ok"
             }
             Err(problems) => {
                 tracing::error!("configuration not reloaded, the old one stays:\n{problems}");
+                self.metrics.config_last_reload_successful.set(0);
                 "rejected"
             }
         };
-        self.metrics.config_last_reload_successful.set(i64::from(outcome.is_ok()));
         self.metrics.config_reloads.with_label_values(&[result]).inc();
         outcome
     }
@@ -72,6 +73,12 @@ fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str>
         ("log.level", old.log.level != new.log.level),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
+}
+
+/// Notes that a configuration is in use from now on, which is so at the start, too.
+pub(super) fn note_taken(metrics: &Metrics) {
+    metrics.config_last_reload_successful.set(1);
+    metrics.config_last_reload_success_timestamp.set(unix_now());
 }
 
 fn unix_now() -> i64 {

@@ -59,6 +59,9 @@ const ORDERS: usize = 64;
 /// Connections that may wait to be served again: as many polls as one publish can end at once on a busy thread.
 const DESK: usize = 65_536;
 
+/// Names of servers that are resolved at once: what blocks for longer than that waits under `timeouts.connect`.
+const RESOLVERS: usize = 16;
+
 impl Worker {
     /// Starts the thread with this number.
     pub(super) fn start(number: usize, surroundings: Surroundings) -> io::Result<Worker> {
@@ -91,7 +94,7 @@ impl Drop for Worker {
 }
 
 fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: mpsc::Receiver<Order>) {
-    match runtime.enable_all().build_local(LocalOptions::default()) {
+    match runtime.enable_all().max_blocking_threads(RESOLVERS).build_local(LocalOptions::default()) {
         Ok(runtime) => runtime.block_on(work(number, surroundings, orders)),
         Err(error) => tracing::error!(%error, "a worker thread can't start"),
     }
