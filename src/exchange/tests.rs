@@ -94,6 +94,10 @@ impl Keeper for FakeKeeper {
         Permit::take(&self.held, Some(self.limit))
     }
 
+    fn held(&self) -> usize {
+        self.held.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn keep_socket(&self, _: Departure) {}
 }
 
