@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::{Request, Response};
 
-use super::link::{Link, Unanswered, poll_body};
+use super::link::{Link, Unanswered};
 use super::outgoing::Outgoing;
 use super::pool::{NoLease, Pool, Seat};
 use super::server::Fault;
@@ -184,7 +184,7 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let UpstreamBody { body, lease } = &mut *self;
         let Some(leased) = lease else { return Poll::Ready(None) };
-        let frame = std::task::ready!(poll_body(&mut leased.link, body, cx));
+        let frame = std::task::ready!(leased.link.poll_body(body, cx));
         match &frame {
             Some(Ok(_)) => self.hand_back_at_end(),
             Some(Err(_)) => {

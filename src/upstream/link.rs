@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -59,30 +59,15 @@ impl Link {
         Ok(Link { sender, wire, reused: false, worker, patience: None, idle_until: None })
     }
 
-    /// Moves the bytes that can be moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        // What went wrong is told to whoever waits for the answer or its body.
-        if let Wire::Open(connection) = &mut self.wire
-            && connection.poll_without_shutdown(cx).is_ready()
-            && let Wire::Open(connection) = std::mem::replace(&mut self.wire, Wire::Gone)
-        {
-            let parts = connection.into_parts();
-            self.wire = Wire::Done { socket: parts.io.into_inner(), read_ahead: parts.read_buf };
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        matches!(self.wire, Wire::Open(_))
-    }
-
     /// Sends a request and waits for the head of its answer. Not cancel-safe: the link is of no use then.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let Link { sender, wire, .. } = self;
+        let mut answer = pin!(sender.try_send_request(request));
         let result = std::future::poll_fn(|cx| {
-            self.poll(cx);
+            wire.poll(cx);
             answer.as_mut().poll(cx)
         })
         .await;
@@ -92,12 +77,27 @@ impl Link {
         })
     }
 
+    /// Reads the body of the answer.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending => {
+                self.wire.poll(cx);
+                Pin::new(body).poll_frame(cx)
+            }
+            ready => ready,
+        }
+    }
+
     /// Whether the next request can go over it.
     pub(super) fn is_ready(&mut self) -> bool {
         if !self.sender.is_ready() {
-            self.poll(&mut Context::from_waker(Waker::noop()));
+            self.wire.poll_aside();
         }
-        self.is_open() && self.sender.is_ready()
+        self.wire.is_open() && self.sender.is_ready()
     }
 
     /// Remembers how long the server keeps an idle connection.
@@ -115,8 +115,8 @@ impl Link {
 
     /// Whether an idle connection is too old, closed by the server, or has bytes that nobody asked for.
     pub(super) fn is_stale(&mut self, now: Instant) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop()));
-        !self.is_open() || self.idle_until.is_some_and(|until| until <= now)
+        self.wire.poll_aside();
+        !self.wire.is_open() || self.idle_until.is_some_and(|until| until <= now)
     }
 
     /// Makes an idle connection one of this thread, so that its wake-ups come from here.
@@ -153,7 +153,7 @@ impl Link {
     /// The socket and what was read beyond the answer, after a `101`.
     pub(super) fn into_socket(mut self) -> Option<(Socket, Bytes)> {
         // hyper may notice only now that it is done with the connection.
-        self.poll(&mut Context::from_waker(Waker::noop()));
+        self.wire.poll_aside();
         match self.wire {
             Wire::Done { socket, read_ahead } => Some((socket, read_ahead)),
             Wire::Open(_) | Wire::Gone => None,
@@ -161,18 +161,24 @@ impl Link {
     }
 }
 
-/// A body that is polled together with its connection.
-pub(super) fn poll_body(
-    link: &mut Link,
-    body: &mut Incoming,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
-    use hyper::body::Body as _;
-    match Pin::new(&mut *body).poll_frame(cx) {
-        Poll::Pending => {
-            link.poll(cx);
-            Pin::new(body).poll_frame(cx)
+impl Wire {
+    /// Moves the bytes that can be moved. What goes wrong is told to whoever waits for the answer or its body.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Wire::Open(connection) = self
+            && connection.poll_without_shutdown(cx).is_ready()
+            && let Wire::Open(connection) = std::mem::replace(self, Wire::Gone)
+        {
+            let parts = connection.into_parts();
+            *self = Wire::Done { socket: parts.io.into_inner(), read_ahead: parts.read_buf };
         }
-        ready => ready,
+    }
+
+    /// The same for a connection that nobody waits for.
+    fn poll_aside(&mut self) {
+        self.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Wire::Open(_))
     }
 }

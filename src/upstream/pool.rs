@@ -301,6 +301,16 @@ fn hand_over(waiter: oneshot::Sender<Grant>, grant: Grant) {
     drop(waiter.send(grant));
 }
 
+impl Drop for Pool {
+    /// After a reload, when the last of its leases is gone. A pool of the same name counts in the same gauges.
+    fn drop(&mut self) {
+        for (index, server) in self.servers.iter().enumerate() {
+            let (_, idle) = self.seats.get_mut().count(index);
+            server.metrics.idle.sub(i64::try_from(idle).unwrap_or(i64::MAX));
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if !self.held {

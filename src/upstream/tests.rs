@@ -271,6 +271,27 @@ async fn idle_connections_are_closed_when_they_are_too_old() {
     assert_eq!(bench.pool.connections(0), (0, 0));
 }
 
+#[tokio::test]
+async fn a_pool_that_was_replaced_ends_with_its_last_lease() {
+    let Bench { pool, metrics, clock } = simple(server(polite));
+    let (busy, idle) = (pool.lease(0, &clock).await.unwrap(), pool.lease(0, &clock).await.unwrap());
+    let weak = Arc::downgrade(&pool);
+    let bench = Bench { pool, metrics, clock };
+    bench.get(idle).await.unwrap();
+    let answer = bench.get(busy);
+    assert_eq!(answer.await.unwrap(), b"hi");
+    assert!(bench.metric("perihelion_upstream_connections 2"));
+    let Bench { pool, metrics, .. } = bench;
+    drop(pool);
+    assert!(weak.upgrade().is_none());
+    let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.starts_with("perihelion_upstream_connections{") && !line.ends_with(" 0"))
+    );
+}
+
 /// One poll.
 async fn futures_poll<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
