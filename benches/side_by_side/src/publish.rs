@@ -28,6 +28,7 @@ pub(crate) enum Dialect {
 pub(crate) struct Publisher {
     stream: TcpStream,
     dialect: Dialect,
+    host: SocketAddr,
     /// Bytes read behind an answer.
     ahead: Vec<u8>,
 }
@@ -40,7 +41,7 @@ impl Publisher {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
-        Ok(Self { stream, dialect, ahead: Vec::new() })
+        Ok(Self { stream, dialect, host: address, ahead: Vec::new() })
     }
 
     /// Publishes one message and waits for the answer.
@@ -49,7 +50,7 @@ impl Publisher {
             Dialect::Perihelion => "/channels/x",
             Dialect::Nchan | Dialect::Bare => "/pub",
         };
-        self.exchange(&post(path, "text/plain", &message.data), 1)
+        self.exchange(&post(self.host, path, "text/plain", &message.data), 1)
     }
 
     /// Publishes many in the way in which the server takes them fastest, and waits for all answers.
@@ -61,16 +62,16 @@ impl Publisher {
                     .map(|message| serde_json::json!({ "channel": "x", "data": String::from_utf8_lossy(&message.data) }))
                     .collect();
                 let body = serde_json::json!({ "items": items }).to_string();
-                self.exchange(&post("/publish", "application/json", body.as_bytes()), 1)
+                self.exchange(&post(self.host, "/publish", "application/json", body.as_bytes()), 1)
             }
             Dialect::Nchan => {
                 let posts: Vec<u8> =
-                    messages.iter().flat_map(|message| post("/pub", "text/plain", &message.data)).collect();
+                    messages.iter().flat_map(|message| post(self.host, "/pub", "text/plain", &message.data)).collect();
                 self.exchange(&posts, messages.len())
             }
             Dialect::Bare => {
                 let lines: Vec<&[u8]> = messages.iter().map(|message| message.data.as_slice()).collect();
-                self.exchange(&post("/pub", "text/plain", &lines.join(&b'\n')), 1)
+                self.exchange(&post(self.host, "/pub", "text/plain", &lines.join(&b'\n')), 1)
             }
         }
     }
@@ -106,9 +107,9 @@ impl Publisher {
     }
 }
 
-fn post(path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+fn post(host: SocketAddr, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.3\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
