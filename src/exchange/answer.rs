@@ -23,9 +23,6 @@ pub enum Refusal {
     /// CONNECT, TRACE.
     #[error("this method is not allowed here")]
     Method,
-    /// The head didn't come in time.
-    #[error("the request head took too long")]
-    HeadTimeout,
     /// The body stopped.
     #[error("the request body took too long")]
     BodyTimeout,
@@ -35,15 +32,9 @@ pub enum Refusal {
     /// The body passes the limit.
     #[error("the request body is too large")]
     BodyTooLarge,
-    /// The target passes the limit.
-    #[error("the request target is too long")]
-    TargetTooLong,
     /// `Expect` wants something unknown.
     #[error("the only expectation that can be met is 100-continue")]
     Expectation,
-    /// The head passes a limit.
-    #[error("the request head is too large")]
-    HeadTooLarge,
     /// There is no connection for it.
     #[error("{}", no_lease(.0))]
     NoLease(#[from] NoLease),
@@ -90,11 +81,9 @@ impl Refusal {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::HeadTimeout | Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
-            Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_)) | Refusal::HoldsFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -115,17 +104,14 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 20] = [
+    pub(super) const REASONS: [&str; 17] = [
         "bad_request",
         "no_route",
         "method",
-        "header_timeout",
         "body_timeout",
         "body_broken",
         "body_too_large",
-        "target_too_long",
         "expectation",
-        "header_too_large",
         "queue_full",
         "queue_timeout",
         "connect",
@@ -144,23 +130,20 @@ impl Refusal {
             Refusal::BadRequest(_) => 0,
             Refusal::NoRoute => 1,
             Refusal::Method => 2,
-            Refusal::HeadTimeout => 3,
-            Refusal::BodyTimeout => 4,
-            Refusal::BodyBroken => 5,
-            Refusal::BodyTooLarge => 6,
-            Refusal::TargetTooLong => 7,
-            Refusal::Expectation => 8,
-            Refusal::HeadTooLarge => 9,
-            Refusal::NoLease(NoLease::QueueFull) => 10,
-            Refusal::NoLease(NoLease::QueueTimeout(_)) => 11,
-            Refusal::NoLease(NoLease::Connect { .. }) => 12,
-            Refusal::NoLease(NoLease::ConnectTimeout { .. }) => 13,
-            Refusal::NoAnswer(Why::BadResponse) | Refusal::BadAnswer(_) => 16,
-            Refusal::NoAnswer(_) | Refusal::Truncated => 14,
-            Refusal::ResponseTimeout | Refusal::UploadTimeout => 15,
-            Refusal::BadInstruction(_) => 17,
-            Refusal::HoldBody => 18,
-            Refusal::HoldsFull => 19,
+            Refusal::BodyTimeout => 3,
+            Refusal::BodyBroken => 4,
+            Refusal::BodyTooLarge => 5,
+            Refusal::Expectation => 6,
+            Refusal::NoLease(NoLease::QueueFull) => 7,
+            Refusal::NoLease(NoLease::QueueTimeout(_)) => 8,
+            Refusal::NoLease(NoLease::Connect { .. }) => 9,
+            Refusal::NoLease(NoLease::ConnectTimeout { .. }) => 10,
+            Refusal::NoAnswer(Why::BadResponse) | Refusal::BadAnswer(_) => 13,
+            Refusal::NoAnswer(_) | Refusal::Truncated => 11,
+            Refusal::ResponseTimeout | Refusal::UploadTimeout => 12,
+            Refusal::BadInstruction(_) => 14,
+            Refusal::HoldBody => 15,
+            Refusal::HoldsFull => 16,
         }
     }
 
@@ -205,7 +188,7 @@ impl Refusal {
 
 /// The answer to a request that was refused. `unread` says that its body was not read: the connection ends
 /// with the answer then, since the rest of the body stands where the next request should.
-pub fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
+pub(super) fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
     let mut response = Response::new(Body::from(refusal.text()));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
@@ -222,20 +205,6 @@ pub fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
     response
 }
 
-/// The same as bytes, for a connection on which HTTP can't be spoken any more; it ends afterwards.
-pub fn raw_answer(refusal: &Refusal) -> Vec<u8> {
-    let (status, text) = (refusal.status(), refusal.text());
-    let reason = status.canonical_reason().unwrap_or_default();
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    let head = format!(
-        "HTTP/1.1 {} {reason}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        status.as_str(),
-        text.len(),
-    );
-    [head.into_bytes(), text.into_bytes()].concat()
-}
-
 impl Refusal {
     /// Whether it is unclear where the next request would begin.
     fn ends_connection(&self) -> bool {
@@ -243,9 +212,6 @@ impl Refusal {
             self,
             Refusal::BadRequest(_)
                 | Refusal::Method
-                | Refusal::HeadTimeout
-                | Refusal::HeadTooLarge
-                | Refusal::TargetTooLong
                 | Refusal::BodyTimeout
                 | Refusal::BodyBroken
                 | Refusal::BodyTooLarge
@@ -284,14 +250,6 @@ mod tests {
         let source = std::io::Error::other("10.0.0.5");
         let connect = Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source });
         assert_eq!(connect.text(), "502 Bad Gateway: the server can not be reached\n");
-    }
-
-    #[test]
-    fn raw_answers_are_whole() {
-        let text = String::from_utf8(raw_answer(&Refusal::HeadTimeout)).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n") && head.ends_with("connection: close"));
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }
 
     #[test]

@@ -31,10 +31,12 @@ use crate::body::Body;
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
-pub use answer::{Refusal, answer, raw_answer};
+pub use answer::Refusal;
+
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
 
+use answer::answer;
 use classify::Verdict;
 use record::Record;
 
