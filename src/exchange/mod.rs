@@ -32,7 +32,6 @@ use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
 pub use answer::Refusal;
-
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
 

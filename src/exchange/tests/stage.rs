@@ -1,0 +1,217 @@
+//! What stands around an exchange in its tests: a scripted application, a driven connection, a raw client.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener as Listener, TcpStream};
+
+use super::super::*;
+use crate::clock::Clock;
+use crate::config::{AccessFormat, KeepaliveConfig, PoolConfig, QueueConfig, ServerConfig, Target};
+use crate::hold::{Departure, Leave, Passport, Permit};
+use crate::message::{Epoch, Position, Sequence};
+use crate::metrics::Metrics;
+
+/// What the application heard, connection after connection.
+pub(super) type Heard = mpsc::Receiver<String>;
+
+/// An application that answers requests in turn; each connection goes on with the next answer. An answer that
+/// ends with `!` closes its connection, an empty one closes it without a word.
+pub(super) fn application(answers: &'static [&'static str]) -> (SocketAddr, Heard) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, heard) = mpsc::sync_channel(100);
+    std::thread::spawn(move || {
+        let mut answers = answers.iter();
+        'connections: for mut socket in listener.incoming().map_while(Result::ok) {
+            while let Some(request) = read_request(&mut socket) {
+                tell.send(request).unwrap();
+                // When all is said, the next request is left without an answer.
+                let Some(answer) = answers.next() else {
+                    let _ = socket.read_to_end(&mut Vec::new());
+                    continue 'connections;
+                };
+                let (answer, close) = match answer.strip_suffix('!') {
+                    Some(answer) => (answer, true),
+                    None => (*answer, answer.is_empty()),
+                };
+                socket.write_all(answer.as_bytes()).unwrap();
+                if close {
+                    continue 'connections;
+                }
+            }
+        }
+    });
+    (address, heard)
+}
+
+/// A head, and the body that it promises.
+pub(super) fn read_request(socket: &mut std::net::TcpStream) -> Option<String> {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    loop {
+        let text = String::from_utf8_lossy(&seen);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let whole = match length {
+                Some(length) => body.len() >= length.parse().unwrap(),
+                None => !head.contains("chunked") || body.ends_with("0\r\n\r\n"),
+            };
+            if whole {
+                return Some(text.into_owned());
+            }
+        }
+        if !matches!(socket.read(&mut byte), Ok(1)) {
+            return None;
+        }
+        seen.push(byte[0]);
+    }
+}
+
+pub(super) struct FakeKeeper {
+    held: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Keeper for FakeKeeper {
+    fn head(&self) -> Position {
+        Position { epoch: Epoch(10), sequence: Sequence(7) }
+    }
+
+    fn admit(&self) -> Option<Permit> {
+        Permit::take(&self.held, Some(self.limit))
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn keep_socket(&self, _: Departure) {}
+}
+
+/// What stands around an exchange.
+pub(super) struct Proxy {
+    pub(super) client: Client,
+    pub(super) rules: Rules,
+    pub(super) site: Arc<SiteMetrics>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) keeper: FakeKeeper,
+    pub(super) log: AccessLog,
+    pub(super) metrics: Metrics,
+}
+
+impl Proxy {
+    pub(super) fn new(application: SocketAddr) -> Proxy {
+        let metrics = Metrics::new().unwrap();
+        let name = format!("http://{application}");
+        let target = Target::Tcp { host: application.ip().to_string(), port: application.port() };
+        let config = PoolConfig {
+            servers: vec![ServerConfig { name, target }],
+            max_connections: NonZeroUsize::new(2),
+            queue: QueueConfig { length: 1, timeout: Duration::from_secs(5) },
+            keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+        };
+        let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
+        Proxy {
+            client: Client::new(passport, false, Clock::default(), 0),
+            rules: Rules {
+                request_body: Some(100),
+                hold_body: 100,
+                hold_channels: 10,
+                response_timeout: Duration::from_millis(300),
+                body_timeout: Duration::from_millis(300),
+                trusted_proxies: Box::default(),
+            },
+            site: Arc::new(SiteMetrics::new("site", &metrics)),
+            pool: Pool::new("app", &config, Duration::from_secs(5), &metrics),
+            keeper: FakeKeeper { held: Arc::default(), limit: 1 },
+            log: AccessLog::to(AccessFormat::Combined, std::io::sink(), &metrics).unwrap(),
+            metrics,
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        let Proxy { client, rules, site, pool, keeper, log, .. } = self;
+        Context { client, rules, site, pool, keeper, log }
+    }
+
+    /// Drives the connection as the listener does; what it leaves for goes to `left`.
+    async fn serve(self: Rc<Self>, socket: TcpStream, left: Rc<RefCell<Option<Leave>>>) {
+        let proxy = self.clone();
+        let service = service_fn(move |request| {
+            let proxy = proxy.clone();
+            Box::pin(async move { exchange(proxy.context(), request).await })
+        });
+        let mut connection =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        let ended = std::future::poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => match self.client.clock.poll(cx) {
+                Poll::Ready(()) => match connection.poll_without_shutdown(cx) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending => Poll::Ready(None),
+                },
+                Poll::Pending => Poll::Pending,
+            },
+        })
+        .await;
+        let Some(Err(error)) = ended else { return };
+        match TakeOver::out_of(&error) {
+            Some(Leave::Tunnel(tunnel)) => {
+                let parts = connection.into_parts();
+                tunnel.carry(Box::new(parts.io.into_inner()), parts.read_buf).await;
+            }
+            leave => *left.borrow_mut() = leave,
+        }
+    }
+
+    pub(super) fn metric(&self, line: &str) -> bool {
+        let text = String::from_utf8(self.metrics.text().unwrap()).unwrap();
+        text.lines().any(|found| found == line)
+    }
+}
+
+/// Everything that a client hears which sends this and waits for the end.
+pub(super) async fn say(proxy: &Rc<Proxy>, request: &str) -> (String, Option<Leave>) {
+    talk(proxy, async |mut socket| {
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A connection that is cut may end with a reset.
+        let _ = socket.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    })
+    .await
+}
+
+pub(super) async fn talk<F: Future<Output = String>>(
+    proxy: &Rc<Proxy>,
+    client: impl FnOnce(TcpStream) -> F,
+) -> (String, Option<Leave>) {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let left = Rc::default();
+    let serve = proxy.clone().serve(far, Rc::clone(&left));
+    let both = async { tokio::join!(serve, client(near)).1 };
+    let answer = tokio::time::timeout(Duration::from_secs(10), both).await.expect("the exchange ends");
+    let left = left.borrow_mut().take();
+    (answer, left)
+}
+
+/// Status line and body.
+pub(super) fn gist(answer: &str) -> (&str, &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    (head.lines().next().unwrap_or_default(), body)
+}
