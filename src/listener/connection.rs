@@ -244,7 +244,8 @@ impl<S: Serve> Connection<S> {
         let http1::Parts { io, read_buf, .. } = self.http.into_parts();
         match tokio::time::timeout(LEAVE_DEADLINE, io.wire.into_wire()).await {
             Ok(Ok(wire)) => {
-                let read_ahead = joined(read_buf, read_ahead).into();
+                // A copy: converted, a few bytes would keep hyper's whole buffer for as long as the hold lasts.
+                let read_ahead = joined(read_buf, read_ahead).to_vec();
                 let home = self.home;
                 Ended::Departed(Box::new(Departure { wire, read_ahead, hold, permit, home }))
             }
