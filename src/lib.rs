@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod server;
 pub mod shard;
 pub mod site;
+pub mod sys;
 pub mod transport;
 pub mod upstream;
 pub mod wire;

@@ -34,6 +34,7 @@ use crate::control::{Control, ControlListener, Operations, guard_for};
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
 use crate::site::{Snapshot, Snapshots};
+use crate::sys;
 
 use comet::Comet;
 use doors::{Change, Doors};
@@ -131,6 +132,7 @@ pub struct Server {
 impl Server {
     /// Starts everything; what is served comes from `config`, a reload from the file `source`.
     pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
+        sys::use_small_pages();
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let doors = Doors::new(usize::from(config.threads), &metrics)?;
         let change = doors.plan(&config.listen)?;

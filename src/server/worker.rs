@@ -9,10 +9,12 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use prometheus::IntCounterVec;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +24,7 @@ use crate::exchange::Client;
 use crate::hold::{Home, Keeper, Passport, Return};
 use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Guest, Place, Places, Terms};
 use crate::site::{NO_SITE, Site, Snapshots};
+use crate::sys;
 use crate::wire::WireStream;
 
 /// What a worker is told.
@@ -58,6 +61,9 @@ pub(super) struct Worker {
 const ORDERS: usize = 64;
 /// Connections that may wait to be served again: as many polls as one publish can end at once on a busy thread.
 const DESK: usize = 65_536;
+
+/// Between two looks at memory that a crowd has left behind.
+const REST: Duration = Duration::from_secs(1);
 
 /// Names of servers that are resolved at once: what blocks for longer than that waits under `timeouts.connect`.
 const RESOLVERS: usize = 16;
@@ -104,6 +110,8 @@ fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: 
 async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Receiver<Order>) {
     let (desk, mut returns) = mpsc::channel(DESK);
     let floor = Rc::new(Floor::new(number, surroundings, desk));
+    let mut rests = tokio::time::interval(REST);
+    rests.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -111,6 +119,7 @@ async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Recei
                 None => return,
             },
             Some(back) = returns.recv() => floor.clone().welcome_back(back),
+            _ = rests.tick() => sys::return_unused_memory(),
         }
     }
 }

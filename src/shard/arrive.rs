@@ -46,22 +46,16 @@ impl EventLoop {
 
     fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
         let cold = self.cold(arrival.read_ahead, arrival.permit, arrival.home, hold);
-        let entry = self.held.vacant_entry();
-        let key = entry.key();
+        let key = self.held.next_key();
         let mut place = |channel: ChannelId| {
             let members = self.members.entry(channel).or_default();
             members.push(key as u32);
             (members.len() - 1) as u32
         };
-        let memberships = match &joined.channels[..] {
-            [channel] => Memberships::One { channel: *channel, place: place(*channel) },
-            channels => {
-                let places = channels.iter().map(|channel| place(*channel)).collect();
-                Memberships::Many { channels: channels.into(), places }
-            }
-        };
+        let places: Vec<u32> = joined.channels.iter().map(|channel| place(*channel)).collect();
+        let memberships = Memberships::new(&joined.channels, &places);
         let framing = framing(hold.client);
-        entry.insert(Held::new(
+        self.held.insert(Held::new(
             arrival.wire,
             hold.transport,
             framing,

@@ -76,8 +76,9 @@ impl EventLoop {
     fn has_other_news(&self, key: u32, turn: &Turn) -> bool {
         match &self.held[key as usize].memberships {
             Memberships::One { .. } => false,
-            Memberships::Many { channels, .. } => {
-                turn.news.iter().filter(|news| channels.contains(&news.channel)).nth(1).is_some()
+            several @ Memberships::Many(_) => {
+                let own = |news: &&News| several.channels().contains(&news.channel);
+                turn.news.iter().filter(own).nth(1).is_some()
             }
         }
     }

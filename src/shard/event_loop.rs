@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
 
+use super::berths::Berths;
 use super::deliver::Afterwards;
 use super::finish::Drain;
 use super::held::{Heard, Held, Progress, Reason, Stage};
@@ -24,11 +24,14 @@ use crate::access_log::AccessLog;
 use crate::hub::{ChannelId, Hub, Tap, Turn};
 use crate::message::{Entry, Epoch, Gap, Sequence};
 use crate::metrics::Metrics;
+use crate::sys;
 use crate::wire::Scratch;
 
 /// Resolution of timers: fine enough for seconds, coarse enough for a million connections.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
+/// Between two looks at memory that was freed.
+const REST: Duration = Duration::from_secs(1);
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Bytes read from a held client at once; it has little to say.
@@ -46,7 +49,7 @@ pub(super) struct EventLoop {
     pub(super) epoch: Epoch,
     /// Head of the last turn that was taken.
     pub(super) seen: Sequence,
-    pub(super) held: Slab<Held>,
+    pub(super) held: Berths<Held>,
     /// Keys of the connections on each channel.
     pub(super) members: HashMap<ChannelId, Vec<u32>>,
     pub(super) wheel: Wheel,
@@ -64,6 +67,8 @@ pub(super) struct EventLoop {
     pub(super) gaps: Vec<Gap>,
     read_buffer: Box<[u8]>,
     due: Vec<usize>,
+    /// Tick of the next look at memory that isn't used any more.
+    rest_at: u32,
     stopped: bool,
 }
 
@@ -88,7 +93,7 @@ impl EventLoop {
             turn: Turn::default(),
             epoch: hub.head().epoch,
             seen: hub.head().sequence,
-            held: Slab::new(),
+            held: Berths::new(),
             members: HashMap::new(),
             wheel: Wheel::new(),
             drain: None,
@@ -104,6 +109,7 @@ impl EventLoop {
             gaps: Vec::new(),
             read_buffer: vec![0; READ_BUFFER].into(),
             due: Vec::new(),
+            rest_at: 0,
             stopped: false,
         })
     }
@@ -131,6 +137,7 @@ impl EventLoop {
             }
             self.take_timers();
             self.go_on_draining();
+            self.rest();
         }
     }
 
@@ -212,6 +219,14 @@ impl EventLoop {
             }
         }
         self.commands = commands;
+    }
+
+    /// Arrivals leave heads and histories behind; what they took is given back once they are over.
+    fn rest(&mut self) {
+        if self.tick >= self.rest_at {
+            self.rest_at = self.tick + ticks(REST);
+            sys::return_unused_memory();
+        }
     }
 
     fn take_timers(&mut self) {

@@ -97,7 +97,7 @@ impl EventLoop {
 
     fn send_home(&mut self, key: usize) {
         self.wheel.cancel(key);
-        let held = self.held.remove(key);
+        let Some(held) = self.held.remove(key) else { return };
         self.deregister(&held);
         let cold = *held.cold;
         let back = Return { wire: held.wire, read_ahead: cold.read_ahead, passport: cold.home.passport };
@@ -117,8 +117,9 @@ impl EventLoop {
     /// Closes the socket and frees the place.
     pub(super) fn forget(&mut self, key: usize) {
         self.wheel.cancel(key);
-        let held = self.held.remove(key);
-        self.deregister(&held);
+        if let Some(held) = self.held.remove(key) {
+            self.deregister(&held);
+        }
     }
 
     /// Takes a connection off its channels, and says in metrics and log that its hold is over.
@@ -165,7 +166,7 @@ impl EventLoop {
 
     /// Draws the order in which connections end.
     pub(super) fn begin_draining(&mut self, spread: Duration) {
-        let mut left: Vec<u32> = self.held.iter().map(|(key, _)| key as u32).collect();
+        let mut left: Vec<u32> = self.held.keys().map(|key| key as u32).collect();
         left.sort_by_cached_key(|key| RandomState::new().hash_one(key));
         self.drain = Some(Drain { total: left.len(), left, began: self.now, spread });
     }

@@ -36,6 +36,10 @@ pub(super) struct Held {
     pub(super) cold: Box<Cold>,
 }
 
+// Memory of a held connection is what this program is for: `docs/performance.md` has the sum.
+const _: () = assert!(size_of::<Held>() <= 96);
+const _: () = assert!(size_of::<Cold>() <= 144);
+
 /// What is needed rarely: at the end, at a timer, when the client speaks.
 pub(super) struct Cold {
     /// Gives the place back on drop.
@@ -115,27 +119,42 @@ impl Reason {
 /// The channels of a connection, and its place in each one's list of members.
 pub(super) enum Memberships {
     One { channel: ChannelId, place: u32 },
-    Many { channels: Box<[ChannelId]>, places: Box<[u32]> },
+    Many(Box<Several>),
+}
+
+/// Rare enough to be a box away.
+#[derive(Default)]
+pub(super) struct Several {
+    channels: Box<[ChannelId]>,
+    places: Box<[u32]>,
 }
 
 impl Memberships {
     pub(super) fn channels(&self) -> &[ChannelId] {
         match self {
             Memberships::One { channel, .. } => std::slice::from_ref(channel),
-            Memberships::Many { channels, .. } => channels,
+            Memberships::Many(several) => &several.channels,
+        }
+    }
+
+    /// Of these channels, in these places.
+    pub(super) fn new(channels: &[ChannelId], places: &[u32]) -> Memberships {
+        match (channels, places) {
+            (&[channel], &[place]) => Memberships::One { channel, place },
+            _ => Memberships::Many(Box::new(Several { channels: channels.into(), places: places.into() })),
         }
     }
 
     /// None: it has left them.
     pub(super) fn none() -> Memberships {
-        Memberships::Many { channels: Box::default(), places: Box::default() }
+        Memberships::Many(Box::default())
     }
 
     /// Every channel with the place in it.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (ChannelId, u32)> {
         let places = match self {
             Memberships::One { place, .. } => std::slice::from_ref(place),
-            Memberships::Many { places, .. } => places,
+            Memberships::Many(several) => &several.places,
         };
         self.channels().iter().copied().zip(places.iter().copied())
     }
@@ -151,9 +170,9 @@ impl Memberships {
     fn place(&mut self, wanted: ChannelId) -> Option<&mut u32> {
         match self {
             Memberships::One { channel, place } => (*channel == wanted).then_some(place),
-            Memberships::Many { channels, places } => {
-                let index = channels.iter().position(|channel| *channel == wanted)?;
-                places.get_mut(index)
+            Memberships::Many(several) => {
+                let index = several.channels.iter().position(|channel| *channel == wanted)?;
+                several.places.get_mut(index)
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Shards: threads that hold connections, thousands each, outside of hyper and tokio.
 //!
-//! A shard is a thread with a poll, a slab of small structs, a wheel of coarse timers and a tap of the hub. One
+//! A shard is a thread with a poll, berths for small structs, a wheel of coarse timers and a tap of the hub. One
 //! wake delivers everything that is new: the frames of a turn are built once, and each connection that can be
 //! written gets its missing ones in one write. Nothing on that way locks, allocates or wakes a task for each
 //! connection; what is rare (catching up after a full socket, arriving, ending) may. There is no HTTP parser
 //! here: what a held client says is kept, bounded, for whoever serves the connection afterwards.
 
 mod arrive;
+mod berths;
 mod deliver;
 mod event_loop;
 mod finish;

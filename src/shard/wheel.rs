@@ -7,7 +7,7 @@
 const SLOTS: usize = 512;
 const NONE: u32 = u32::MAX;
 
-/// Timers by key; keys are small numbers, such as places in a slab.
+/// Timers by key; keys are small numbers, such as berths.
 pub(super) struct Wheel {
     slots: Vec<u32>,
     links: Vec<Link>,
