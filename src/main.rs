@@ -2,7 +2,7 @@
 
 /// Transient buffers of connections that leave for a shard are given back to the system; glibc's heap keeps them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: perihelion::sys::Allocator = perihelion::sys::Allocator;
 
 fn main() -> std::process::ExitCode {
     perihelion::cli::main()

@@ -51,7 +51,7 @@ impl Default for KeepaliveConfig {
     fn default() -> Self {
         KeepaliveConfig {
             // Enough that a busy server is seldom connected to anew, few enough for its table of connections.
-            connections: 64,
+            connections: 256,
             // Under node's 5 s, so that a connection is seldom closed under a request. gunicorn's 2 s is shorter
             // still: the retry of a stale connection is for those.
             idle: Duration::from_secs(4),

@@ -122,25 +122,28 @@ impl<S: Serve> Connection<S> {
         clock: Clock,
         terms: Rc<Terms>,
         drain: CancellationToken,
-    ) -> Self {
+    ) -> Box<Self> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
         let line = Line::new(terms.heads, read_ahead);
         let io = ClientIo::new(wire, line.clone());
         let http = terms.http.serve_connection(io, OnLine { service, line: line.clone() });
         let silence = if kept { terms.idle } else { terms.request_head.min(terms.idle) };
         let drain = Drain::Awaited(Box::pin(drain.cancelled_owned()));
-        Connection { http, line, clock, terms, home, silence, seen: None, drain }
+        // In a box, so that what becomes of it at its end doesn't make the task of its life larger.
+        Box::new(Connection { http, line, clock, terms, home, silence, seen: None, drain })
     }
 
     /// Serves until the end. Dropping the future closes the socket.
-    pub async fn run(mut self) -> Ended {
+    pub async fn run(mut self: Box<Self>) -> Ended {
         let outcome = std::future::poll_fn(|cx| self.poll(cx)).await;
-        match outcome {
-            Outcome::Done(Ok(())) => self.finish().await,
-            Outcome::Done(Err(error)) => self.fail(&error).await,
-            Outcome::Refused(refusal) => self.refuse(refusal).await,
-            Outcome::TimedOut => self.time_out().await,
-        }
+        // The end in a box of its own, since its parts are large and the task has to have room for all of them.
+        let end: Pin<Box<dyn Future<Output = Ended>>> = match outcome {
+            Outcome::Done(Ok(())) => Box::pin(self.finish()),
+            Outcome::Done(Err(error)) => Box::pin(self.fail(error)),
+            Outcome::Refused(refusal) => Box::pin(self.refuse(refusal)),
+            Outcome::TimedOut => Box::pin(self.time_out()),
+        };
+        end.await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -201,7 +204,7 @@ impl<S: Serve> Connection<S> {
     }
 
     /// The client has left, or a last answer is written.
-    async fn finish(self) -> Ended {
+    async fn finish(self: Box<Self>) -> Ended {
         let unread = self.line.has_unread();
         let wire = self.http.into_parts().io.wire;
         if unread {
@@ -212,15 +215,16 @@ impl<S: Serve> Connection<S> {
         Ended::Closed
     }
 
-    async fn fail(self, error: &hyper::Error) -> Ended {
-        match TakeOver::out_of(error) {
+    async fn fail(self: Box<Self>, error: hyper::Error) -> Ended {
+        match TakeOver::out_of(&error) {
             Some(Leave::Hold(hold, permit)) => self.depart(hold, permit).await,
             Some(Leave::Tunnel(tunnel)) => self.carry(tunnel).await,
-            None => self.break_off(error),
+            None => self.break_off(&error),
         }
     }
 
-    fn break_off(self, error: &hyper::Error) -> Ended {
+    #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
+    fn break_off(self: Box<Self>, error: &hyper::Error) -> Ended {
         tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
         let wire = self.http.into_parts().io.wire;
         if error.is_user() {
@@ -230,14 +234,14 @@ impl<S: Serve> Connection<S> {
         Ended::Closed
     }
 
-    async fn carry(self, tunnel: Tunnel) -> Ended {
+    async fn carry(self: Box<Self>, tunnel: Tunnel) -> Ended {
         let read_ahead = self.line.take_read_ahead();
         let http1::Parts { io, read_buf, .. } = self.http.into_parts();
         tunnel.carry(Box::new(io.wire), joined(read_buf, read_ahead)).await;
         Ended::Closed
     }
 
-    async fn depart(self, mut hold: Box<Hold>, permit: Permit) -> Ended {
+    async fn depart(self: Box<Self>, mut hold: Box<Hold>, permit: Permit) -> Ended {
         // What follows an unfinished body can't be told from it: no further request on that connection.
         hold.client.keep_alive &= self.line.is_between_messages();
         let read_ahead = self.line.take_read_ahead();
@@ -257,7 +261,7 @@ impl<S: Serve> Connection<S> {
         }
     }
 
-    async fn refuse(self, refusal: Refusal) -> Ended {
+    async fn refuse(self: Box<Self>, refusal: Refusal) -> Ended {
         let wire = self.http.into_parts().io.wire;
         tracing::debug!(
             peer = %self.home.passport.peer,
@@ -269,7 +273,7 @@ impl<S: Serve> Connection<S> {
         Ended::Refused(refusal.status)
     }
 
-    async fn time_out(self) -> Ended {
+    async fn time_out(self: Box<Self>) -> Ended {
         let state = self.line.gate.borrow().state();
         let phase = self.line.phase().0;
         match phase {

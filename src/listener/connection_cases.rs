@@ -79,7 +79,7 @@ impl Server {
         Arrival { wire, read_ahead: read_ahead.to_vec(), kept: false, home: self.home.clone() }
     }
 
-    fn connection<S: Serve>(&self, arrival: Arrival, service: S) -> Connection<S> {
+    fn connection<S: Serve>(&self, arrival: Arrival, service: S) -> Box<Connection<S>> {
         Connection::new(arrival, service, Clock::default(), self.terms.clone(), self.drain.clone())
     }
 

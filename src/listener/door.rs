@@ -70,10 +70,9 @@ impl Door {
 
     /// Makes a new socket one that speaks HTTP; `None` if the client doesn't manage to.
     pub async fn shake_hands(&self, socket: TcpStream, terms: &Terms) -> Option<WireStream> {
-        // Answers are written whole: waiting for more only delays them. A socket without the option still works.
-        let _ = socket.set_nodelay(true);
         let Some(tls) = self.tls.load_full() else { return Some(WireStream::plain(socket)) };
-        match tokio::time::timeout(terms.request_head(), WireStream::accept(socket, tls)).await {
+        // In a box, since it is large and soon over.
+        match Box::pin(tokio::time::timeout(terms.request_head(), WireStream::accept(socket, tls))).await {
             Ok(Ok(wire)) => {
                 self.measures.shaken.inc();
                 Some(wire)

@@ -24,6 +24,9 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
+/// Bytes that are copied rather than gathered: an answer of an API with its head.
+const FEW: usize = 1024;
+
 /// A client's connection in tokio: plain, with a rustls session, or with TLS 1.3 keys only.
 pub struct WireStream {
     socket: TcpStream,
@@ -147,6 +150,24 @@ impl WireStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends without TLS. Few bytes in several pieces are put together: a copy costs less than a `writev`.
+    fn poll_plain(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        if let [only] = slices {
+            return socket.poll_write(cx, only);
+        }
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut together = [0; FEW];
+        let Some(room) = together.get_mut(..length) else { return socket.poll_write_vectored(cx, slices) };
+        let mut rest = &mut *room;
+        for slice in slices {
+            let (place, behind) = rest.split_at_mut(slice.len());
+            place.copy_from_slice(slice);
+            rest = behind;
+        }
+        socket.poll_write(cx, room)
+    }
+
     /// Seals what goes into one record (a rustls session: what it takes), and sends what the socket takes of it.
     fn poll_seal(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if slices.iter().all(|slice| slice.is_empty()) {
@@ -154,7 +175,7 @@ impl WireStream {
         }
         ready!(self.poll_drain(cx))?;
         let count = match self.tls.as_deref_mut() {
-            None => return Pin::new(&mut self.socket).poll_write_vectored(cx, slices),
+            None => return self.poll_plain(cx, slices),
             Some(Tls::Session(session)) => session.seal(slices)?,
             Some(Tls::Keyed(keyed)) => SCRATCH.with_borrow_mut(|scratch| -> io::Result<usize> {
                 let (plaintext, sealed) = keyed.seal_one(Pieces::new(slices), &mut scratch.output)?;
