@@ -42,6 +42,10 @@ impl House {
     }
 
     fn with(slow: SlowReader, window_messages: usize) -> House {
+        House::with_patience(slow, window_messages, Duration::from_secs(60))
+    }
+
+    fn with_patience(slow: SlowReader, window_messages: usize, stall: Duration) -> House {
         let metrics = Metrics::new().unwrap();
         let settings = HubSettings {
             history_messages: 10,
@@ -57,6 +61,7 @@ impl House {
             keepalive: None,
             poll_timeout: Duration::from_secs(60),
             slow,
+            stall,
             turn_bytes: 64 << 10,
             read_ahead: 4096,
         };
@@ -317,6 +322,22 @@ fn a_reader_that_has_fallen_out_of_the_window_is_closed_by_default() {
     house.wait_for_readers("news", 0);
     assert_eq!(house.metrics.comet_streams_closed.with_label_values(&["sse", "slow"]).get(), 1);
     assert_eq!(house.metrics.comet_slow_streams.get(), 0);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_let_go() {
+    let house = House::with_patience(SlowReader::Gap, 1000, Duration::from_millis(500));
+    let client = house.hold("news", |_| ());
+    house.wait_for_readers("news", 1);
+    let filler = "x".repeat(100_000);
+    wait(|| {
+        house.publish("news", &[&filler]);
+        house.metrics.comet_slow_streams.get() == 1
+    });
+    house.wait_for_readers("news", 0);
+    assert_eq!(house.metrics.comet_streams_closed.with_label_values(&["sse", "slow"]).get(), 1);
+    assert_eq!(house.metrics.comet_slow_streams.get(), 0);
+    drop(client);
 }
 
 #[test]
