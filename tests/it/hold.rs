@@ -183,7 +183,7 @@ fn silence_is_broken_by_keep_alives_in_the_transports_own_form() {
     let proxy = Perihelion::before(&origin);
     let mut events = EventSource::open(proxy.http(), "/hold?news");
     events.wait_for_comments(2);
-    assert!(proxy.metric("perihelion_comet_keepalives_total", &[]) >= 2.0);
+    wait_until("they are counted", || proxy.metric("perihelion_comet_keepalives_total", &[]) >= 2.0);
     proxy.publish("news", "still alive");
     assert_eq!(events.next().data, "still alive");
 

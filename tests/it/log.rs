@@ -20,7 +20,7 @@ fn a_combined_line_is_what_every_log_reader_expects() {
     let proxy = Perihelion::before_with(&origin, "log: { access: combined }");
     let mut raw = proxy.connect();
     let client = raw.local_address().ip();
-    raw.send("GET /a?b=\"c\" HTTP/1.1\r\nHost: a\r\nReferer: http://r/\r\nUser-Agent: x\\\u{e4}\r\n\r\n");
+    raw.send("GET /a?b='c' HTTP/1.1\r\nHost: a\r\nReferer: http://r/\r\nUser-Agent: \"x\\\u{e4}\r\n\r\n");
     raw.answer();
     raw.send("HEAD / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
     raw.head();
@@ -28,20 +28,9 @@ fn a_combined_line_is_what_every_log_reader_expects() {
     let lines: Vec<String> = proxy.stdout().lines().map(without_time).collect();
     assert_eq!(
         lines[0],
-        format!(r#"{client} - - [] "GET /a?b=\x22c\x22 HTTP/1.1" 200 5 "http://r/" "x\x5C\xC3\xA4""#)
+        format!(r#"{client} - - [] "GET /a?b='c' HTTP/1.1" 200 5 "http://r/" "\x22x\x5C\xC3\xA4""#)
     );
     assert_eq!(lines[1], format!(r#"{client} - - [] "HEAD / HTTP/1.0" 200 0 "-" "-""#));
-}
-
-#[test]
-fn a_refused_request_is_logged_too() {
-    let origin = Origin::replying(|_| Reply::ok("never"));
-    let proxy = Perihelion::before(&origin);
-    let mut raw = proxy.connect();
-    raw.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
-    raw.answer();
-    let line = proxy.wait_access_line(|line| line.contains("\" 400 "));
-    assert!(!line.contains('\u{1b}'));
 }
 
 fn json_lines(proxy: &Perihelion) -> Vec<Value> {

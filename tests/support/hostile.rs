@@ -1,10 +1,12 @@
 //! Applications that misbehave, one kind of fault each.
 
 use std::io::{Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
 
 use socket2::Socket;
 
-use super::{Application, Received, Reply, Then};
+use super::{Application, DEADLINE, Received, Reply, Then};
 
 /// Closes without a byte.
 pub(crate) struct ClosesEarly;
@@ -25,12 +27,19 @@ impl Application for StallsAfterHead {
     }
 }
 
-/// Resets the connection in the middle of the body.
-pub(crate) struct ResetsInTheBody;
+/// Resets the connection in the middle of the body, when it is told.
+pub(crate) struct ResetsInTheBody(Mutex<Receiver<()>>);
+
+impl ResetsInTheBody {
+    pub(crate) fn when(told: Receiver<()>) -> ResetsInTheBody {
+        ResetsInTheBody(Mutex::new(told))
+    }
+}
 
 impl Application for ResetsInTheBody {
     fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
         say(socket, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        self.0.lock().expect("one request at a time").recv_timeout(DEADLINE).expect("the test says when");
         Then::Reset
     }
 }
