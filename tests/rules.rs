@@ -11,6 +11,7 @@ use perihelion::transport::TRANSPORTS;
 
 /// A room, the rooms that it may name, and why. Code that only tests see is exempt.
 const ARROWS: &[(&str, &[&str], &str)] = &[
+    ("sys", &[], "what the libraries lack of the system knows nothing of the program"),
     ("message", &[], "a message knows neither its transports nor where it is kept"),
     ("body", &[], "a body is bytes, whoever makes them"),
     ("clock", &[], "a clock doesn't know what it limits"),
@@ -33,7 +34,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "shard",
-        &["hub", "hold", "transport", "wire", "message", "config", "metrics", "access_log"],
+        &["hub", "hold", "transport", "wire", "message", "config", "metrics", "access_log", "sys"],
         "a shard delivers, and knows nothing of requests and pools",
     ),
     (
@@ -67,6 +68,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "metrics",
             "shard",
             "site",
+            "sys",
             "transport",
             "upstream",
             "wire",
