@@ -27,6 +27,15 @@ pub(super) struct Answer {
     pub(super) forwarded_at: Position,
 }
 
+impl Answer {
+    /// Counts an answer that can't be passed on as a fault of its server; an instruction is the application's.
+    pub(super) fn blame(&self, refusal: &Refusal) {
+        if let Refusal::BadAnswer(_) = refusal {
+            self.lease.failed(Fault::BadResponse);
+        }
+    }
+}
+
 /// Asks the application.
 pub(super) async fn forward(
     ctx: &Context<'_>,

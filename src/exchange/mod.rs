@@ -102,7 +102,8 @@ async fn steps(
 ) -> Result<Ended, Refusal> {
     let asked = check::check(parts, &body, ctx.rules)?;
     let answer = forward::forward(ctx, parts, &asked, body, record).await?;
-    match classify::classify(&asked, &answer.head, ctx.rules)? {
+    let verdict = classify::classify(&asked, &answer.head, ctx.rules);
+    match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, &asked, answer, record).await.map(Ended::Answered),
         Verdict::Hold(instruction) => {
             holding::hold(ctx, parts, &asked, instruction, answer, record).await.map(Ended::Left)

@@ -37,8 +37,8 @@ pub struct SiteMetrics {
     request_bytes: IntCounter,
     response_bytes: IntCounter,
     errors: [OnceLock<IntCounter>; Refusal::REASONS.len()],
-    held: IntCounter,
-    not_held: IntCounter,
+    /// Instructions obeyed, and those refused because of the instruction itself, a limit, its body.
+    takeovers: [IntCounter; 4],
 }
 
 impl SiteMetrics {
@@ -56,8 +56,7 @@ impl SiteMetrics {
             request_bytes: metrics.request_bytes.with_label_values(&[site]),
             response_bytes: metrics.response_bytes.with_label_values(&[site]),
             errors: Default::default(),
-            held: takeovers("held"),
-            not_held: takeovers("refused"),
+            takeovers: ["ok", "bad_header", "limit", "body_too_large"].map(takeovers),
         }
     }
 
@@ -82,8 +81,11 @@ impl SiteMetrics {
     fn refused(&self, refusal: &Refusal) {
         let counter = || self.metrics.request_errors.with_label_values(&[&*self.name, refusal.reason()]);
         self.errors[refusal.index()].get_or_init(counter).inc();
-        if matches!(refusal, Refusal::HoldsFull | Refusal::HoldBody | Refusal::BadInstruction(_)) {
-            self.not_held.inc();
+        match refusal {
+            Refusal::BadInstruction(_) => self.takeovers[1].inc(),
+            Refusal::HoldsFull => self.takeovers[2].inc(),
+            Refusal::HoldBody => self.takeovers[3].inc(),
+            _ => {}
         }
     }
 }
@@ -194,7 +196,7 @@ impl Record {
         self.answers(status);
         self.ends(End::TakenOver);
         self.0.as_ref().and_then(|entry| {
-            entry.site.held.inc();
+            entry.site.takeovers[0].inc();
             entry.subject.clone()
         })
     }

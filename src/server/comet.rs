@@ -89,6 +89,7 @@ fn shard_settings(config: &Config) -> ShardSettings {
         keepalive: config.channels.keepalive,
         poll_timeout: config.channels.poll_timeout,
         slow: config.channels.slow,
+        stall: config.timeouts.body,
         turn_bytes: config.limits.turn_bytes,
         read_ahead: config.limits.request_header,
     }

@@ -170,7 +170,10 @@ impl Floor {
                     closed.cancel();
                 }
             }
-            Order::Terms(terms) => drop(self.terms.replace(Rc::new(Terms::clone(&terms)))),
+            Order::Terms(terms) => {
+                self.terms.replace(Rc::new(Terms::clone(&terms)));
+                self.site.renew();
+            }
             Order::Drain => self.drain.cancel(),
         }
     }

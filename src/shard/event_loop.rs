@@ -182,7 +182,7 @@ impl EventLoop {
                 self.measures.slow.dec();
                 self.after_pending(key);
             }
-            Ok(Progress::Blocked) => {}
+            Ok(Progress::Blocked) => held.wrote_at = self.tick,
             Err(_) => self.cut(key, Reason::WriteError),
         }
     }
@@ -193,8 +193,14 @@ impl EventLoop {
         held.wrote_at = self.tick;
         match held.stage {
             Stage::Ending(reason) => self.go_on_ending(key, reason),
-            Stage::Live if held.behind => self.catch_up(key),
-            Stage::Live | Stage::Lingering => {}
+            Stage::Live => {
+                let behind = held.behind;
+                self.schedule(key);
+                if behind {
+                    self.catch_up(key);
+                }
+            }
+            Stage::Lingering => {}
         }
     }
 
@@ -236,11 +242,15 @@ impl EventLoop {
         self.due = due;
     }
 
-    /// A keep-alive or the end of a hold is due, or was due before it was put off by a write.
+    /// A keep-alive, the end of a hold or of patience with a full socket is due, or was before a write put it off.
     fn timer(&mut self, key: usize) {
         let Some(held) = self.held.get_mut(key) else { return };
         match held.stage {
             Stage::Live if held.cold.until <= self.tick => self.end(key, Reason::Timeout),
+            Stage::Live if held.blocked() => {
+                let stalled = held.wrote_at.saturating_add(ticks(self.settings.load().stall)) <= self.tick;
+                if stalled { self.cut(key, Reason::Slow) } else { self.schedule(key) }
+            }
             Stage::Live => {
                 if held.cold.keepalive > 0 && held.wrote_at + held.cold.keepalive <= self.tick {
                     self.keep_alive(key);
@@ -255,11 +265,12 @@ impl EventLoop {
     /// Sets the timer of a connection that gets events.
     pub(super) fn schedule(&mut self, key: usize) {
         let Some(held) = self.held.get(key) else { return };
-        let keepalive = match held.cold.keepalive {
+        let silence = match held.cold.keepalive {
+            _ if held.blocked() => ticks(self.settings.load().stall),
             0 => u32::MAX,
-            ticks => held.wrote_at.saturating_add(ticks),
+            ticks => ticks,
         };
-        let due = keepalive.min(held.cold.until);
+        let due = held.wrote_at.saturating_add(silence).min(held.cold.until);
         if due < u32::MAX {
             self.wheel.schedule(key, due);
         }
@@ -269,7 +280,7 @@ impl EventLoop {
         let held = &mut self.held[key];
         held.wrote_at = self.tick;
         let sign = crate::transport::transport(held.transport).keep_alive();
-        if held.blocked() || sign.is_empty() {
+        if sign.is_empty() {
             return;
         }
         let frame = runs::chunk(|out| out.extend_from_slice(sign));
@@ -299,6 +310,9 @@ impl EventLoop {
             Ok(Progress::Done) => Outcome::Done,
             Ok(Progress::Blocked) => {
                 self.measures.slow.inc();
+                if self.held[key].stage == Stage::Live {
+                    self.schedule(key);
+                }
                 self.arm(key)
             }
             Err(_) => Outcome::Broken,

@@ -48,6 +48,8 @@ pub struct ShardSettings {
     pub poll_timeout: Duration,
     /// What happens to a reader that needs what has left the window.
     pub slow: SlowReader,
+    /// How long a socket may be full before its client counts as gone.
+    pub stall: Duration,
     /// Bytes that are handed to one connection at once.
     pub turn_bytes: usize,
     /// Bytes that a client may send while it is held.

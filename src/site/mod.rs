@@ -134,6 +134,12 @@ impl Site {
         Visit { site: self.clone(), client: Rc::new(client) }
     }
 
+    /// Lets go of a snapshot that has been replaced, which otherwise the next request would do: idle connections of
+    /// its pools are closed with it.
+    pub fn renew(&self) {
+        self.snapshot();
+    }
+
     fn snapshot(&self) -> Rc<Shared> {
         let Local { cache, shared } = &mut *self.snapshot.borrow_mut();
         let current = cache.load();

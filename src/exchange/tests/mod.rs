@@ -175,8 +175,10 @@ async fn an_instruction_takes_the_connection_over_and_frees_the_application() {
         assert_eq!(gist(&answer).0, "HTTP/1.1 502 Bad Gateway");
         assert!(!answer.contains("yesterday"));
     }
-    assert!(proxy.metric(r#"perihelion_comet_takeovers_total{result="held",site="site"} 1"#));
-    assert!(proxy.metric(r#"perihelion_comet_takeovers_total{result="refused",site="site"} 3"#));
+    for result in ["ok", "limit", "bad_header", "body_too_large"] {
+        let line = format!("perihelion_comet_takeovers_total{{result=\"{result}\",site=\"site\"}} 1");
+        assert!(proxy.metric(&line), "{line}");
+    }
     assert!(
         proxy.metric(r#"perihelion_requests_total{code="201",method="GET",protocol="h1",site="site"} 1"#)
     );

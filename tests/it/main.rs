@@ -1,0 +1,23 @@
+//! The promises of the contract, kept by the real binary over real sockets; one file each.
+
+// A test that can't go on says where.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod control;
+mod drain;
+mod headers;
+mod hold;
+mod log;
+mod metrics;
+mod pool;
+mod refusals;
+mod relay;
+mod reload;
+mod resume;
+mod slow;
+mod tls;
+mod upgrade;

@@ -1,0 +1,179 @@
+//! Applications that misbehave, one kind of fault each.
+
+use std::io::{Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+
+use socket2::Socket;
+
+use super::{Application, DEADLINE, Received, Reply, Then};
+
+/// Closes without a byte.
+pub(crate) struct ClosesEarly;
+
+impl Application for ClosesEarly {
+    fn answer(&self, _request: &Received, _socket: &mut Socket) -> Then {
+        Then::Close
+    }
+}
+
+/// Sends a head that promises a body, and then nothing more until the other side gives up.
+pub(crate) struct StallsAfterHead;
+
+impl Application for StallsAfterHead {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(socket, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+        wait_for_close(socket)
+    }
+}
+
+/// Resets the connection in the middle of the body, when it is told.
+pub(crate) struct ResetsInTheBody(Mutex<Receiver<()>>);
+
+impl ResetsInTheBody {
+    pub(crate) fn when(told: Receiver<()>) -> ResetsInTheBody {
+        ResetsInTheBody(Mutex::new(told))
+    }
+}
+
+impl Application for ResetsInTheBody {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(socket, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        self.0.lock().expect("one request at a time").recv_timeout(DEADLINE).expect("the test says when");
+        Then::Reset
+    }
+}
+
+/// Promises more bytes than it sends.
+pub(crate) struct LengthTooLong;
+
+impl Application for LengthTooLong {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(socket, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
+        Then::Close
+    }
+}
+
+/// Sends more bytes than it promises; the rest looks like an answer.
+pub(crate) struct LengthTooShort;
+
+impl Application for LengthTooShort {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(
+            socket,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL",
+        );
+        Then::KeepAlive
+    }
+}
+
+/// Says how long its body is in two ways.
+pub(crate) struct BothLengths;
+
+impl Application for BothLengths {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
+        say(socket, head);
+        say(socket, b"2\r\nok\r\n0\r\n\r\n");
+        Then::KeepAlive
+    }
+}
+
+/// Speaks something else.
+pub(crate) struct BadStatusLine;
+
+impl Application for BadStatusLine {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(socket, b"SSH-2.0-OpenSSH_9.9\r\n\r\n");
+        Then::Close
+    }
+}
+
+/// Switches protocols though nobody asked.
+pub(crate) struct SwitchesUnasked;
+
+impl Application for SwitchesUnasked {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        say(
+            socket,
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nEVIL",
+        );
+        wait_for_close(socket)
+    }
+}
+
+/// Answers one request with two answers.
+pub(crate) struct AnswersTwice;
+
+impl Application for AnswersTwice {
+    fn answer(&self, request: &Received, socket: &mut Socket) -> Then {
+        let first = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}",
+            request.target().len(),
+            request.target()
+        );
+        say(socket, first.as_bytes());
+        say(socket, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL");
+        Then::KeepAlive
+    }
+}
+
+/// Sends each byte of a good answer by itself.
+pub(crate) struct OneByteAtATime;
+
+impl Application for OneByteAtATime {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        // Otherwise the system joins what is written one by one.
+        socket.set_tcp_nodelay(true).expect("an open TCP socket");
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndrips\r\n0\r\n\r\n";
+        answer.chunks(1).for_each(|byte| say(socket, byte));
+        Then::KeepAlive
+    }
+}
+
+/// Sends a head of half a megabyte.
+pub(crate) struct HugeHead;
+
+impl Application for HugeHead {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        let line = format!("X-Filling: {}\r\n", "x".repeat(1000));
+        say(socket, b"HTTP/1.1 200 OK\r\n");
+        (0..500).for_each(|_| say(socket, line.as_bytes()));
+        say(socket, b"Content-Length: 0\r\n\r\n");
+        Then::Close
+    }
+}
+
+/// Sends interim answers without end.
+pub(crate) struct ContinuesForever;
+
+impl Application for ContinuesForever {
+    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
+        while socket.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").is_ok() {}
+        Then::Close
+    }
+}
+
+/// Answers the first request of a connection and closes on the second, as a server does whose keep-alive
+/// has run out while the request was on its way.
+pub(crate) struct ClosesOnSecondRequest;
+
+impl Application for ClosesOnSecondRequest {
+    fn answer(&self, request: &Received, socket: &mut Socket) -> Then {
+        match request.place {
+            0 => Reply::ok(format!("connection {}", request.connection)).send_to(request, socket),
+            _ => Then::Close,
+        }
+    }
+}
+
+/// Who doesn't read any more is not this test's matter.
+fn say(socket: &mut Socket, bytes: &[u8]) {
+    let _ = socket.write_all(bytes);
+}
+
+fn wait_for_close(socket: &mut Socket) -> Then {
+    let mut bytes = [0; 1024];
+    while socket.read(&mut bytes).is_ok_and(|length| length > 0) {}
+    Then::Close
+}

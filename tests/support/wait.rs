@@ -1,0 +1,28 @@
+//! Waiting for conditions, with a deadline; the only place where a test sleeps.
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything: far beyond what a loaded machine with two cores needs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Time between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until a condition holds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// Waits until there is a value.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = look() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain: {what}");
+        std::thread::sleep(LOOK);
+    }
+}
