@@ -1,6 +1,8 @@
 //! Lines of the access log: NCSA combined byte for byte as nginx writes it, and JSON.
 
+use std::borrow::Cow;
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::Version;
@@ -26,9 +28,31 @@ pub(super) fn combined(subject: &Subject, status: u16, bytes: u64) -> Vec<u8> {
     line
 }
 
+/// The same for what is no request: its first line as it came.
+pub(super) fn refused_combined(
+    at: SystemTime,
+    client: IpAddr,
+    request: &[u8],
+    status: u16,
+    bytes: u64,
+) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    // Writing into memory can't fail.
+    let _ = write!(line, "{client} - - [");
+    local_time(at, &mut line);
+    line.extend_from_slice(b"] \"");
+    escaped_bytes(request, &mut line);
+    let _ = writeln!(line, "\" {status:03} {bytes} \"-\" \"-\"");
+    line
+}
+
 /// As nginx escapes: quotes, backslashes and everything outside printable ASCII as `\xHH`.
 fn escaped(text: &str, line: &mut Vec<u8>) {
-    for byte in text.bytes() {
+    escaped_bytes(text.as_bytes(), line);
+}
+
+fn escaped_bytes(text: &[u8], line: &mut Vec<u8>) {
+    for &byte in text {
         match byte {
             b'"' | b'\\' | ..0x20 | 0x7f.. => {
                 let _ = write!(line, "\\x{byte:02X}");
@@ -98,6 +122,7 @@ struct JsonExchange<'a> {
 struct JsonHold<'a> {
     #[serde(flatten)]
     subject: JsonSubject<'a>,
+    status: u16,
     end: &'static str,
     comet: JsonComet,
 }
@@ -125,11 +150,38 @@ pub(super) fn exchange_json(subject: &Subject, exchange: &Exchange) -> Vec<u8> {
     })
 }
 
+#[derive(Serialize)]
+struct JsonRefused<'a> {
+    ts: String,
+    client: String,
+    request: Cow<'a, str>,
+    status: u16,
+    bytes_out: u64,
+    end: &'static str,
+}
+
+pub(super) fn refused_json(
+    at: SystemTime,
+    client: IpAddr,
+    request: &[u8],
+    status: u16,
+    bytes: u64,
+) -> Vec<u8> {
+    json_line(&JsonRefused {
+        ts: timestamp(at),
+        client: client.to_string(),
+        request: String::from_utf8_lossy(request),
+        status,
+        bytes_out: bytes,
+        end: word(End::Refused),
+    })
+}
+
 pub(super) fn hold_json(subject: &Subject, end: &HoldEnd) -> Vec<u8> {
-    let &HoldEnd { transport, channels, reason, events, bytes, held } = end;
+    let &HoldEnd { transport, status, channels, reason, events, bytes, held } = end;
     let held_ms = milliseconds(held);
     let comet = JsonComet { transport, channels_n: channels, events, bytes, held_ms, close_reason: reason };
-    json_line(&JsonHold { subject: json_subject(subject), end: "closed", comet })
+    json_line(&JsonHold { subject: json_subject(subject), status, end: "closed", comet })
 }
 
 fn json_subject(subject: &Subject) -> JsonSubject<'_> {
@@ -229,6 +281,7 @@ mod tests {
         assert!(line.contains(end) && line.ends_with("\"retries\":1,\"end\":\"ok\"}\n"), "{line}");
         let held = HoldEnd {
             transport: "sse",
+            status: 200,
             channels: 2,
             reason: "client",
             events: 3,
@@ -236,7 +289,8 @@ mod tests {
             held: Duration::from_secs(60),
         };
         let line = String::from_utf8(hold_json(&subject, &held)).unwrap();
-        let comet = r#""end":"closed","comet":{"transport":"sse","channels_n":2,"events":3,"bytes":99,"#;
+        let comet =
+            r#""status":200,"end":"closed","comet":{"transport":"sse","channels_n":2,"events":3,"bytes":99,"#;
         assert!(
             line.contains(comet) && line.contains(r#""held_ms":60000.0,"close_reason":"client"}"#),
             "{line}"

@@ -96,6 +96,8 @@ pub enum End {
 pub struct HoldEnd {
     /// Name of the transport.
     pub transport: &'static str,
+    /// Status that the client was sent.
+    pub status: u16,
     /// Channels that were held.
     pub channels: usize,
     /// Why it ended, as in the metric `perihelion_comet_streams_closed_total`.
@@ -164,11 +166,20 @@ impl AccessLog {
         }
     }
 
+    /// Writes the line of a request that was refused before it could be read; `line` is what came as its first.
+    pub fn refused(&self, client: IpAddr, line: &[u8], status: u16, bytes: u64) {
+        let now = SystemTime::now();
+        match self.format() {
+            AccessFormat::Combined => self.line(format::refused_combined(now, client, line, status, bytes)),
+            AccessFormat::Json => self.line(format::refused_json(now, client, line, status, bytes)),
+            AccessFormat::Off => {}
+        }
+    }
+
     /// Writes the second line of a hold.
     pub fn hold_ended(&self, subject: &Subject, end: &HoldEnd) {
         match self.format() {
-            // The status was in the first line; combined has no other word for an end.
-            AccessFormat::Combined => self.line(format::combined(subject, 200, end.bytes)),
+            AccessFormat::Combined => self.line(format::combined(subject, end.status, end.bytes)),
             AccessFormat::Json => self.line(format::hold_json(subject, end)),
             AccessFormat::Off => {}
         }

@@ -196,6 +196,7 @@ static LIMITS: Section<Limits> = Section {
         Key::new("batch", |limits, value| value.put(&mut limits.batch, &form::COUNT)),
         Key::new("channels", |limits, value| value.put(&mut limits.channels, &form::COUNT)),
         Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
+        Key::new("publish_body", |limits, value| value.put(&mut limits.publish_body, &form::SIZE)),
         Key::new("turn_bytes", |limits, value| value.put(&mut limits.turn_bytes, &form::SIZE)),
     ],
 };
@@ -207,6 +208,7 @@ static TIMEOUTS: Section<Timeouts> = Section {
         Key::new("request_head", |timeouts, value| value.put(&mut timeouts.request_head, &form::DURATION)),
         Key::new("idle", |timeouts, value| value.put(&mut timeouts.idle, &form::DURATION)),
         Key::new("body", |timeouts, value| value.put(&mut timeouts.body, &form::DURATION)),
+        Key::new("tunnel", |timeouts, value| value.put(&mut timeouts.tunnel, &form::DURATION)),
         Key::new("connect", |timeouts, value| value.put(&mut timeouts.connect, &form::DURATION)),
         Key::new("response", |timeouts, value| value.put(&mut timeouts.response, &form::DURATION)),
     ],

@@ -113,6 +113,8 @@ impl Default for Limits {
             history_bytes: 256 * MIB,
             // More than a socket's send buffer takes at once, small beside what a burst would pile up.
             turn_bytes: 256 * KIB,
+            // A full batch of messages of the usual size, and few enough for all publishers at once.
+            publish_body: 16 * MIB,
         }
     }
 }
@@ -130,6 +132,8 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             // What nginx and Apache allow an application.
             response: Duration::from_secs(60),
+            // Longer than WebSockets are silent that have a ping of their own.
+            tunnel: Duration::from_secs(3600),
         }
     }
 }

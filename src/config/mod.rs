@@ -282,6 +282,8 @@ pub struct Limits {
     pub history_bytes: usize,
     /// Bytes that may wait for one held connection in one turn.
     pub turn_bytes: usize,
+    /// Bytes of the body of `POST /publish`.
+    pub publish_body: usize,
 }
 
 /// The clocks of a request; each of them separate.
@@ -297,6 +299,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request sent to the head of the answer (504).
     pub response: Duration,
+    /// Silence inside a tunnel, such as a WebSocket that is passed on.
+    pub tunnel: Duration,
 }
 
 /// How the proxy leaves.

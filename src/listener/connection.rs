@@ -97,9 +97,20 @@ pub enum Ended {
     /// The socket is closed.
     Closed,
     /// The request head, or a request before any service saw it, was refused with this status.
-    Refused(u16),
+    Refused(Box<RefusedHead>),
     /// It is to be held.
     Departed(Box<Departure>),
+}
+
+/// A request that was answered before any service saw it.
+#[derive(Debug)]
+pub struct RefusedHead {
+    /// Status of the answer.
+    pub status: u16,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// What came as the first line, cut to a length for the log; whatever it was.
+    pub line: Box<[u8]>,
 }
 
 enum Drain {
@@ -262,15 +273,12 @@ impl<S: Serve> Connection<S> {
     }
 
     async fn refuse(self: Box<Self>, refusal: Refusal) -> Ended {
+        let line: Box<[u8]> = first_line(self.line.gate.borrow().unread()).into();
+        let peer = self.home.passport.peer;
         let wire = self.http.into_parts().io.wire;
-        tracing::debug!(
-            peer = %self.home.passport.peer,
-            head = %beginning(self.line.gate.borrow().unread()),
-            reason = refusal.reason,
-            "request refused"
-        );
-        farewell::refuse(wire, refusal).await;
-        Ended::Refused(refusal.status)
+        tracing::debug!(%peer, line = %line.escape_ascii(), reason = refusal.reason, "request refused");
+        let bytes = farewell::refuse(wire, refusal).await;
+        Ended::Refused(Box::new(RefusedHead { status: refusal.status, bytes, line }))
     }
 
     async fn time_out(self: Box<Self>) -> Ended {
@@ -291,11 +299,12 @@ impl<S: Serve> Connection<S> {
 }
 
 const LATE_HEAD: Refusal = Refusal { status: 408, reason: "the request head took too long" };
-/// Bytes of a refused head in the log.
-const HEAD_LOGGED: usize = 200;
+/// Bytes of a refused request line in the logs.
+const LINE_LOGGED: usize = 1000;
 
-fn beginning(head: &[u8]) -> std::slice::EscapeAscii<'_> {
-    head[..head.len().min(HEAD_LOGGED)].escape_ascii()
+fn first_line(head: &[u8]) -> &[u8] {
+    let head = &head[..head.len().min(LINE_LOGGED)];
+    head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default()
 }
 
 fn joined(first: Bytes, second: Vec<u8>) -> Bytes {

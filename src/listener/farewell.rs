@@ -17,12 +17,14 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a client may take for a short last answer, or for a farewell under TLS.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// Answers a request that no service will see.
-pub(super) async fn refuse(mut wire: WireStream, refusal: Refusal) {
-    let answer = answer(refusal);
+/// Answers a request that no service will see; gives the bytes of the answer's body.
+pub(super) async fn refuse(mut wire: WireStream, refusal: Refusal) -> u64 {
+    let body = body(refusal);
+    let answer = answer(refusal, &body);
     if let Ok(Ok(())) = tokio::time::timeout(LAST_WRITE, wire.write_all(&answer)).await {
         linger(wire).await;
     }
+    body.len() as u64
 }
 
 /// Ends our side, and reads a little of what the client still sends.
@@ -55,10 +57,17 @@ pub(super) fn reset(wire: WireStream) {
     let _ = SockRef::from(wire.socket()).set_linger(Some(Duration::ZERO));
 }
 
-fn answer(refusal: Refusal) -> Vec<u8> {
-    let reason = StatusCode::from_u16(refusal.status).ok().and_then(|status| status.canonical_reason());
-    let (status, reason) = (refusal.status, reason.unwrap_or("Refused"));
-    let body = format!("{status} {reason}: {}\n", refusal.reason);
+fn reason(refusal: Refusal) -> &'static str {
+    let status = StatusCode::from_u16(refusal.status).ok();
+    status.and_then(|status| status.canonical_reason()).unwrap_or("Refused")
+}
+
+fn body(refusal: Refusal) -> String {
+    format!("{} {}: {}\n", refusal.status, reason(refusal), refusal.reason)
+}
+
+fn answer(refusal: Refusal, body: &str) -> Vec<u8> {
+    let (status, reason) = (refusal.status, reason(refusal));
     // RFC 9110 §15.5.6.
     let allow = if status == 405 { "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" } else { "" };
     format!(
@@ -76,8 +85,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_answer_that_names_the_reason_and_closes() {
-        let text =
-            String::from_utf8(answer(Refusal { status: 431, reason: "request header too large" })).unwrap();
+        let refusal = Refusal { status: 431, reason: "request header too large" };
+        let text = String::from_utf8(answer(refusal, &body(refusal))).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
         assert!(head.ends_with("content-length: 62\r\nconnection: close"), "{head}");

@@ -27,7 +27,7 @@ mod request_line;
 mod tls;
 
 pub use bind::{BindError, bind};
-pub use connection::{Arrival, Connection, Ended, Terms};
+pub use connection::{Arrival, Connection, Ended, RefusedHead, Terms};
 pub use door::{Door, Entered, Guest, accept};
 pub use line::Serve;
 pub use places::{Place, Places};

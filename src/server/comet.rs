@@ -22,8 +22,6 @@ pub(super) struct Comet {
 
 /// Publishers' ids that are remembered: the retries of a busy minute, some tens of megabytes.
 const PUBLISHER_IDS: usize = 100_000;
-/// A batch as JSON may be this much larger than the messages that it may hold, which nobody sends all at once.
-const BATCH_BODY_FACTOR: usize = 16;
 
 impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
@@ -97,5 +95,5 @@ fn shard_settings(config: &Config) -> ShardSettings {
 
 pub(super) fn publish_limits(config: &Config) -> PublishLimits {
     let message = config.limits.message;
-    PublishLimits { message, batch: config.limits.batch, body: message.saturating_mul(BATCH_BODY_FACTOR) }
+    PublishLimits { message, batch: config.limits.batch, body: config.limits.publish_body }
 }

@@ -136,6 +136,7 @@ struct Floor {
     doors: RefCell<Vec<Option<Entrance>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
+    log: AccessLog,
     refused: IntCounterVec,
 }
 
@@ -151,7 +152,8 @@ impl Floor {
         Floor {
             number,
             places,
-            site: Site::new(snapshots, keeper.clone(), log),
+            site: Site::new(snapshots, keeper.clone(), log.clone()),
+            log,
             keeper,
             desk,
             terms: RefCell::new(Rc::new(Terms::clone(&terms))),
@@ -233,12 +235,16 @@ impl Floor {
     /// The place is given back once the connection is closed, or counts as held.
     async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, _place: Place) {
         let clock = Clock::default();
-        let client = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
-        let visit = self.site.serve(client);
+        let client = arrival.home.passport.peer.ip().to_canonical();
+        let visitor = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
+        let visit = self.site.serve(visitor);
         let connection = Connection::new(arrival, visit, clock, terms, self.drain.clone());
         match connection.run().await {
             Ended::Departed(departure) => self.keeper.keep_socket(*departure),
-            Ended::Refused(status) => self.refused.with_label_values(&[NO_SITE, reason(status)]).inc(),
+            Ended::Refused(head) => {
+                self.refused.with_label_values(&[NO_SITE, reason(head.status)]).inc();
+                self.log.refused(client, &head.line, head.status, head.bytes);
+            }
             Ended::Closed => {}
         }
     }

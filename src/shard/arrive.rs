@@ -82,6 +82,7 @@ impl EventLoop {
             subject: hold.subject.clone(),
             poll,
             read_ahead,
+            status: hold.answer.status.as_u16(),
             channels: hold.wishes.len() as u16,
             since,
             until: timeout.map_or(u32::MAX, |timeout| since.saturating_add(ticks(timeout))),

@@ -154,6 +154,7 @@ impl EventLoop {
     fn log_end(&self, held: &Held, reason: Reason, time: Duration) {
         let Some(subject) = &held.cold.subject else { return };
         let end = HoldEnd {
+            status: held.cold.status,
             transport: transport::transport(held.transport).name(),
             channels: held.cold.channels as usize,
             reason: reason.word(),

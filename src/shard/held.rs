@@ -53,6 +53,8 @@ pub(super) struct Cold {
     pub(super) since: u32,
     /// Tick at which a poll is answered, or a stream has lived long enough; `u32::MAX` for never.
     pub(super) until: u32,
+    /// Status of the application's answer, for the log.
+    pub(super) status: u16,
     /// How many channels it was taken over for.
     pub(super) channels: u16,
     /// Ticks of silence before a keep-alive; 0 for none.

@@ -33,6 +33,20 @@ fn a_combined_line_is_what_every_log_reader_expects() {
     assert_eq!(lines[1], format!(r#"{client} - - [] "HEAD / HTTP/1.0" 200 0 "-" "-""#));
 }
 
+#[test]
+fn a_request_that_is_refused_unread_has_a_line_too() {
+    let origin = Origin::replying(|_| Reply::ok(""));
+    let proxy = Perihelion::before(&origin);
+    let mut raw = proxy.connect();
+    let client = raw.local_address().ip();
+    raw.send("GET /\u{9b} HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    let answer = raw.answer();
+    assert_eq!(answer.status(), 400);
+    let line = without_time(&proxy.wait_access_line(|line| line.contains("GET /")));
+    let length = answer.body.len();
+    assert_eq!(line.trim_end(), format!(r#"{client} - - [] "GET /\xC2\x9B HTTP/1.1" 400 {length} "-" "-""#));
+}
+
 fn json_lines(proxy: &Perihelion) -> Vec<Value> {
     proxy.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
