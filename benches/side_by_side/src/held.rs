@@ -17,6 +17,8 @@ use crate::subscribers::{Subscribers, Target};
 
 /// How long a server gets to come to rest before it is measured.
 const REST: Duration = Duration::from_millis(1000);
+/// Before memory is read: by then every server has closed what it keeps for the next requests to the application.
+const UNTIL_QUIET: Duration = Duration::from_secs(6);
 /// Deliveries that don't come for so long are lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const WARM_UP_SUBSCRIBERS: usize = 8;
@@ -99,6 +101,7 @@ impl Session<'_> {
         let elapsed = start.elapsed();
         self.subscribers.settle(REST)?;
         let spent = processor_time(self.server.pid())?.saturating_sub(before);
+        self.subscribers.settle(UNTIL_QUIET)?;
         let held = memory(self.server.pid())?;
         let taking_over = Round::default()
             .number("cpu_us", spent.as_secs_f64() * 1e6 / connections as f64)

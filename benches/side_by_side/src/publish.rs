@@ -65,8 +65,10 @@ impl Publisher {
                 self.exchange(&post(self.host, "/publish", "application/json", body.as_bytes()), 1)
             }
             Dialect::Nchan => {
-                let posts: Vec<u8> =
-                    messages.iter().flat_map(|message| post(self.host, "/pub", "text/plain", &message.data)).collect();
+                let posts: Vec<u8> = messages
+                    .iter()
+                    .flat_map(|message| post(self.host, "/pub", "text/plain", &message.data))
+                    .collect();
                 self.exchange(&posts, messages.len())
             }
             Dialect::Bare => {
