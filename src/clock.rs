@@ -21,7 +21,13 @@ pub struct Clock(Rc<Shared>);
 #[derive(Default)]
 struct Shared {
     deadline: Cell<Option<Instant>>,
-    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+    timer: RefCell<Option<Timer>>,
+}
+
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Whether it will wake the driver, which stays one task for as long as the connection lives.
+    armed: bool,
 }
 
 /// The deadline passed first.
@@ -63,18 +69,36 @@ impl Clock {
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.0.deadline.get() else { return Poll::Pending };
         let mut timer = self.0.timer.borrow_mut();
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // A timer that fires too early is cheaper than one that is moved with each phase.
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
+        timer.get_or_insert_with(|| Timer::until(deadline)).poll(cx, deadline)
+    }
+}
+
+impl Timer {
+    fn until(deadline: Instant) -> Timer {
+        Timer { sleep: Box::pin(tokio::time::sleep_until(deadline)), armed: false }
+    }
+
+    /// A timer that fires too early is cheaper than one that is moved with each phase.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if self.sleep.deadline() > deadline {
+            self.reset(deadline);
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        if self.armed && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(deadline);
+            self.reset(deadline);
         }
+        self.armed = true;
         Poll::Pending
+    }
+
+    fn reset(&mut self, deadline: Instant) {
+        self.sleep.as_mut().reset(deadline);
+        self.armed = false;
     }
 }
 

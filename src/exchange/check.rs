@@ -4,8 +4,7 @@
 
 use hyper::body::Body as _;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -55,24 +54,89 @@ pub(super) fn check(parts: &Parts, body: &hyper::body::Incoming, rules: &Rules) 
 
 /// With the length of the body, `None` where it is chunked.
 fn read(parts: &Parts, length: Option<u64>, rules: &Rules) -> Result<Asked, Refusal> {
-    let headers = &parts.headers;
     if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str() == "TRACK" {
         return Err(Refusal::Method);
     }
     check_target(&parts.uri, &parts.method)?;
-    check_host(parts)?;
-    check_expectation(parts)?;
-    let framing = check_framing(headers, length, rules)?;
+    let fields = Fields::of(&parts.headers);
+    check_host(parts, &fields.hosts)?;
+    if fields.expects_more && parts.version >= Version::HTTP_11 {
+        return Err(Refusal::Expectation);
+    }
+    let framing = check_framing(&fields, length, rules)?;
     let bodiless = framing == Framing::Absent || framing == Framing::Length(0);
     let version_1_1 = parts.version == Version::HTTP_11;
     Ok(Asked {
-        keep_alive: keep_alive(headers, version_1_1),
-        websocket: version_1_1 && bodiless && parts.method == Method::GET && asks_websocket(headers),
-        trailers: has_token(headers, &TE, b"trailers"),
+        keep_alive: !fields.close && (version_1_1 || fields.keep_alive),
+        websocket: version_1_1 && bodiless && parts.method == Method::GET && fields.ask_websocket(),
+        trailers: fields.trailers,
         replayable: bodiless && parts.method.is_idempotent(),
         holdable: parts.method != Method::HEAD && parts.version <= Version::HTTP_11,
         framing,
     })
+}
+
+/// The fields of a head that its meaning depends on, found in one pass.
+#[derive(Default)]
+struct Fields<'a> {
+    hosts: Lines<'a>,
+    codings: Lines<'a>,
+    lengths: Lines<'a>,
+    upgrades: Lines<'a>,
+    /// `Expect` wants what can't be met: all but `100-continue` (RFC 9110 §10.1.1).
+    expects_more: bool,
+    trailers: bool,
+    /// Words of `Connection`.
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+/// The lines of one field.
+#[derive(Default)]
+struct Lines<'a> {
+    first: Option<&'a HeaderValue>,
+    count: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn of(headers: &'a HeaderMap) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for (name, value) in headers {
+            match *name {
+                HOST => fields.hosts.add(value),
+                TRANSFER_ENCODING => fields.codings.add(value),
+                CONTENT_LENGTH => fields.lengths.add(value),
+                UPGRADE => fields.upgrades.add(value),
+                EXPECT => fields.expects_more |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+                TE => fields.trailers |= tokens(value.as_bytes()).any(|token| is(token, b"trailers")),
+                CONNECTION => tokens(value.as_bytes()).for_each(|word| fields.note_connection(word)),
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    fn note_connection(&mut self, word: &[u8]) {
+        self.close |= is(word, b"close");
+        self.keep_alive |= is(word, b"keep-alive");
+        self.upgrade |= is(word, b"upgrade");
+    }
+
+    fn ask_websocket(&self) -> bool {
+        self.upgrade && self.upgrades.first.is_some_and(|protocol| is(protocol.as_bytes(), b"websocket"))
+    }
+}
+
+impl<'a> Lines<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        self.first.get_or_insert(value);
+        self.count += 1;
+    }
+}
+
+fn is(text: &[u8], word: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(word)
 }
 
 fn check_target(uri: &Uri, method: &Method) -> Result<(), Refusal> {
@@ -88,13 +152,11 @@ fn check_target(uri: &Uri, method: &Method) -> Result<(), Refusal> {
 }
 
 /// Exactly one valid Host, which agrees with an absolute target (RFC 9112 §3.2).
-fn check_host(parts: &Parts) -> Result<(), Refusal> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn check_host(parts: &Parts, hosts: &Lines<'_>) -> Result<(), Refusal> {
+    if hosts.count > 1 {
         return Err(Refusal::BadRequest("there is more than one Host"));
     }
-    let Some(host) = host else {
+    let Some(host) = hosts.first else {
         let optional = parts.version < Version::HTTP_11;
         return if optional { Ok(()) } else { Err(Refusal::BadRequest("there is no Host")) };
     };
@@ -139,48 +201,22 @@ fn is_port(port: &[u8]) -> bool {
     }
 }
 
-/// Only `100-continue` can be met (RFC 9110 §10.1.1).
-fn check_expectation(parts: &Parts) -> Result<(), Refusal> {
-    let mut wishes = parts.headers.get_all(EXPECT).iter();
-    let met = wishes.all(|wish| wish.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if met || parts.version < Version::HTTP_11 { Ok(()) } else { Err(Refusal::Expectation) }
-}
-
-fn check_framing(headers: &HeaderMap, length: Option<u64>, rules: &Rules) -> Result<Framing, Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !chunked || codings.next().is_some() {
+fn check_framing(fields: &Fields<'_>, length: Option<u64>, rules: &Rules) -> Result<Framing, Refusal> {
+    if let Some(coding) = fields.codings.first {
+        if !is(coding.as_bytes(), b"chunked") || fields.codings.count > 1 {
             return Err(Refusal::BadRequest("the only transfer coding is chunked"));
         }
         return Ok(Framing::Chunked);
     }
-    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+    if fields.lengths.count > 1 {
         return Err(Refusal::BadRequest("there is more than one Content-Length"));
     }
     match length {
         Some(length) if rules.request_body.is_some_and(|limit| length > limit) => Err(Refusal::BodyTooLarge),
-        Some(0) if !headers.contains_key(CONTENT_LENGTH) => Ok(Framing::Absent),
+        Some(0) if fields.lengths.count == 0 => Ok(Framing::Absent),
         Some(length) => Ok(Framing::Length(length)),
         None => Ok(Framing::Chunked),
     }
-}
-
-fn keep_alive(headers: &HeaderMap, version_1_1: bool) -> bool {
-    let said = |word| has_token(headers, &CONNECTION, word);
-    !said(b"close") && (version_1_1 || said(b"keep-alive"))
-}
-
-fn asks_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(UPGRADE).map(HeaderValue::as_bytes);
-    upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-        && has_token(headers, &CONNECTION, b"upgrade")
-}
-
-/// Whether a list names a token, whatever its case.
-pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
-    let mut values = headers.get_all(name).iter();
-    values.any(|value| tokens(value.as_bytes()).any(|found| found.eq_ignore_ascii_case(token)))
 }
 
 /// The items of a list.

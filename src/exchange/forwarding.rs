@@ -5,9 +5,10 @@
 //! the connection and its instructions.
 
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED,
-    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
+    CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
 };
 
 use super::check::{Asked, Framing, tokens};
@@ -42,14 +43,23 @@ pub(super) fn to_upstream(
     position: HeaderValue,
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
-    let nominated = nominated(client);
+    let connections = client.iter().filter(|(name, _)| **name == CONNECTION);
+    let nominated: Vec<_> = connections.flat_map(|(_, value)| nominations(value)).collect();
+    let (mut host, mut cookies) = (None, 0);
     for (name, value) in client {
+        match *name {
+            HOST => host = Some(value),
+            COOKIE => cookies += 1,
+            _ => {}
+        }
         if passes(name, sender.trusted) && !nominated.contains(name) {
             headers.append(name, value.clone());
         }
     }
-    join_cookies(&mut headers);
-    add_forwarded(&mut headers, client, sender);
+    if cookies > 1 {
+        join_cookies(&mut headers);
+    }
+    add_forwarded(&mut headers, host, sender);
     add_framing(&mut headers, asked);
     headers.insert(COMET_PROXY, PROXY);
     headers.insert(COMET_POSITION, position);
@@ -59,6 +69,8 @@ pub(super) fn to_upstream(
 /// Whether a client's field may reach the application.
 fn passes(name: &HeaderName, trusted: bool) -> bool {
     match *name {
+        // What browsers send, so that it isn't looked at any closer.
+        HOST | USER_AGENT | ACCEPT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | COOKIE | REFERER | ORIGIN => true,
         CONNECTION | TRANSFER_ENCODING | CONTENT_LENGTH | TE | TRAILER | UPGRADE | EXPECT
         | PROXY_AUTHORIZATION | PROXY_AUTHENTICATE => false,
         FORWARDED => trusted,
@@ -85,16 +97,15 @@ fn is_instruction(name: &str) -> bool {
         || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Fields that `Connection` names besides its own words, except those that nobody may take away.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter();
-    let names = values.flat_map(|value| tokens(value.as_bytes())).filter(|token| {
+/// Fields that a `Connection` names besides its own words, except those that nobody may take away.
+fn nominations(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let names = tokens(connection.as_bytes()).filter(|token| {
         !matches!(token.len(), 0)
             && ![&b"close"[..], b"keep-alive", b"upgrade", b"te"]
                 .iter()
                 .any(|word| token.eq_ignore_ascii_case(word))
     });
-    names.filter_map(|token| HeaderName::from_bytes(token).ok()).filter(|name| !is_protected(name)).collect()
+    names.filter_map(|token| HeaderName::from_bytes(token).ok()).filter(|name| !is_protected(name))
 }
 
 fn is_protected(name: &HeaderName) -> bool {
@@ -114,24 +125,23 @@ fn is_protected(name: &HeaderName) -> bool {
 
 /// HTTP/2 splits cookies; HTTP/1 has one field for them (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
-        return;
-    }
     let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
 }
 
-fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, sender: &Sender<'_>) {
+fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, sender: &Sender<'_>) {
     let chain = if sender.trusted { extended(headers, sender.address) } else { None };
     headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| sender.address.clone()));
-    if !headers.contains_key(FORWARDED_PROTO) {
+    // Nobody else's have passed.
+    let is_said = |headers: &HeaderMap, name| sender.trusted && headers.contains_key(name);
+    if !is_said(headers, FORWARDED_PROTO) {
         let scheme = if sender.secure { "https" } else { "http" };
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
-    match client.get(HOST) {
-        Some(host) if !headers.contains_key(FORWARDED_HOST) => {
+    match host {
+        Some(host) if !is_said(headers, FORWARDED_HOST) => {
             headers.insert(FORWARDED_HOST, host.clone());
         }
         Some(_) => {}
@@ -169,31 +179,47 @@ fn add_framing(headers: &mut HeaderMap, asked: &Asked) {
     }
 }
 
-/// Turns the head of an answer into the client's: in place, since most answers lose a field or two.
+/// Turns the head of an answer into the client's: in place and in one pass, since most answers lose a field or two.
 pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
-    let nominated = nominated(headers);
-    let ours = |name: &HeaderName| is_of_connection(name, trailers) || is_instruction(name.as_str());
-    let dropped: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
-    for name in nominated.iter().chain(&dropped) {
+    let (mut dropped, mut connections, mut lengths, mut dates) = (Vec::new(), 0, 0, 0);
+    for (name, value) in &*headers {
+        match *name {
+            CONNECTION => {
+                connections += 1;
+                dropped.extend(nominations(value));
+            }
+            CONTENT_LENGTH => lengths += 1,
+            DATE => dates += 1,
+            CONTENT_TYPE | SERVER => {}
+            _ if is_of_connection(name, trailers) || is_instruction(name.as_str()) => {
+                dropped.push(name.clone());
+            }
+            _ => {}
+        }
+    }
+    if connections > 0 {
+        headers.remove(CONNECTION);
+    }
+    for name in dropped {
         headers.remove(name);
     }
-    for name in [CONTENT_LENGTH, DATE] {
-        keep_first(headers, name);
+    for (name, count) in [(CONTENT_LENGTH, lengths), (DATE, dates)] {
+        if count > 1 {
+            keep_first(headers, name);
+        }
     }
 }
 
 fn is_of_connection(name: &HeaderName, trailers: bool) -> bool {
     match *name {
-        CONNECTION | TRANSFER_ENCODING | UPGRADE | TE | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION => true,
+        TRANSFER_ENCODING | UPGRADE | TE | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION => true,
         TRAILER => !trailers,
         _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
     }
 }
 
 fn keep_first(headers: &mut HeaderMap, name: HeaderName) {
-    let mut values = headers.get_all(&name).iter();
-    if let (Some(first), Some(_)) = (values.next(), values.next()) {
-        let first = first.clone();
+    if let Some(first) = headers.get(&name).cloned() {
         headers.insert(name, first);
     }
 }

@@ -1,6 +1,5 @@
 //! An answer to the client: at once when it is whole, else piece by piece, as fast as the client takes it.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context as Turn, Poll, ready};
 use std::time::Duration;
@@ -55,40 +54,61 @@ pub(super) async fn relay(
 /// As much of a body as is there without waiting.
 enum Glance {
     Whole(Bytes),
-    Begun(VecDeque<Frame<Bytes>>),
+    Begun(Ahead),
+}
+
+/// The pieces that were read at once: the end of chunks is a piece of its own, so that two make a whole.
+#[derive(Default)]
+struct Ahead([Option<Frame<Bytes>>; 2]);
+
+impl Ahead {
+    fn take(&mut self) -> Option<Frame<Bytes>> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum()
+    }
+
+    /// The only piece, which is data; no bytes where there is no piece.
+    fn whole(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            [None, None] => Some(Bytes::new()),
+            [Some(only), None] => only.data_mut().map(std::mem::take),
+            _ => None,
+        }
+    }
 }
 
 /// Reads what came with the head: usually all of a small body. Errors here can still be told to the client.
 async fn glance(upstream: &mut UpstreamBody) -> Result<Glance, Refusal> {
-    let mut ahead = VecDeque::new();
     if upstream.is_end_stream() {
         return Ok(Glance::Whole(Bytes::new()));
     }
+    let mut ahead = Ahead::default();
     std::future::poll_fn(|cx| {
-        // The end of chunks is a piece of its own, so that two make a whole.
-        for _ in 0..2 {
+        for place in &mut ahead.0 {
             match Pin::new(&mut *upstream).poll_frame(cx) {
-                Poll::Pending => break,
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending | Poll::Ready(None) => break,
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Refusal::Truncated)),
-                Poll::Ready(Some(Ok(frame))) => ahead.push_back(frame),
+                Poll::Ready(Some(Ok(frame))) => *place = Some(frame),
             }
         }
         Poll::Ready(Ok(()))
     })
     .await?;
-    let whole = upstream.is_over() && ahead.len() <= 1 && ahead.iter().all(Frame::is_data);
-    if !whole {
-        return Ok(Glance::Begun(ahead));
-    }
-    let only = ahead.pop_front().and_then(|frame| frame.into_data().ok());
-    Ok(Glance::Whole(only.unwrap_or_default()))
+    let whole = if upstream.is_over() { ahead.whole() } else { None };
+    Ok(whole.map_or(Glance::Begun(ahead), Glance::Whole))
 }
 
 /// A body on its way. Whoever drives the client's connection drives the application's by it.
 struct Relay {
     /// Read already.
-    ahead: VecDeque<Frame<Bytes>>,
+    ahead: Ahead,
     upstream: UpstreamBody,
     record: Record,
     clock: Clock,
@@ -98,7 +118,7 @@ struct Relay {
 
 impl Relay {
     fn poll_upstream(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(frame) = self.ahead.pop_front() {
+        if let Some(frame) = self.ahead.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
         match Pin::new(&mut self.upstream).poll_frame(cx) {
@@ -157,9 +177,10 @@ impl HttpBody for Relay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         match self.upstream.size_hint().exact() {
-            Some(rest) if !self.upstream.is_over() || rest == 0 => SizeHint::with_exact(rest + ahead),
+            Some(rest) if !self.upstream.is_over() || rest == 0 => {
+                SizeHint::with_exact(rest + self.ahead.bytes())
+            }
             _ => SizeHint::default(),
         }
     }

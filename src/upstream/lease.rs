@@ -212,7 +212,8 @@ impl Body for UpstreamBody {
 /// How long the server keeps an idle connection, by its `Keep-Alive: timeout=5`; a second less, since the
 /// connection must not be used when the server is about to close it.
 fn patience(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let (_, value) = headers.iter().find(|(name, _)| **name == KEEP_ALIVE)?;
+    let value = value.to_str().ok()?;
     let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     let seconds: u64 = seconds.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.saturating_sub(1)))

@@ -65,10 +65,15 @@ impl Link {
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let Link { sender, wire, .. } = self;
-        let mut answer = pin!(sender.try_send_request(request));
+        // Without a budget, whose end would be told to the waker that is left out.
+        let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
+        let mut is_sent = false;
         let result = std::future::poll_fn(|cx| {
-            wire.poll(cx);
-            answer.as_mut().poll(cx)
+            let look = |aside: &mut Context<'_>| answer.as_mut().poll(aside);
+            match std::mem::replace(&mut is_sent, true) {
+                false => wire.poll_for(cx, look),
+                true => wire.poll_until(cx, look),
+            }
         })
         .await;
         result.map_err(|mut failure| {
@@ -83,11 +88,9 @@ impl Link {
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Pending => {
-                self.wire.poll(cx);
-                Pin::new(body).poll_frame(cx)
-            }
+        let mut look = |aside: &mut Context<'_>| Pin::new(&mut *body).poll_frame(aside);
+        match look(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => self.wire.poll_until(cx, look),
             ready => ready,
         }
     }
@@ -173,7 +176,32 @@ impl Wire {
         }
     }
 
-    /// The same for a connection that nobody waits for.
+    /// Moves bytes, and looks for what came of them. hyper's halves tell each other through the waker of whoever
+    /// looks, which is the task that runs already and would only be run once more.
+    fn poll_for<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.poll(cx);
+        look(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The same where something is likely to have come: only a connection that has nothing keeps the waker, for its
+    /// socket to call.
+    fn poll_until<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.poll_aside();
+        match look(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => self.poll_for(cx, look),
+            ready => ready,
+        }
+    }
+
+    /// Moves bytes for a connection that nobody waits for.
     fn poll_aside(&mut self) {
         self.poll(&mut Context::from_waker(Waker::noop()));
     }
