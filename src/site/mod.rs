@@ -4,7 +4,7 @@
 //! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration
 //! doesn't change stay, with their connections and their waiting lines.
 
-mod router;
+pub mod router;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

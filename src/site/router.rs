@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 /// Hosts and paths, each leading to a target.
 #[derive(Debug)]
-pub(super) struct Router<T> {
+pub struct Router<T> {
     sites: Vec<Site<T>>,
     exact: HashMap<String, usize>,
     /// By what follows the star, its dot included.
@@ -23,16 +23,16 @@ pub(super) struct Router<T> {
 
 /// A site as it is routed.
 #[derive(Debug)]
-pub(super) struct Site<T> {
+pub struct Site<T> {
     /// Host patterns in lower case.
-    pub(super) hosts: Vec<String>,
+    pub hosts: Vec<String>,
     /// Paths and their targets.
-    pub(super) routes: Vec<(String, T)>,
+    pub routes: Vec<(String, T)>,
 }
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a, T> {
+pub enum Found<'a, T> {
     /// To this target, at this index of a site.
     Route(usize, &'a T),
     /// The site has no route for the path.
@@ -45,7 +45,7 @@ pub(super) enum Found<'a, T> {
 
 impl<T> Router<T> {
     /// Of sites whose hosts are distinct.
-    pub(super) fn new(mut sites: Vec<Site<T>>) -> Router<T> {
+    pub fn new(mut sites: Vec<Site<T>>) -> Router<T> {
         let (mut exact, mut suffixes, mut any) = (HashMap::new(), HashMap::new(), None);
         for (index, site) in sites.iter_mut().enumerate() {
             site.routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
@@ -61,7 +61,7 @@ impl<T> Router<T> {
     }
 
     /// The route for an authority (a Host, or that of an absolute target) and the path of a target.
-    pub(super) fn find(&self, authority: &str, path: &str) -> Found<'_, T> {
+    pub fn find(&self, authority: &str, path: &str) -> Found<'_, T> {
         let Some(index) = self.site(authority) else { return Found::NoSite };
         let routes = &self.sites[index].routes;
         // One route for everything, as most sites have: nothing to be mistaken about.
