@@ -64,7 +64,7 @@ pub(super) async fn forward(
         if again.is_none() || record.has_retried() {
             return Err(failure.refusal(&lease, upload.as_deref()));
         }
-        lease = lease.renew(clock).await?;
+        lease = Box::pin(lease.renew(clock)).await?;
         record.retries();
         request = again.flatten().map_or_else(
             || {

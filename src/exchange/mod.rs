@@ -106,7 +106,8 @@ async fn steps(
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, &asked, answer, record).await.map(Ended::Answered),
         Verdict::Hold(instruction) => {
-            holding::hold(ctx, parts, &asked, instruction, answer, record).await.map(Ended::Left)
+            // A future of its own, so that ordinary requests don't carry its size.
+            Box::pin(holding::hold(ctx, parts, &asked, instruction, answer, record)).await.map(Ended::Left)
         }
         Verdict::Tunnel => tunnel::tunnel(answer, record).map(Ended::Left),
     }

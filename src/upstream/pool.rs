@@ -109,7 +109,20 @@ impl Pool {
     /// A connection that is ready for a request, for the thread with this number. Waits in line and connects as
     /// long as the pool's clocks allow. Cancel-safe: whoever drops it is out of the line, its place handed on.
     pub async fn lease(self: &Arc<Self>, worker: usize, clock: &Clock) -> Result<Lease, NoLease> {
-        let grant = match self.find(worker, &[]) {
+        let now = Instant::now();
+        let found = match self.find(worker, now, &[]) {
+            Found::Place(grant) => match grant.at_once(worker, now) {
+                Ok(lease) => return Ok(lease),
+                Err(grant) => Found::Place(grant),
+            },
+            other => other,
+        };
+        // A future of its own, since a request carries what it seldom needs.
+        Box::pin(self.wait(found, worker, clock)).await
+    }
+
+    async fn wait(self: &Arc<Self>, found: Found, worker: usize, clock: &Clock) -> Result<Lease, NoLease> {
+        let grant = match found {
             Found::Place(grant) => grant,
             Found::Line(waiting) => waiting.until_called(clock).await?,
             Found::Full | Found::Nobody => return Err(NoLease::QueueFull),
@@ -181,7 +194,7 @@ impl Pool {
                 return Err(failure);
             }
             refused.push(server);
-            grant = match self.find(worker, &refused) {
+            grant = match self.find(worker, Instant::now(), &refused) {
                 Found::Place(grant) => grant,
                 Found::Line(waiting) => waiting.until_called(clock).await?,
                 Found::Full | Found::Nobody => return Err(failure),
@@ -238,8 +251,7 @@ impl Pool {
     }
 
     /// A place, or a place in line: one step, so that nothing becomes free in between.
-    fn find(self: &Arc<Self>, worker: usize, refused: &[usize]) -> Found {
-        let now = Instant::now();
+    fn find(self: &Arc<Self>, worker: usize, now: Instant, refused: &[usize]) -> Found {
         let mut seats = self.seats.lock();
         if let Some((server, link)) = seats.take(worker, now, refused) {
             drop(seats);
@@ -292,6 +304,19 @@ impl Pool {
             }
             Rested::Next(waiter, link) => hand_over(waiter, Grant { link: Some(link), seat }),
             Rested::TooMany(link) => drop(link),
+        }
+    }
+}
+
+impl Grant {
+    /// The lease, where its connection is alive and one of this thread.
+    fn at_once(mut self, worker: usize, now: Instant) -> Result<Lease, Grant> {
+        match self.link.take_if(|link| link.worker() == worker && !link.is_stale(now)) {
+            Some(link) => {
+                self.seat.pool.servers[self.seat.server].metrics.reused.inc();
+                Ok(Lease::new(self.seat, link))
+            }
+            None => Err(self),
         }
     }
 }
