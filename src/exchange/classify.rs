@@ -32,7 +32,8 @@ pub(super) fn classify(asked: &Asked, head: &Parts, rules: &Rules) -> Result<Ver
             Err(Refusal::BadAnswer("the server switched to a protocol that nobody asked for"))
         };
     }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+    let has = |wanted| headers.keys().any(|name| *name == wanted);
+    if has(TRANSFER_ENCODING) && has(CONTENT_LENGTH) {
         return Err(Refusal::BadAnswer("the server's answer has two lengths"));
     }
     if !asked.holdable {

@@ -43,8 +43,7 @@ pub(super) fn to_upstream(
     position: HeaderValue,
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
-    let connections = client.iter().filter(|(name, _)| **name == CONNECTION);
-    let nominated: Vec<_> = connections.flat_map(|(_, value)| nominations(value)).collect();
+    let nominated = nominated(client);
     let (mut host, mut cookies) = (None, 0);
     for (name, value) in client {
         match *name {
@@ -61,8 +60,8 @@ pub(super) fn to_upstream(
     }
     add_forwarded(&mut headers, host, sender);
     add_framing(&mut headers, asked);
-    headers.insert(COMET_PROXY, PROXY);
-    headers.insert(COMET_POSITION, position);
+    headers.append(COMET_PROXY, PROXY);
+    headers.append(COMET_POSITION, position);
     headers
 }
 
@@ -97,15 +96,22 @@ fn is_instruction(name: &str) -> bool {
         || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Fields that a `Connection` names besides its own words, except those that nobody may take away.
-fn nominations(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    let names = tokens(connection.as_bytes()).filter(|token| {
-        !matches!(token.len(), 0)
-            && ![&b"close"[..], b"keep-alive", b"upgrade", b"te"]
-                .iter()
-                .any(|word| token.eq_ignore_ascii_case(word))
-    });
-    names.filter_map(|token| HeaderName::from_bytes(token).ok()).filter(|name| !is_protected(name))
+/// Fields that `Connection` names besides its own words, except those that nobody may take away.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut nominated = Vec::new();
+    for (name, value) in headers {
+        if *name == CONNECTION && !is_own_word(value.as_bytes()) {
+            let names = tokens(value.as_bytes()).filter(|token| !is_own_word(token));
+            let names = names.filter_map(|token| HeaderName::from_bytes(token).ok());
+            nominated.extend(names.filter(|name| !is_protected(name)));
+        }
+    }
+    nominated
+}
+
+fn is_own_word(token: &[u8]) -> bool {
+    let words: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
+    words.iter().any(|word| token.eq_ignore_ascii_case(word))
 }
 
 fn is_protected(name: &HeaderName) -> bool {
@@ -138,11 +144,11 @@ fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, sender: &S
     let is_said = |headers: &HeaderMap, name| sender.trusted && headers.contains_key(name);
     if !is_said(headers, FORWARDED_PROTO) {
         let scheme = if sender.secure { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        headers.append(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     match host {
         Some(host) if !is_said(headers, FORWARDED_HOST) => {
-            headers.insert(FORWARDED_HOST, host.clone());
+            headers.append(FORWARDED_HOST, host.clone());
         }
         Some(_) => {}
         // Only HTTP/1.0 may leave it out, and the application is spoken to in HTTP/1.1 (RFC 9112 §3.2).
@@ -181,13 +187,11 @@ fn add_framing(headers: &mut HeaderMap, asked: &Asked) {
 
 /// Turns the head of an answer into the client's: in place and in one pass, since most answers lose a field or two.
 pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
-    let (mut dropped, mut connections, mut lengths, mut dates) = (Vec::new(), 0, 0, 0);
-    for (name, value) in &*headers {
+    let mut dropped = nominated(headers);
+    let (mut connections, mut lengths, mut dates) = (0, 0, 0);
+    for (name, _) in &*headers {
         match *name {
-            CONNECTION => {
-                connections += 1;
-                dropped.extend(nominations(value));
-            }
+            CONNECTION => connections += 1,
             CONTENT_LENGTH => lengths += 1,
             DATE => dates += 1,
             CONTENT_TYPE | SERVER => {}

@@ -104,7 +104,7 @@ async fn steps(
     let answer = forward::forward(ctx, parts, &asked, body, record).await?;
     let verdict = classify::classify(&asked, &answer.head, ctx.rules);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
-        Verdict::Relay => relay::relay(ctx, &asked, answer, record).await.map(Ended::Answered),
+        Verdict::Relay => relay::relay(ctx, &asked, answer, record).map(Ended::Answered),
         Verdict::Hold(instruction) => {
             // A future of its own, so that ordinary requests don't carry its size.
             Box::pin(holding::hold(ctx, parts, &asked, instruction, answer, record)).await.map(Ended::Left)

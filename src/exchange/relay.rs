@@ -1,7 +1,7 @@
 //! An answer to the client: at once when it is whole, else piece by piece, as fast as the client takes it.
 
 use std::pin::Pin;
-use std::task::{Context as Turn, Poll, ready};
+use std::task::{Context as Turn, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::upstream::UpstreamBody;
 
 /// Passes an answer on. What is already there is read at once, so that the connection is free before the
 /// client has taken a byte.
-pub(super) async fn relay(
+pub(super) fn relay(
     ctx: &Context<'_>,
     asked: &Asked,
     answer: Answer,
@@ -32,7 +32,7 @@ pub(super) async fn relay(
     head.version = Version::HTTP_11;
     let status = head.status;
     let mut upstream = lease.into_body(body);
-    let body = match glance(&mut upstream).await? {
+    let body = match glance(&mut upstream)? {
         Glance::Whole(bytes) => {
             record.sends(bytes.len() as u64);
             record.ends(End::Ok);
@@ -84,23 +84,20 @@ impl Ahead {
     }
 }
 
-/// Reads what came with the head: usually all of a small body. Errors here can still be told to the client.
-async fn glance(upstream: &mut UpstreamBody) -> Result<Glance, Refusal> {
+/// Reads what came with the head: usually all of a small body. Errors here can still be told to the client. Leaves
+/// no waker behind: whoever gets a body that has only begun goes on reading it.
+fn glance(upstream: &mut UpstreamBody) -> Result<Glance, Refusal> {
     if upstream.is_end_stream() {
         return Ok(Glance::Whole(Bytes::new()));
     }
     let mut ahead = Ahead::default();
-    std::future::poll_fn(|cx| {
-        for place in &mut ahead.0 {
-            match Pin::new(&mut *upstream).poll_frame(cx) {
-                Poll::Pending | Poll::Ready(None) => break,
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Refusal::Truncated)),
-                Poll::Ready(Some(Ok(frame))) => *place = Some(frame),
-            }
+    for place in &mut ahead.0 {
+        match Pin::new(&mut *upstream).poll_frame(&mut Turn::from_waker(Waker::noop())) {
+            Poll::Pending | Poll::Ready(None) => break,
+            Poll::Ready(Some(Err(_))) => return Err(Refusal::Truncated),
+            Poll::Ready(Some(Ok(frame))) => *place = Some(frame),
         }
-        Poll::Ready(Ok(()))
-    })
-    .await?;
+    }
     let whole = if upstream.is_over() { ahead.whole() } else { None };
     Ok(whole.map_or(Glance::Begun(ahead), Glance::Whole))
 }

@@ -76,10 +76,16 @@ impl<T> Router<T> {
     }
 
     fn site(&self, authority: &str) -> Option<usize> {
+        if self.exact.is_empty() && self.suffixes.is_empty() {
+            return self.any;
+        }
         let host = host(authority);
         let host = host.as_ref();
         if let Some(index) = self.exact.get(host) {
             return Some(*index);
+        }
+        if self.suffixes.is_empty() {
+            return self.any;
         }
         let dots = host.match_indices('.').map(|(at, _)| at);
         let mut suffixes = dots.filter_map(|at| self.suffixes.get(&host[at..]));
@@ -89,7 +95,7 @@ impl<T> Router<T> {
 
 /// The host of an authority as patterns are written: no port, no trailing dot, lower case.
 fn host(authority: &str) -> Cow<'_, str> {
-    let host = match authority.rfind(':') {
+    let host = match memchr::memrchr(b':', authority.as_bytes()) {
         Some(colon) if !authority.ends_with(']') => &authority[..colon],
         _ => authority,
     };

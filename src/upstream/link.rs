@@ -60,26 +60,28 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its answer. Not cancel-safe: the link is of no use then.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Unanswered> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> {
         let Link { sender, wire, .. } = self;
         // Without a budget, whose end would be told to the waker that is left out.
-        let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
-        let mut is_sent = false;
-        let result = std::future::poll_fn(|cx| {
-            let look = |aside: &mut Context<'_>| answer.as_mut().poll(aside);
-            match std::mem::replace(&mut is_sent, true) {
-                false => wire.poll_for(cx, look),
-                true => wire.poll_until(cx, look),
-            }
-        })
-        .await;
-        result.map_err(|mut failure| {
-            let request = failure.take_message().map(Box::new);
-            Unanswered { error: failure.into_error(), request }
-        })
+        let answer = tokio::task::unconstrained(sender.try_send_request(request));
+        async move {
+            let mut answer = pin!(answer);
+            let mut is_sent = false;
+            let result = std::future::poll_fn(|cx| {
+                let look = |aside: &mut Context<'_>| answer.as_mut().poll(aside);
+                match std::mem::replace(&mut is_sent, true) {
+                    false => wire.poll_for(cx, look),
+                    true => wire.poll_until(cx, look),
+                }
+            });
+            result.await.map_err(|mut failure| {
+                let request = failure.take_message().map(Box::new);
+                Unanswered { error: failure.into_error(), request }
+            })
+        }
     }
 
     /// Reads the body of the answer.

@@ -310,6 +310,7 @@ impl Pool {
 
 impl Grant {
     /// The lease, where its connection is alive and one of this thread.
+    #[expect(clippy::result_large_err, reason = "what isn't leased at once goes on as it is")]
     fn at_once(mut self, worker: usize, now: Instant) -> Result<Lease, Grant> {
         match self.link.take_if(|link| link.worker() == worker && !link.is_stale(now)) {
             Some(link) => {
