@@ -400,7 +400,7 @@ sites:
         problems: &[
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
-            r"9:9: `pool` is missing (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
+            r"9:9: the route leads nowhere (expected `pool`)",
             r"10:9: `routes` is text (expected a mapping with path and pool)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
             r"12:31: unknown key `websocket` (expected path or pool)",

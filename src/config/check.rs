@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use super::draft::{CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft};
+use super::draft::{
+    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
+};
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
-    Certificate, Config, ControlConfig, DrainConfig, Endpoint, Limits, ListenerConfig, PoolConfig,
+    Action, Certificate, Config, ControlConfig, DrainConfig, Endpoint, Limits, ListenerConfig, PoolConfig,
     RouteConfig, ServerConfig, SiteConfig, certificate, defaults,
 };
 
@@ -37,6 +39,9 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         trusted_proxies: draft.trusted_proxies,
     }
 }
+
+/// The keys of a route that say what answers it.
+const ACTIONS: &str = "`pool`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -168,9 +173,7 @@ impl Rules<'_> {
             }
             (None, Some(_)) => {
                 let pool = site.pool.take().and_then(|pool| self.known_pool(pool, pools));
-                pool.map(|pool| RouteConfig { path: defaults::ROUTE_PATH.to_owned(), pool })
-                    .into_iter()
-                    .collect()
+                pool.map(to_pool).into_iter().collect()
             }
             (Some(_), Some(place)) => {
                 self.tell(place, Fault::Both { key: "pool", other: "routes" }, "one of them");
@@ -185,7 +188,7 @@ impl Rules<'_> {
     }
 
     fn route(&mut self, draft: RouteDraft, pools: &Pools, seen: &mut Lines<String>) -> Option<RouteConfig> {
-        let pool = draft.pool.and_then(|pool| self.known_pool(pool, pools));
+        let action = draft.place.and_then(|place| self.action(place, draft.actions, pools));
         let Placed { place, value: path } = draft.path?;
         if let Some(&first) = seen.get(&path) {
             self.tell(
@@ -196,7 +199,24 @@ impl Rules<'_> {
             return None;
         }
         seen.insert(path.clone(), place.line);
-        Some(RouteConfig { path, pool: pool? })
+        Some(RouteConfig { path, action: action? })
+    }
+
+    /// The one action of a route that begins at `place`.
+    fn action(&mut self, place: Place, mut drafts: Vec<ActionDraft>, pools: &Pools) -> Option<Action> {
+        match drafts.as_slice() {
+            [] => self.tell(place, Fault::NoAction, ACTIONS),
+            [_] => {}
+            [first, second, ..] => {
+                let fault = Fault::Both { key: first.key, other: second.key };
+                self.tell(first.place, fault, "one of them");
+                return None;
+            }
+        }
+        let ActionDraft { place, action, .. } = drafts.pop()?;
+        match action? {
+            Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
+        }
     }
 
     fn known_pool(&mut self, pool: Placed<String>, pools: &Pools) -> Option<String> {
@@ -252,8 +272,13 @@ impl Rules<'_> {
 /// One pool, and one site that matches every host.
 fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
     let pool = defaults::UPSTREAM_POOL.to_owned();
-    let route = RouteConfig { path: defaults::ROUTE_PATH.to_owned(), pool: pool.clone() };
+    let route = to_pool(pool.clone());
     let site = defaults::UPSTREAM_SITE.to_owned();
     let site = SiteConfig { name: site.clone(), hosts: vec![site], routes: vec![route] };
     (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
+}
+
+/// The only route of a site of which nothing but its pool was typed.
+fn to_pool(pool: String) -> RouteConfig {
+    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool) }
 }

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 
-use super::draft::{CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft};
+use super::draft::{
+    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
+};
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PoolConfig, QueueConfig,
-    Secret, ServerConfig, Timeouts, defaults, form,
+    Action, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PoolConfig,
+    QueueConfig, Secret, ServerConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -148,10 +150,14 @@ static SITE: Section<SiteDraft> = Section {
 
 static ROUTE: Section<RouteDraft> = Section {
     short: None,
-    required: &[("path", form::PATH.expected), ("pool", form::POOL.expected)],
+    required: &[("path", form::PATH.expected)],
     keys: &[
         Key::new("path", |route, value| route.path = value.placed(&form::PATH)),
-        Key::new("pool", |route, value| route.pool = value.placed(&form::POOL)),
+        Key::new("pool", |route, value| {
+            let place = value.node.place;
+            let action = value.read(&form::POOL).map(Action::Pool);
+            route.actions.push(ActionDraft { key: "pool", place, action });
+        }),
     ],
 };
 
@@ -360,7 +366,8 @@ fn site_pool(site: &mut SiteDraft, value: Value<'_>) {
 fn routes(value: Value<'_>) -> Vec<RouteDraft> {
     let mut routes = Vec::new();
     value.each_of_some(|item| {
-        let mut route = RouteDraft::default();
+        let place = item.is_map().then_some(item.node.place);
+        let mut route = RouteDraft { place, ..RouteDraft::default() };
         ROUTE.fill(&mut route, item);
         routes.push(route);
     });

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use super::problem::{Place, Placed};
 use super::{
-    ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig, Timeouts,
+    Action, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig,
+    Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -64,6 +65,16 @@ pub(super) struct SiteDraft {
 /// One entry of `routes`; `None` where a problem was told.
 #[derive(Default)]
 pub(super) struct RouteDraft {
+    /// Of the mapping.
+    pub(super) place: Option<Place>,
     pub(super) path: Option<Placed<String>>,
-    pub(super) pool: Option<Placed<String>>,
+    /// Each that was typed; one is right.
+    pub(super) actions: Vec<ActionDraft>,
+}
+
+/// What a route does by one of its keys; `None` where a problem was told.
+pub(super) struct ActionDraft {
+    pub(super) key: &'static str,
+    pub(super) place: Place,
+    pub(super) action: Option<Action>,
 }

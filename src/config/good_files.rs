@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Config, Endpoint, HistoryConfig, KeepaliveConfig, LogLevel, QueueConfig, SlowReader, Target,
+    AccessFormat, Action, Config, Endpoint, HistoryConfig, KeepaliveConfig, LogLevel, QueueConfig,
+    SlowReader, Target,
 };
 
 fn config(text: &str) -> Config {
@@ -39,10 +40,8 @@ fn three_lines_are_a_whole_configuration() {
     assert_eq!(pool.servers[0].target, Target::Tcp { host: "127.0.0.1".into(), port: 8000 });
     assert_eq!(pool.max_connections, None);
     assert_eq!(config.sites[0].hosts, ["*"]);
-    assert_eq!(
-        (config.sites[0].routes[0].path.as_str(), config.sites[0].routes[0].pool.as_str()),
-        ("/", "upstream")
-    );
+    let route = &config.sites[0].routes[0];
+    assert_eq!((route.path.as_str(), &route.action), ("/", &Action::Pool("upstream".into())));
 }
 
 #[test]
@@ -88,8 +87,8 @@ store: memory
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
-    assert_eq!((blog.name.as_str(), blog.routes[0].pool.as_str()), ("blog.example", "blog"));
-    assert_eq!((rest.routes[0].path.as_str(), rest.routes[0].pool.as_str()), ("/", "alone"));
+    assert_eq!((blog.name.as_str(), &blog.routes[0].action), ("blog.example", &Action::Pool("blog".into())));
+    assert_eq!((rest.routes[0].path.as_str(), &rest.routes[0].action), ("/", &Action::Pool("alone".into())));
     assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None });
     assert_eq!((config.channels.slow, config.channels.keepalive), (SlowReader::Gap, None));
     assert_eq!((config.limits.held_connections, config.limits.request_body), (None, None));

@@ -218,8 +218,15 @@ pub struct SiteConfig {
 pub struct RouteConfig {
     /// Path prefix; begins with a slash.
     pub path: String,
-    /// Name of the pool that serves it; exists in [`Config::pools`].
-    pub pool: String,
+    /// What answers it.
+    pub action: Action,
+}
+
+/// What answers the requests of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The pool of this name, which exists in [`Config::pools`].
+    Pool(String),
 }
 
 /// Channels and holds.

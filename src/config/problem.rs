@@ -166,6 +166,9 @@ pub enum Fault {
     /// A route to a pool that doesn't exist.
     #[error("there is no pool `{0}`")]
     UnknownPool(String),
+    /// A route without a key that says what answers it.
+    #[error("the route leads nowhere")]
+    NoAction,
     /// Two keys that exclude each other.
     #[error("`{key}` can't stand beside `{other}`, which says the same in another way")]
     Both {

@@ -4,6 +4,7 @@
 //! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration
 //! doesn't change stay, with their connections and their waiting lines.
 
+mod route;
 pub mod router;
 
 use std::cell::RefCell;
@@ -21,17 +22,18 @@ use hyper::{Request, Response};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, PoolConfig, RouteConfig};
 use crate::exchange::{Client, Context, Refusal, Rules, SiteMetrics, exchange, refuse};
 use crate::hold::{Keeper, TakeOver};
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
 
+use route::{Action, Route};
 use router::{Found, Router};
 
 /// What a request is routed and bounded by.
 pub struct Snapshot {
-    router: Router<Arc<Pool>>,
+    router: Router<Arc<Route>>,
     /// By the router's index of the site.
     sites: Vec<Arc<SiteMetrics>>,
     /// For requests that no site is meant by.
@@ -68,13 +70,13 @@ impl Snapshot {
             (name.clone(), kept.cloned().unwrap_or_else(fresh))
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
+        let route = |route: &RouteConfig| {
+            let pool = |name: &String| pools.get(name).map(|in_use| in_use.pool.clone());
+            Some((route.path.clone(), Route::new(route, pool)?))
+        };
         let sites = config.sites.iter().map(|site| router::Site {
             hosts: site.hosts.clone(),
-            routes: site
-                .routes
-                .iter()
-                .filter_map(|route| Some((route.path.clone(), pools.get(&route.pool)?.pool.clone())))
-                .collect(),
+            routes: site.routes.iter().filter_map(route).collect(),
         });
         Snapshot {
             router: Router::new(sites.collect()),
@@ -158,8 +160,9 @@ impl Site {
         let rules = &snapshot.rules;
         let refused = |site, refusal, request| Ok(refuse(client, rules, site, &self.log, request, &refusal));
         match snapshot.router.find(authority(&request), request.uri().path()) {
-            Found::Route(index, pool) => {
+            Found::Route(index, route) => {
                 let (site, keeper, log) = (&snapshot.sites[index], self.keeper.as_ref(), &self.log);
+                let Action::Pool(pool) = &route.action;
                 exchange(Context { client, rules, site, pool, keeper, log }, request).await
             }
             Found::NoRoute(index) => refused(&snapshot.sites[index], Refusal::NoRoute, request),
