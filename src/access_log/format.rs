@@ -93,6 +93,8 @@ fn timestamp(time: SystemTime) -> String {
 struct JsonSubject<'a> {
     ts: String,
     client: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     site: &'a str,
     method: &'a str,
     target: &'a str,
@@ -188,6 +190,7 @@ fn json_subject(subject: &Subject) -> JsonSubject<'_> {
     JsonSubject {
         ts: timestamp(subject.began),
         client: subject.client.to_string(),
+        request_id: subject.request_id.as_deref(),
         site: &subject.site,
         method: subject.method.as_str(),
         target: &subject.target,
@@ -237,6 +240,7 @@ pub(super) fn samples() -> (Subject, Exchange) {
         version: Version::HTTP_11,
         referer: None,
         user_agent: Some("curl/8\\\u{e4}\n".into()),
+        request_id: Some("abc".into()),
         began: UNIX_EPOCH + Duration::from_millis(784_111_777_042),
     };
     let exchange = Exchange {
@@ -272,9 +276,7 @@ mod tests {
         let (subject, exchange) = samples();
         let line = String::from_utf8(exchange_json(&subject, &exchange)).unwrap();
         assert!(
-            line.starts_with(
-                r#"{"ts":"1994-11-06T08:49:37.042Z","client":"192.0.2.7","site":"example.com","#
-            )
+            line.starts_with(r#"{"ts":"1994-11-06T08:49:37.042Z","client":"192.0.2.7","request_id":"abc","#)
         );
         let end =
             r#""status":200,"bytes_out":5,"dur_ms":12.345,"ttfb_ms":9.0,"upstream":"http://10.0.0.5:8000","#;

@@ -39,6 +39,8 @@ pub struct Subject {
     pub referer: Option<Box<str>>,
     /// `User-Agent`.
     pub user_agent: Option<Box<str>>,
+    /// `X-Request-Id`, where the form of the log has room for it.
+    pub request_id: Option<Box<str>>,
     /// When the head of the request was there.
     pub began: SystemTime,
 }
@@ -148,6 +150,11 @@ impl AccessLog {
     /// Whether anybody wants lines; a [`Subject`] is made only then.
     pub fn is_on(&self) -> bool {
         self.format() != AccessFormat::Off
+    }
+
+    /// Whether lines hold the ids of requests.
+    pub fn names_requests(&self) -> bool {
+        self.format() == AccessFormat::Json
     }
 
     /// Changes the form of the lines that follow.

@@ -143,6 +143,16 @@ upstream: http://127.0.0.1:8000
         problems: &[r"1:36: nested too deep (expected at most 32 levels)"],
     },
     Bad {
+        text: r"listen: [{address: 127.0.0.1:0, proxy_protocol: [10.0.0.1/8, on]}, {address: 127.0.0.1:0, proxy_protocol: []}]
+upstream: http://127.0.0.1:8000
+",
+        problems: &[
+            r"1:50: `proxy_protocol` can't be `10.0.0.1/8` (expected an IP address or a network such as 10.0.0.0/8; did you mean `10.0.0.0/8`?)",
+            r"1:62: `proxy_protocol` can't be `on` (expected an IP address or a network such as 10.0.0.0/8)",
+            r"1:107: `proxy_protocol` is empty (expected at least one)",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
@@ -199,7 +209,7 @@ log: {level: info, level: debug}
 upstream: http://127.0.0.1:8000
 ",
         problems: &[
-            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address and tls)",
+            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
         ],
     },
     Bad {
@@ -240,7 +250,7 @@ control: 127.0.0.1:80
 ",
         problems: &[
             r"3:14: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
-            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address and tls)",
+            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
             r"6:10: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
         ],
     },

@@ -64,7 +64,8 @@ impl Rules<'_> {
             let tls = draft.tls.into_iter().filter_map(|pair| self.certificate(pair)).collect();
             if let Some(address) = draft.address {
                 self.once(&address, seen);
-                listeners.push(ListenerConfig { address: address.value, tls });
+                let proxy_protocol = draft.proxy_protocol;
+                listeners.push(ListenerConfig { address: address.value, tls, proxy_protocol });
             }
         }
         listeners

@@ -73,6 +73,9 @@ static LISTENER: Section<ListenerDraft> = Section {
         Key::section("tls", "[].", &CERTIFICATE, |listener, value| {
             value.each_of_some(|item| listener.tls.push(certificate(item)));
         }),
+        Key::new("proxy_protocol", |listener, value| {
+            value.each_of_some(|item| listener.proxy_protocol.extend(item.read(&form::NET)));
+        }),
     ],
 };
 

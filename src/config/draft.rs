@@ -35,6 +35,7 @@ pub(super) struct Draft {
 pub(super) struct ListenerDraft {
     pub(super) address: Option<Placed<SocketAddr>>,
     pub(super) tls: Vec<CertificateDraft>,
+    pub(super) proxy_protocol: Vec<IpNet>,
 }
 
 /// One entry of `tls`; without a key, the certificate's file holds both.

@@ -107,6 +107,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Certificates in the order of the file, the first for clients that name none; empty means plain HTTP.
     pub tls: Vec<Certificate>,
+    /// Peers whose connections begin with a PROXY header, which names the client.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// A certificate chain with its key, read and matched.

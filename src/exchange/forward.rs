@@ -13,6 +13,7 @@ use super::Context;
 use super::answer::Refusal;
 use super::check::{Asked, Framing};
 use super::forwarding::{Sender, to_upstream};
+use super::marks::Marks;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::message::Position;
@@ -41,6 +42,7 @@ pub(super) async fn forward(
     ctx: &Context<'_>,
     parts: &request::Parts,
     asked: &Asked,
+    marks: &Marks,
     body: Incoming,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
@@ -49,7 +51,7 @@ pub(super) async fn forward(
     let (body, upload) = outgoing(ctx, asked, body);
     record.uploads(upload.clone());
     let mut forwarded_at = ctx.keeper.head();
-    let mut request = write(ctx, parts, asked, forwarded_at, body);
+    let mut request = write(ctx, parts, asked, marks, forwarded_at, body);
     loop {
         record.asks(lease.server());
         let mut failure = match send(ctx, &mut lease, request, upload.as_deref()).await {
@@ -69,7 +71,7 @@ pub(super) async fn forward(
         request = again.flatten().map_or_else(
             || {
                 forwarded_at = ctx.keeper.head();
-                write(ctx, parts, asked, forwarded_at, Outgoing::default())
+                write(ctx, parts, asked, marks, forwarded_at, Outgoing::default())
             },
             |request| *request,
         );
@@ -91,12 +93,13 @@ fn write(
     ctx: &Context<'_>,
     parts: &request::Parts,
     asked: &Asked,
+    marks: &Marks,
     forwarded_at: Position,
     body: Outgoing,
 ) -> Request<Outgoing> {
     let client = ctx.client;
-    let sender =
-        Sender { address: &client.address, secure: client.secure, trusted: ctx.rules.trusts(client.ip()) };
+    let trusted = ctx.rules.trusts(client.ip());
+    let sender = Sender { address: &client.address, secure: client.secure, trusted, marks };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = origin_form(&parts.uri);

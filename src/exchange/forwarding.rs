@@ -6,15 +6,16 @@
 
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-    CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    CONTENT_TYPE, COOKIE, DATE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, USER_AGENT,
 };
 
+use super::chain::{FORWARDED_FOR, element, extended};
 use super::check::{Asked, Framing, tokens};
+use super::marks::{self, Marks, REQUEST_ID, REQUEST_START, TRACE_PARENT, TRACE_STATE};
 use crate::hold;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const COMET_PROXY: HeaderName = HeaderName::from_static("x-comet-proxy");
@@ -23,8 +24,8 @@ const COMET_POSITION: HeaderName = HeaderName::from_static("x-comet-position");
 /// What the proxy calls itself to applications.
 const PROXY: HeaderValue = HeaderValue::from_static(concat!("perihelion/", env!("CARGO_PKG_VERSION")));
 
-/// Fields that the proxy adds: forwarded ×3, comet ×2, framing, connection, upgrade.
-const ADDED: usize = 8;
+/// Fields that the proxy adds: forwarded ×3, marks ×3, comet ×2, framing, connection, upgrade.
+const ADDED: usize = 11;
 
 /// What is known of the client's connection.
 pub(super) struct Sender<'a> {
@@ -33,6 +34,8 @@ pub(super) struct Sender<'a> {
     pub(super) secure: bool,
     /// Whether it is a proxy of ours.
     pub(super) trusted: bool,
+    /// What its request is called.
+    pub(super) marks: &'a Marks,
 }
 
 /// The head of a request as the application gets it.
@@ -59,6 +62,7 @@ pub(super) fn to_upstream(
         join_cookies(&mut headers);
     }
     add_forwarded(&mut headers, host, sender);
+    add_marks(&mut headers, client, sender.marks);
     add_framing(&mut headers, asked);
     headers.append(COMET_PROXY, PROXY);
     headers.append(COMET_POSITION, position);
@@ -81,6 +85,10 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
     match name.as_bytes()[0] {
         b'x' if name.starts_with("x-forwarded-") => trusted,
         b'x' if name == "x-real-ip" => trusted,
+        // Ours are added, which may be what a trusted proxy said.
+        b'x' if name == "x-request-id" || name == "x-request-start" => false,
+        // Belongs to a trace, which may not be followed.
+        b't' if name == "tracestate" => false,
         b'k' if name == "keep-alive" => false,
         b'p' if name == "proxy-connection" => false,
         b'h' if name == "http2-settings" => false,
@@ -138,8 +146,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, sender: &Sender<'_>) {
-    let chain = if sender.trusted { extended(headers, sender.address) } else { None };
+    let chain = if sender.trusted { extended(headers, FORWARDED_FOR, sender.address) } else { None };
     headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| sender.address.clone()));
+    if sender.trusted
+        && headers.contains_key(FORWARDED)
+        && let Some(chain) = extended(headers, FORWARDED, &element(sender.address, sender.secure))
+    {
+        headers.insert(FORWARDED, chain);
+    }
     // Nobody else's have passed.
     let is_said = |headers: &HeaderMap, name| sender.trusted && headers.contains_key(name);
     if !is_said(headers, FORWARDED_PROTO) {
@@ -158,11 +172,23 @@ fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, sender: &S
     }
 }
 
-/// What trusted proxies said, and the last of them.
-fn extended(headers: &HeaderMap, address: &HeaderValue) -> Option<HeaderValue> {
-    let mut chain: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    chain.push(address.as_bytes());
-    HeaderValue::from_bytes(&chain.join(&b", "[..])).ok()
+/// Id and time are ours or a trusted proxy's; a trace is the client's where it can be followed.
+fn add_marks(headers: &mut HeaderMap, client: &HeaderMap, marks: &Marks) {
+    headers.append(REQUEST_ID, marks.id.clone());
+    headers.append(REQUEST_START, marks.start.clone());
+    match headers.entry(TRACE_PARENT) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(marks.trace.clone());
+        }
+        Entry::Occupied(said) if said.iter().count() == 1 && marks::is_trace_parent(said.get()) => {
+            for state in client.get_all(TRACE_STATE) {
+                headers.append(TRACE_STATE, state.clone());
+            }
+        }
+        Entry::Occupied(mut broken) => {
+            broken.insert(marks.trace.clone());
+        }
+    }
 }
 
 fn add_framing(headers: &mut HeaderMap, asked: &Asked) {
@@ -228,27 +254,6 @@ fn keep_first(headers: &mut HeaderMap, name: HeaderName) {
     }
 }
 
-/// The client's address behind trusted proxies: the last one in the chain that isn't trusted itself.
-pub(super) fn client_behind(
-    headers: &HeaderMap,
-    peer: std::net::IpAddr,
-    trusts: impl Fn(std::net::IpAddr) -> bool,
-) -> std::net::IpAddr {
-    let mut client = peer;
-    let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    let chain: Vec<&[u8]> = lines.iter().flat_map(|line| tokens(line)).collect();
-    for hop in chain.iter().rev() {
-        if !trusts(client) {
-            break;
-        }
-        match std::str::from_utf8(hop).ok().and_then(|text| text.parse().ok()) {
-            Some(address) => client = address,
-            None => break,
-        }
-    }
-    client
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,13 +284,56 @@ mod tests {
     }
 
     fn forwarded(client: &str, asked: Asked, trusted: bool) -> Vec<String> {
-        let address = HeaderValue::from_static("192.0.2.7");
-        let sender = Sender { address: &address, secure: true, trusted };
-        let mut all = text(&to_upstream(&map(client), &asked, &sender, HeaderValue::from_static("e-5")));
+        let (mut all, marks) = marked(client, asked, trusted);
+        all.retain(|field| !marks.contains(field));
         let ours =
             [concat!("x-comet-proxy: perihelion/", env!("CARGO_PKG_VERSION")), "x-comet-position: e-5"];
         assert_eq!(all.split_off(all.len() - 2), ours);
         all
+    }
+
+    /// Every field, and those that the request would be marked with if its client said nothing.
+    fn marked(client: &str, asked: Asked, trusted: bool) -> (Vec<String>, [String; 3]) {
+        let address = HeaderValue::from_static("192.0.2.7");
+        let client = map(client);
+        let marks = Marks::new(&client, trusted);
+        let sender = Sender { address: &address, secure: true, trusted, marks: &marks };
+        let all = text(&to_upstream(&client, &asked, &sender, HeaderValue::from_static("e-5")));
+        let pair = |name: &str, value: &HeaderValue| format!("{name}: {}", value.to_str().unwrap());
+        let pairs = [
+            pair("x-request-id", &marks.id),
+            pair("x-request-start", &marks.start),
+            pair("traceparent", &marks.trace),
+        ];
+        (all, pairs)
+    }
+
+    #[test]
+    fn a_request_is_marked_by_us_or_by_a_trusted_proxy_and_a_trace_goes_on() {
+        const TRACE: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        let said = format!(
+            "host: a\nx-request-id: mine\nx-request-start: t=1\n{TRACE}\ntracestate: a=1\ntracestate: b=2"
+        );
+        for trusted in [false, true] {
+            let (all, [id, start, trace]) = marked(&said, PLAIN, trusted);
+            assert_eq!(id == "x-request-id: mine" && start == "x-request-start: t=1", trusted);
+            for field in [&*id, &start, TRACE, "tracestate: a=1", "tracestate: b=2"] {
+                assert_eq!(all.iter().filter(|said| *said == field).count(), 1, "{field} in {all:?}");
+            }
+            assert!(!all.contains(&trace));
+        }
+        for broken in [
+            "traceparent: x\ntracestate: a=1",
+            &format!("{TRACE}\n{TRACE}\ntracestate: a=1"),
+            "tracestate: a=1",
+        ] {
+            let (all, [.., trace]) = marked(broken, PLAIN, false);
+            assert_eq!(
+                all.iter().filter(|field| field.starts_with("trace")).collect::<Vec<_>>(),
+                [&trace],
+                "{broken}"
+            );
+        }
     }
 
     #[test]
@@ -322,7 +370,12 @@ mod tests {
             x-forwarded-host: outside\nx-real-ip: 1.1.1.1\nforwarded: for=x\nx-comet-subscribe: news";
         let all = forwarded(client, PLAIN, true);
         assert!(all.contains(&"x-forwarded-for: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7".to_owned()));
-        for kept in ["x-forwarded-proto: http", "x-forwarded-host: outside", "x-real-ip: 1.1.1.1"] {
+        for kept in [
+            "x-forwarded-proto: http",
+            "x-forwarded-host: outside",
+            "x-real-ip: 1.1.1.1",
+            "forwarded: for=x, for=192.0.2.7;proto=https",
+        ] {
             assert!(all.contains(&kept.to_owned()), "{kept}");
         }
         assert!(!all.iter().any(|field| field.contains("news")));
@@ -381,18 +434,5 @@ mod tests {
         let mut headers = map("trailer: x");
         to_client(&mut headers, true);
         assert_eq!(text(&headers), ["trailer: x"]);
-    }
-
-    #[test]
-    fn the_client_is_whoever_the_first_trusted_proxy_saw() {
-        let trusted: Vec<std::net::IpAddr> = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-        let behind = |chain: &str, peer: &str| {
-            let trusts = |address| trusted.contains(&address);
-            client_behind(&map(chain), peer.parse().unwrap(), trusts).to_string()
-        };
-        assert_eq!(behind("x-forwarded-for: 6.6.6.6, 1.1.1.1, 10.0.0.2", "10.0.0.1"), "1.1.1.1");
-        assert_eq!(behind("x-forwarded-for: 6.6.6.6", "9.9.9.9"), "9.9.9.9");
-        assert_eq!(behind("x-forwarded-for: junk, 10.0.0.2", "10.0.0.1"), "10.0.0.2");
-        assert_eq!(behind("", "10.0.0.1"), "10.0.0.1");
     }
 }

@@ -8,11 +8,13 @@
 //! owns the connection, and a hold or a tunnel leaves as a [`TakeOver`] that the listener carries out.
 
 mod answer;
+mod chain;
 mod check;
 mod classify;
 mod forward;
 mod forwarding;
 mod holding;
+mod marks;
 mod record;
 mod relay;
 mod rules;
@@ -37,6 +39,7 @@ pub use rules::{Client, Rules};
 
 use answer::answer;
 use classify::Verdict;
+use marks::Marks;
 use record::Record;
 
 /// Everything that a request meets on its way.
@@ -60,9 +63,10 @@ pub struct Context<'a> {
 /// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
 pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Result<Response<Body>, TakeOver> {
     let (parts, body) = request.into_parts();
-    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts);
+    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts, &marks);
     let had_body = !body.is_end_stream();
-    match steps(&ctx, &parts, body, &mut record).await {
+    match steps(&ctx, &parts, body, &marks, &mut record).await {
         Ok(Ended::Answered(response)) => Ok(response),
         Ok(Ended::Left(take_over)) => Err(take_over),
         Err(refusal) => {
@@ -84,7 +88,8 @@ pub fn refuse(
     refusal: &Refusal,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    Record::begin(client, rules, site, log, &parts).refused(refusal);
+    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    Record::begin(client, rules, site, log, &parts, &marks).refused(refusal);
     client.clock.start(rules.body_timeout);
     answer(refusal, !body.is_end_stream())
 }
@@ -98,10 +103,11 @@ async fn steps(
     ctx: &Context<'_>,
     parts: &hyper::http::request::Parts,
     body: Incoming,
+    marks: &Marks,
     record: &mut Record,
 ) -> Result<Ended, Refusal> {
     let asked = check::check(parts, &body, ctx.rules)?;
-    let answer = forward::forward(ctx, parts, &asked, body, record).await?;
+    let answer = forward::forward(ctx, parts, &asked, marks, body, record).await?;
     let verdict = classify::classify(&asked, &answer.head, ctx.rules);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, &asked, answer, record).map(Ended::Answered),

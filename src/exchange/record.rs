@@ -3,13 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
-use hyper::header::{HeaderName, REFERER, USER_AGENT};
+use hyper::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::answer::Refusal;
-use super::forwarding::client_behind;
+use super::chain::client_behind;
+use super::marks::Marks;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
 use crate::metrics::Metrics;
@@ -115,9 +116,10 @@ impl Record {
         site: &Arc<SiteMetrics>,
         log: &AccessLog,
         parts: &Parts,
+        marks: &Marks,
     ) -> Record {
         site.in_flight.inc();
-        let subject = log.is_on().then(|| Box::new(subject(client, rules, site, parts)));
+        let subject = log.is_on().then(|| Box::new(subject(client, rules, site, log, parts, marks)));
         Record(Some(Box::new(Entry {
             site: site.clone(),
             log: log.clone(),
@@ -249,11 +251,16 @@ fn method_index(method: &Method) -> usize {
     METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER)
 }
 
-fn subject(client: &Client, rules: &Rules, site: &SiteMetrics, parts: &Parts) -> Subject {
-    let text = |name: &HeaderName| {
-        let value = parts.headers.get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str())
-    };
+fn subject(
+    client: &Client,
+    rules: &Rules,
+    site: &SiteMetrics,
+    log: &AccessLog,
+    parts: &Parts,
+    marks: &Marks,
+) -> Subject {
+    let owned = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str();
+    let text = |name: &HeaderName| parts.headers.get(name).map(owned);
     Subject {
         client: client_behind(&parts.headers, client.ip(), |address| rules.trusts(address)),
         site: site.name.clone(),
@@ -262,6 +269,7 @@ fn subject(client: &Client, rules: &Rules, site: &SiteMetrics, parts: &Parts) ->
         version: parts.version,
         referer: text(&REFERER),
         user_agent: text(&USER_AGENT),
+        request_id: log.names_requests().then(|| owned(&marks.id)),
         began: SystemTime::now(),
     }
 }

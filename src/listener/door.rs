@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ipnet::IpNet;
 use prometheus::{IntCounter, IntGauge};
 use rustls::ServerConfig;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Terms;
 use super::places::{Place, Places};
+use super::proxy_header::{self, Parsed};
 use crate::hold::Keeper;
 use crate::metrics::Metrics;
 use crate::wire::WireStream;
@@ -23,6 +26,8 @@ pub struct Door {
     /// As it is bound, its port chosen.
     pub address: SocketAddr,
     tls: ArcSwapOption<ServerConfig>,
+    /// Who says by a PROXY header whose connection it passes on.
+    balancers: ArcSwap<Vec<IpNet>>,
     measures: Measures,
 }
 
@@ -31,6 +36,7 @@ struct Measures {
     accepted: IntCounter,
     over_limit: IntCounter,
     no_descriptor: IntCounter,
+    bad_proxy_header: IntCounter,
     shaken: IntCounter,
     unshaken: IntCounter,
     late: IntCounter,
@@ -40,8 +46,13 @@ struct Measures {
 pub struct Entered(IntGauge);
 
 impl Door {
-    /// With TLS, or without.
-    pub fn new(address: SocketAddr, tls: Option<Arc<ServerConfig>>, metrics: &Metrics) -> Door {
+    /// With TLS, or without; behind these balancers, which send a PROXY header.
+    pub fn new(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        balancers: Vec<IpNet>,
+        metrics: &Metrics,
+    ) -> Door {
         let name = address.to_string();
         let rejected = |reason| metrics.connections_rejected.with_label_values(&[name.as_str(), reason]);
         let handshakes = |result| metrics.tls_handshakes.with_label_values(&[name.as_str(), result]);
@@ -50,22 +61,43 @@ impl Door {
             accepted: metrics.connections_accepted.with_label_values(&[&name]),
             over_limit: rejected("limit"),
             no_descriptor: rejected("descriptors"),
+            bad_proxy_header: rejected("proxy_protocol"),
             shaken: handshakes("ok"),
             unshaken: handshakes("failed"),
             late: handshakes("timeout"),
         };
-        Door { address, tls: ArcSwapOption::new(tls), measures }
+        let balancers = ArcSwap::from_pointee(balancers);
+        Door { address, tls: ArcSwapOption::new(tls), balancers, measures }
     }
 
-    /// What connections that come from now on are offered.
-    pub fn set_tls(&self, tls: Option<Arc<ServerConfig>>) {
+    /// What connections that come from now on are offered, and who introduces them.
+    pub fn change(&self, tls: Option<Arc<ServerConfig>>, balancers: Vec<IpNet>) {
         self.tls.store(tls);
+        self.balancers.store(Arc::new(balancers));
     }
 
     /// Counts a connection as open.
     pub fn enter(&self) -> Entered {
         self.measures.open.inc();
         Entered(self.measures.open.clone())
+    }
+
+    /// Who the client is: the peer, unless that is a balancer, which says so in front of everything else. `None` if
+    /// it doesn't manage to.
+    pub async fn meet(&self, socket: &mut TcpStream, peer: SocketAddr, terms: &Terms) -> Option<SocketAddr> {
+        if !self.balancers.load().iter().any(|net| net.contains(&peer.ip())) {
+            return Some(peer);
+        }
+        // In a box, as a handshake is.
+        let header = Box::pin(tokio::time::timeout(terms.request_head(), read_proxy_header(socket)));
+        match header.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(client) => Some(client.unwrap_or(peer)),
+            Err(error) => {
+                self.measures.bad_proxy_header.inc();
+                tracing::debug!(listener = %self.address, %peer, %error, "no PROXY header");
+                None
+            }
+        }
     }
 
     /// Makes a new socket one that speaks HTTP; `None` if the client doesn't manage to.
@@ -86,6 +118,30 @@ impl Door {
                 self.measures.late.inc();
                 None
             }
+        }
+    }
+}
+
+/// Takes the header off a connection and nothing of what follows it.
+async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    let mut seen = Vec::new();
+    loop {
+        let before = seen.len();
+        // There is room: a header of that length would be whole.
+        seen.resize(proxy_header::LENGTH_MAX, 0);
+        let arrived = socket.peek(&mut seen[before..]).await?;
+        if arrived == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        seen.truncate(before + arrived);
+        let (length, header) = match proxy_header::parse(&seen) {
+            Parsed::More => (seen.len(), None),
+            Parsed::Whole { length, client } => (length, Some(client)),
+            Parsed::Bad(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+        };
+        socket.read_exact(&mut seen[before..length]).await?;
+        if let Some(client) = header {
+            return Ok(client);
         }
     }
 }
@@ -184,7 +240,7 @@ mod tests {
         let tickets = crate::listener::Tickets::new().unwrap();
         let tls = crate::listener::server_config(&[], &tickets).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Door::new(listener.local_addr().unwrap(), Some(tls), &metrics);
+        let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), &metrics);
         let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };
         let terms = Terms::new(&Limits::default(), &timeouts);
         for bytes in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\n\r\n"] {

@@ -22,6 +22,7 @@ mod head_properties;
 mod head_scan;
 mod line;
 mod places;
+mod proxy_header;
 mod request_head;
 mod request_line;
 mod tls;

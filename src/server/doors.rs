@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::ServerConfig;
 
 use super::StartError;
@@ -38,14 +39,14 @@ pub(super) struct Change {
 
 enum Listener {
     Fresh(Arc<Door>, Vec<TcpListener>),
-    Kept(Arc<Door>, Option<Arc<ServerConfig>>),
+    Kept(Arc<Door>, Option<Arc<ServerConfig>>, Vec<IpNet>),
 }
 
 impl Change {
     /// Where clients will be accepted, ports chosen.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let address = |(_, listener): &(_, Listener)| match listener {
-            Listener::Fresh(door, _) | Listener::Kept(door, _) => door.address,
+            Listener::Fresh(door, _) | Listener::Kept(door, ..) => door.address,
         };
         self.listeners.iter().map(address).collect()
     }
@@ -78,21 +79,27 @@ impl Doors {
         let mut listeners = Vec::new();
         for listener in listen {
             let tls = self.tls(listener)?;
-            let listener = match self.open.get(&listener.address) {
-                Some(open) => (listener.address, Listener::Kept(open.door.clone(), tls)),
-                None => (listener.address, self.fresh(listener.address, tls)?),
+            let balancers = listener.proxy_protocol.clone();
+            let planned = match self.open.get(&listener.address) {
+                Some(open) => Listener::Kept(open.door.clone(), tls, balancers),
+                None => self.fresh(listener.address, tls, balancers)?,
             };
-            listeners.push(listener);
+            listeners.push((listener.address, planned));
         }
         let stays = |address: &SocketAddr| listen.iter().any(|listener| listener.address == *address);
         let closed = self.open.keys().filter(|address| !stays(address)).copied().collect();
         Ok(Change { listeners, closed })
     }
 
-    fn fresh(&self, address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> Result<Listener, StartError> {
+    fn fresh(
+        &self,
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        balancers: Vec<IpNet>,
+    ) -> Result<Listener, StartError> {
         let sockets = bind(address, self.sockets)?;
         let bound = sockets.first().map_or(Ok(address), TcpListener::local_addr)?;
-        Ok(Listener::Fresh(Arc::new(Door::new(bound, tls, &self.metrics)), sockets))
+        Ok(Listener::Fresh(Arc::new(Door::new(bound, tls, balancers, &self.metrics)), sockets))
     }
 
     fn tls(&self, listener: &ListenerConfig) -> Result<Option<Arc<ServerConfig>>, StartError> {
@@ -113,7 +120,7 @@ impl Doors {
         }
         for (address, listener) in change.listeners {
             match listener {
-                Listener::Kept(door, tls) => door.set_tls(tls),
+                Listener::Kept(door, tls, balancers) => door.change(tls, balancers),
                 Listener::Fresh(door, sockets) => {
                     self.open_door(address, door, sockets, workers).await;
                 }

@@ -201,9 +201,10 @@ impl Floor {
     }
 
     async fn greet(self: Rc<Self>, guest: Guest, listener: u16, door: Arc<Door>) {
-        let Guest { socket, peer, place } = guest;
+        let Guest { mut socket, peer, place } = guest;
         let terms = self.terms.borrow().clone();
         let _entered = door.enter();
+        let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
         let Some(wire) = door.shake_hands(socket, &terms).await else { return };
         let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener } };
         self.serve(Arrival { wire, read_ahead: Vec::new(), kept: false, home }, terms, place).await;

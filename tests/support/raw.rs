@@ -36,9 +36,14 @@ impl Raw {
 
     /// Asks for the server by this name; the handshake happens with the first bytes.
     pub(crate) fn tls(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Raw {
+        Raw::tls_over(tcp(address), name, config)
+    }
+
+    /// The same over a connection on which something else was sent before.
+    pub(crate) fn tls_over(stream: TcpStream, name: &str, config: Arc<ClientConfig>) -> Raw {
         let name = name.to_string().try_into().expect("a host name");
         let session = ClientConnection::new(config, name).expect("a client's session");
-        Raw { io: Io::Tls(Box::new(StreamOwned::new(session, tcp(address)))), ahead: Vec::new() }
+        Raw { io: Io::Tls(Box::new(StreamOwned::new(session, stream))), ahead: Vec::new() }
     }
 
     pub(crate) fn unix(path: &Path) -> Raw {
