@@ -23,7 +23,7 @@ pub enum Body {
 pub enum BodyError {
     /// The server closed, reset, or broke the framing.
     #[error("the server broke off its answer")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] std::io::Error),
     /// Neither side moved a byte for `timeouts.body`.
     #[error("nothing moved for {0:?}")]
     Stalled(std::time::Duration),

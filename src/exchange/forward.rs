@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::http::{request, response};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Uri};
 
 use super::Context;
 use super::answer::Refusal;
@@ -22,7 +22,6 @@ use crate::upstream::{Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
 /// The head of an answer, and the connection that its body comes from.
 pub(super) struct Answer {
     pub(super) head: response::Parts,
-    pub(super) body: Incoming,
     pub(super) lease: Lease,
     /// The keeper's head when the request was forwarded.
     pub(super) forwarded_at: Position,
@@ -54,27 +53,20 @@ pub(super) async fn forward(
     let mut request = write(ctx, parts, asked, marks, forwarded_at, body);
     loop {
         record.asks(lease.server());
-        let mut failure = match send(ctx, &mut lease, request, upload.as_deref()).await {
-            Ok(response) => {
+        let failure = match send(ctx, &mut lease, request, upload.as_deref()).await {
+            Ok(head) => {
                 record.head_came();
-                let (head, body) = response.into_parts();
-                return Ok(Answer { head, body, lease, forwarded_at });
+                return Ok(Answer { head, lease, forwarded_at });
             }
             Err(failure) => failure,
         };
-        let again = failure.again(asked);
-        if again.is_none() || record.has_retried() {
+        if !failure.may_be_sent_again(asked) || record.has_retried() {
             return Err(failure.refusal(&lease, upload.as_deref()));
         }
         lease = Box::pin(lease.renew(clock)).await?;
         record.retries();
-        request = again.flatten().map_or_else(
-            || {
-                forwarded_at = ctx.keeper.head();
-                write(ctx, parts, asked, marks, forwarded_at, Outgoing::default())
-            },
-            |request| *request,
-        );
+        forwarded_at = ctx.keeper.head();
+        request = write(ctx, parts, asked, marks, forwarded_at, Outgoing::default());
     }
 }
 
@@ -128,7 +120,7 @@ async fn send(
     lease: &mut Lease,
     request: Request<Outgoing>,
     upload: Option<&Upload>,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<response::Parts, Failure> {
     let clock = &ctx.client.clock;
     let mut phase = Phase::begin(ctx, upload);
     let mut sending = pin!(lease.send(request));
@@ -174,14 +166,9 @@ impl<'a> Phase<'a> {
 }
 
 impl Failure {
-    /// `Some` where it is safe to send again: the request itself where nothing of it was sent.
-    #[expect(clippy::option_option, reason = "whether to send again, and what")]
-    fn again(&mut self, asked: &Asked) -> Option<Option<Box<Request<Outgoing>>>> {
-        match self {
-            Failure::Send(error) if error.request.is_some() => Some(error.request.take()),
-            Failure::Send(error) if error.stale && asked.replayable => Some(None),
-            Failure::Send(_) | Failure::Late(_) => None,
-        }
+    /// Where nothing was answered, and the application may get it twice.
+    fn may_be_sent_again(&self, asked: &Asked) -> bool {
+        matches!(self, Failure::Send(error) if error.stale && asked.replayable)
     }
 
     fn refusal(self, lease: &Lease, upload: Option<&Upload>) -> Refusal {
@@ -193,7 +180,7 @@ impl Failure {
             Failure::Send(error) => {
                 let bad = error.why == Why::BadResponse;
                 lease.failed(if bad { Fault::BadResponse } else { Fault::Reset });
-                tracing::debug!(server = &**lease.server(), "{error}: {}", error.error);
+                tracing::debug!(server = &**lease.server(), error = &*error as &dyn std::error::Error);
                 Refusal::NoAnswer(error.why)
             }
             Failure::Late(Stage::Client) => Refusal::BodyTimeout,

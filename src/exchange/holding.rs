@@ -21,10 +21,10 @@ pub(super) async fn hold(
     upstream: Upstream,
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
-    let Upstream { mut head, body, lease, forwarded_at } = upstream;
+    let Upstream { mut head, lease, forwarded_at } = upstream;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
-    let body = collect(ctx, lease.into_body(body), ctx.rules.hold_body).await?;
+    let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };

@@ -27,11 +27,11 @@ pub(super) fn relay(
     answer: Answer,
     record: &mut Record,
 ) -> Result<Response<Body>, Refusal> {
-    let Answer { mut head, body, lease, .. } = answer;
+    let Answer { mut head, lease, .. } = answer;
     to_client(&mut head.headers, asked.trailers);
     head.version = Version::HTTP_11;
     let status = head.status;
-    let mut upstream = lease.into_body(body);
+    let mut upstream = lease.into_body();
     let body = match glance(&mut upstream)? {
         Glance::Whole(bytes) => {
             record.sends(bytes.len() as u64);
@@ -175,10 +175,8 @@ impl HttpBody for Relay {
 
     fn size_hint(&self) -> SizeHint {
         match self.upstream.size_hint().exact() {
-            Some(rest) if !self.upstream.is_over() || rest == 0 => {
-                SizeHint::with_exact(rest + self.ahead.bytes())
-            }
-            _ => SizeHint::default(),
+            Some(rest) => SizeHint::with_exact(rest + self.ahead.bytes()),
+            None => SizeHint::default(),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! A connection in use: send a request, read the answer's body, and hand the connection back at its last byte.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::Request;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{HeaderMap, HeaderName};
-use hyper::{Request, Response};
+use hyper::http::response::Parts;
 
-use super::link::{Link, Unanswered};
+use super::link::{Link, LinkError};
 use super::outgoing::Outgoing;
 use super::pool::{NoLease, Pool, Seat};
 use super::server::Fault;
@@ -28,18 +30,16 @@ pub struct Lease {
 
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{why}")]
+#[error("{error}")]
 pub struct SendError {
-    /// What happened.
+    /// What happened, in a word.
     pub why: Why,
-    /// The request, where not a byte of it was sent: it may be sent again whatever it is.
-    pub request: Option<Box<Request<Outgoing>>>,
     /// The connection had been idle and not a byte of an answer came: the server may have closed it before the
     /// request arrived, so that whatever may be repeated may be sent again.
     pub stale: bool,
-    /// What hyper says.
+    /// What happened.
     #[source]
-    pub error: hyper::Error,
+    pub error: LinkError,
 }
 
 /// How a request got no answer.
@@ -85,20 +85,19 @@ impl Lease {
 
     /// Sends a request and waits for the head of the answer; the body comes through [`Lease::into_body`]. Once
     /// this has failed or was dropped half-way, the connection can't be used again.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Parts, SendError> {
         let began = Instant::now();
-        let answer = self.link.send(request).await;
-        match answer {
-            Ok(response) => {
+        match self.link.send(request).await {
+            Ok(head) => {
                 let metrics = &self.pool().server(self.seat.server).metrics;
-                metrics.answered(response.status(), began.elapsed());
-                self.link.set_patience(patience(response.headers()));
-                Ok(response)
+                metrics.answered(head.status, began.elapsed());
+                self.link.set_patience(patience(&head.headers));
+                Ok(head)
             }
-            Err(Unanswered { error, request }) => {
+            Err(error) => {
                 let why = Why::of(&error);
                 let silent = !self.link.has_heard() && matches!(why, Why::Closed | Why::Reset);
-                Err(SendError { why, request, stale: self.link.is_reused() && silent, error })
+                Err(SendError { why, stale: self.link.is_reused() && silent, error })
             }
         }
     }
@@ -112,9 +111,9 @@ impl Lease {
         pool.renew(seat, worker, clock).await
     }
 
-    /// Joins the lease with the body of its answer.
-    pub fn into_body(self, body: Incoming) -> UpstreamBody {
-        let mut body = UpstreamBody { body, lease: Some(self) };
+    /// Becomes the body of its answer.
+    pub fn into_body(self) -> UpstreamBody {
+        let mut body = UpstreamBody { lease: Some(self) };
         body.hand_back_at_end();
         body
     }
@@ -130,7 +129,7 @@ impl Lease {
     }
 
     /// Keeps the connection if it can serve another request.
-    fn hand_back(mut self) {
+    fn hand_back(self) {
         if self.link.is_ready() {
             let pool = self.seat.pool.clone();
             pool.take_back(self.seat, self.link);
@@ -139,22 +138,18 @@ impl Lease {
 }
 
 impl Why {
-    fn of(error: &hyper::Error) -> Why {
-        if error.is_user() {
-            Why::Request
-        } else if error.is_parse() {
-            Why::BadResponse
-        } else if error.is_incomplete_message() || error.is_canceled() {
-            Why::Closed
-        } else {
-            Why::Reset
+    fn of(error: &LinkError) -> Why {
+        match error {
+            LinkError::Closed => Why::Closed,
+            LinkError::Reset(_) => Why::Reset,
+            LinkError::BadResponse(_) => Why::BadResponse,
+            LinkError::Request(_) => Why::Request,
         }
     }
 }
 
 /// The body of an answer together with its lease, which goes back at the last byte that is read.
 pub struct UpstreamBody {
-    body: Incoming,
     /// `None` once the end was read.
     lease: Option<Lease>,
 }
@@ -166,9 +161,7 @@ impl UpstreamBody {
     }
 
     fn hand_back_at_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
+        if let Some(lease) = self.lease.take_if(|lease| lease.link.is_end()) {
             lease.hand_back();
         }
     }
@@ -176,36 +169,30 @@ impl UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let UpstreamBody { body, lease } = &mut *self;
-        let Some(leased) = lease else { return Poll::Ready(None) };
-        let frame = std::task::ready!(leased.link.poll_body(body, cx));
-        match &frame {
-            Some(Ok(_)) => self.hand_back_at_end(),
-            Some(Err(_)) => {
-                leased.failed(Fault::Truncated);
-                *lease = None;
-            }
-            None => {
-                if let Some(lease) = lease.take() {
-                    lease.hand_back();
-                }
-            }
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+        let frame = std::task::ready!(lease.link.poll_body(cx));
+        if let Some(Err(_)) = frame {
+            lease.failed(Fault::Truncated);
+            self.lease = None;
+        } else {
+            self.hand_back_at_end();
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none() || self.body.is_end_stream()
+        self.lease.is_none()
     }
 
+    /// Nothing is said once the end was read: what was read before it may be on its way, trailers too.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.lease.as_ref().map_or_else(SizeHint::default, |lease| lease.link.size_hint())
     }
 }
 

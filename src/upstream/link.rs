@@ -1,29 +1,55 @@
-//! One connection to a server: hyper's two halves of it, polled by whoever uses it and by nobody while idle.
+//! One connection to a server: speaks HTTP/1.1 over its socket, moved by whoever uses it and by nobody while idle.
+//!
+//! A link is a state machine between two sides of one socket: what is left of the request, and how far the answer
+//! has been read. Both move in the task of the client, so that a request costs no other task, channel or wake.
+//! hyper's client connection does the same by two halves and a channel between them, at twice the processor time
+//! (docs/architecture.md). Whatever goes wrong makes the link useless, and whoever has it drops it.
+//!
+//! Message syntax and framing: RFC 9112.
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::mem::MaybeUninit;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use hyper::body::{Body as _, Frame, Incoming};
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Frame, SizeHint};
+use hyper::http::response::Parts;
+use hyper::{Method, Request};
+use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 
-use super::outgoing::Outgoing;
+use super::chunked::{Chunked, Piece};
+use super::lease::Why;
+use super::outgoing::{Outgoing, OutgoingError};
+use super::request_writer::{RequestWriter, Unwritten};
+use super::response_head::{self, BodyLength, ResponseHead};
 use super::socket::Socket;
 
-/// Bytes that a server's head may have, and that may be read at once: 100 KB bodies come in few pieces.
-const BUFFER_MAX: usize = 512 * 1024;
-/// Bytes of an answer's head.
-const HEAD_MAX: usize = 64 * 1024;
+/// Bytes that are read at once, at least: a small answer with its head.
+const READ_MIN: usize = 8 * 1024;
+/// Bytes that are read at once, at most: 100 KB bodies come in few pieces.
+const READ_MAX: usize = 512 * 1024;
 
-/// A connection with everything that belongs to it. Idle ones stay where their socket is registered.
-pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
-    wire: Wire,
+/// A connection with everything that belongs to it. Idle ones stay where their socket is registered. In a box, since
+/// it moves from hand to hand.
+pub(super) struct Link(Box<Ends>);
+
+struct Ends {
+    socket: Socket,
+    request: RequestWriter,
+    /// Bytes read and not understood yet.
+    arrived: BytesMut,
+    /// Bytes of `arrived` in which no head ends.
+    searched: usize,
+    /// Bytes to ask the socket for.
+    room: usize,
+    answer: Answer,
+    is_answer_to_head: bool,
+    keep_alive: bool,
+    /// Whether a byte of the present answer has come.
+    heard: bool,
     /// Whether a request went over it before the present one.
     reused: bool,
     /// The thread whose reactor knows the socket.
@@ -33,182 +59,276 @@ pub(super) struct Link {
     idle_until: Option<Instant>,
 }
 
-/// The connection while hyper has it, and what is left when hyper is done with it. hyper's half must go then:
-/// what waits for an answer learns from its drop that none will come.
-enum Wire {
-    Open(Box<Connection<TokioIo<Socket>, Outgoing>>),
-    Done { socket: Socket, read_ahead: Bytes },
-    Gone,
+/// How far the answer has been read.
+#[derive(Debug)]
+enum Answer {
+    Head,
+    /// So many bytes of the body are left.
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    /// The socket speaks another protocol.
+    Switched,
+    /// Nothing is left of it.
+    Done,
 }
 
-/// A request that got no answer.
-pub(super) struct Unanswered {
-    /// What hyper says.
-    pub(super) error: hyper::Error,
-    /// The request, where not a byte of it was sent.
-    pub(super) request: Option<Box<Request<Outgoing>>>,
+/// How a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The server closed the connection.
+    #[error("{}", Why::Closed)]
+    Closed,
+    /// The connection broke.
+    #[error("{}", Why::Reset)]
+    Reset(#[source] io::Error),
+    /// What came is not HTTP.
+    #[error("{why}: {0}", why = Why::BadResponse)]
+    BadResponse(&'static str),
+    /// The request's own body broke off.
+    #[error("{}", Why::Request)]
+    Request(#[source] OutgoingError),
 }
 
 impl Link {
     /// Speaks HTTP over a socket that is registered with this thread.
-    pub(super) async fn open(socket: Socket, worker: usize) -> hyper::Result<Link> {
-        let io = TokioIo::new(socket);
-        let builder = Builder::new().max_buf_size(BUFFER_MAX).max_header_size(HEAD_MAX).to_owned();
-        let (sender, connection) = builder.handshake(io).await?;
-        let wire = Wire::Open(Box::new(connection));
-        Ok(Link { sender, wire, reused: false, worker, patience: None, idle_until: None })
+    pub(super) fn open(socket: Socket, worker: usize) -> Link {
+        Link(Box::new(Ends {
+            socket,
+            request: RequestWriter::default(),
+            arrived: BytesMut::new(),
+            searched: 0,
+            room: READ_MIN,
+            answer: Answer::Done,
+            is_answer_to_head: false,
+            keep_alive: true,
+            heard: false,
+            reused: false,
+            worker,
+            patience: None,
+            idle_until: None,
+        }))
     }
 
     /// Sends a request and waits for the head of its answer. Not cancel-safe: the link is of no use then.
-    pub(super) fn send(
-        &mut self,
-        request: Request<Outgoing>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> {
-        let Link { sender, wire, .. } = self;
-        // Without a budget, whose end would be told to the waker that is left out.
-        let answer = tokio::task::unconstrained(sender.try_send_request(request));
-        async move {
-            let mut answer = pin!(answer);
-            let mut is_sent = false;
-            let result = std::future::poll_fn(|cx| {
-                let look = |aside: &mut Context<'_>| answer.as_mut().poll(aside);
-                match std::mem::replace(&mut is_sent, true) {
-                    false => wire.poll_for(cx, look),
-                    true => wire.poll_until(cx, look),
-                }
-            });
-            result.await.map_err(|mut failure| {
-                let request = failure.take_message().map(Box::new);
-                Unanswered { error: failure.into_error(), request }
-            })
+    pub(super) async fn send(&mut self, request: Request<Outgoing>) -> Result<Parts, LinkError> {
+        let ends = &mut *self.0;
+        ends.begin(request);
+        std::future::poll_fn(|cx| ends.poll_head(cx)).await
+    }
+
+    /// Reads the body of the answer; a request that was answered early goes on being sent by it.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_body(cx)
+    }
+
+    /// Whether the answer was read to its end.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.0.answer, Answer::Done | Answer::Switched)
+    }
+
+    /// Bytes of the body that are left, where its head said so.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.0.answer {
+            Answer::Length(left) => SizeHint::with_exact(left),
+            Answer::Done => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
         }
     }
 
-    /// Reads the body of the answer.
-    pub(super) fn poll_body(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let mut look = |aside: &mut Context<'_>| Pin::new(&mut *body).poll_frame(aside);
-        match look(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => self.wire.poll_until(cx, look),
-            ready => ready,
-        }
-    }
-
-    /// Whether the next request can go over it.
-    pub(super) fn is_ready(&mut self) -> bool {
-        if !self.sender.is_ready() {
-            self.wire.poll_aside();
-        }
-        self.wire.is_open() && self.sender.is_ready()
+    /// Whether the next request can go over it: nothing is left to write, nothing came that nobody asked for.
+    pub(super) fn is_ready(&self) -> bool {
+        let ends = &*self.0;
+        ends.keep_alive
+            && matches!(ends.answer, Answer::Done)
+            && ends.arrived.is_empty()
+            && ends.request.is_done()
     }
 
     /// Remembers how long the server keeps an idle connection.
     pub(super) fn set_patience(&mut self, patience: Option<Duration>) {
-        self.patience = patience.or(self.patience);
+        self.0.patience = patience.or(self.0.patience);
     }
 
     /// Becomes idle, for `limit` at the most; false where that makes no sense.
     pub(super) fn rest(&mut self, limit: Duration, now: Instant) -> bool {
-        let limit = self.patience.map_or(limit, |patience| limit.min(patience));
-        self.reused = true;
-        self.idle_until = Some(now + limit);
+        let ends = &mut *self.0;
+        let limit = ends.patience.map_or(limit, |patience| limit.min(patience));
+        ends.reused = true;
+        ends.idle_until = Some(now + limit);
+        ends.request.rest();
+        if ends.room > READ_MIN {
+            (ends.room, ends.arrived) = (READ_MIN, BytesMut::new());
+        }
         !limit.is_zero()
     }
 
     /// Whether an idle connection is too old, closed by the server, or has bytes that nobody asked for.
-    pub(super) fn is_stale(&mut self, now: Instant) -> bool {
-        self.wire.poll_aside();
-        !self.wire.is_open() || self.idle_until.is_some_and(|until| until <= now)
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.0.idle_until.is_some_and(|until| until <= now) || self.0.socket.has_something()
     }
 
     /// Makes an idle connection one of this thread, so that its wake-ups come from here.
-    pub(super) async fn move_to(self, worker: usize) -> io::Result<Link> {
-        if self.worker == worker {
+    pub(super) fn move_to(mut self, worker: usize) -> io::Result<Link> {
+        if self.0.worker == worker {
             return Ok(self);
         }
-        let Link { wire: Wire::Open(connection), patience, .. } = self else {
+        let socket = self.0.socket.move_here()?;
+        // What the reactor knew of the socket is lost.
+        if !matches!(SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]), Err(error) if would_block(&error))
+        {
             return Err(io::ErrorKind::NotConnected.into());
-        };
-        let parts = connection.into_parts();
-        if !parts.read_buf.is_empty() {
-            return Err(io::ErrorKind::InvalidData.into());
         }
-        let socket = parts.io.into_inner().move_here()?;
-        let mut link = Link::open(socket, worker).await.map_err(io::Error::other)?;
-        (link.reused, link.patience) = (true, patience);
-        Ok(link)
+        (self.0.socket, self.0.worker) = (socket, worker);
+        Ok(self)
     }
 
     pub(super) fn is_reused(&self) -> bool {
-        self.reused
+        self.0.reused
     }
 
     pub(super) fn worker(&self) -> usize {
-        self.worker
+        self.0.worker
     }
 
     /// Whether bytes of an answer came that never became one.
     pub(super) fn has_heard(&self) -> bool {
-        matches!(&self.wire, Wire::Done { read_ahead, .. } if !read_ahead.is_empty())
+        self.0.heard
     }
 
     /// The socket and what was read beyond the answer, after a `101`.
-    pub(super) fn into_socket(mut self) -> Option<(Socket, Bytes)> {
-        // hyper may notice only now that it is done with the connection.
-        self.wire.poll_aside();
-        match self.wire {
-            Wire::Done { socket, read_ahead } => Some((socket, read_ahead)),
-            Wire::Open(_) | Wire::Gone => None,
-        }
+    pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
+        let Ends { socket, arrived, answer, .. } = *self.0;
+        matches!(answer, Answer::Switched).then(|| (socket, arrived.freeze()))
     }
 }
 
-impl Wire {
-    /// Moves the bytes that can be moved. What goes wrong is told to whoever waits for the answer or its body.
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Wire::Open(connection) = self
-            && connection.poll_without_shutdown(cx).is_ready()
-            && let Wire::Open(connection) = std::mem::replace(self, Wire::Gone)
-        {
-            let parts = connection.into_parts();
-            *self = Wire::Done { socket: parts.io.into_inner(), read_ahead: parts.read_buf };
+impl Ends {
+    fn begin(&mut self, request: Request<Outgoing>) {
+        self.is_answer_to_head = *request.method() == Method::HEAD;
+        self.request.begin(request);
+        self.answer = Answer::Head;
+        self.heard = false;
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, LinkError>> {
+        match self.poll_request(cx) {
+            Err(Unwritten::Body(error)) => return Poll::Ready(Err(LinkError::Request(error))),
+            Err(Unwritten::Socket) | Ok(()) => {}
+        }
+        loop {
+            let taken = response_head::take(&mut self.arrived, &mut self.searched, self.is_answer_to_head);
+            if let Some(head) = taken.map_err(LinkError::BadResponse)? {
+                if let Some(parts) = self.understand(head) {
+                    return Poll::Ready(Ok(parts));
+                }
+                continue;
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(Err(LinkError::Closed)),
+                Ok(_) => self.heard = true,
+                Err(error) => return Poll::Ready(Err(LinkError::Reset(error))),
+            }
         }
     }
 
-    /// Moves bytes, and looks for what came of them. hyper's halves tell each other through the waker of whoever
-    /// looks, which is the task that runs already and would only be run once more.
-    fn poll_for<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        look: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.poll(cx);
-        look(&mut Context::from_waker(Waker::noop()))
+    /// The head of the answer itself; interim ones are for us alone (RFC 9110 §15.2).
+    fn understand(&mut self, head: ResponseHead) -> Option<Parts> {
+        self.answer = match head.body {
+            BodyLength::Switched => Answer::Switched,
+            _ if head.parts.status.is_informational() => return None,
+            BodyLength::Exactly(0) => Answer::Done,
+            BodyLength::Exactly(length) => Answer::Length(length),
+            BodyLength::Chunked => Answer::Chunked(Chunked::default()),
+            BodyLength::UntilClose => Answer::UntilClose,
+        };
+        self.keep_alive = head.keep_alive;
+        Some(head.parts)
     }
 
-    /// The same where something is likely to have come: only a connection that has nothing keeps the waker, for its
-    /// socket to call.
-    fn poll_until<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.poll_aside();
-        match look(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => self.poll_for(cx, look),
-            ready => ready,
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.request.is_done() && self.poll_request(cx).is_err() {
+            // The answer may still be whole.
+            self.keep_alive = false;
+        }
+        loop {
+            match self.take_piece() {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if matches!(self.answer, Answer::Done) => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(reason) => {
+                    return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, reason))));
+                }
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) if matches!(self.answer, Answer::UntilClose) => self.answer = Answer::Done,
+                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
         }
     }
 
-    /// Moves bytes for a connection that nobody waits for.
-    fn poll_aside(&mut self) {
-        self.poll(&mut Context::from_waker(Waker::noop()));
+    /// What has arrived of the body.
+    fn take_piece(&mut self) -> Result<Option<Frame<Bytes>>, &'static str> {
+        match &mut self.answer {
+            Answer::Chunked(chunked) => match chunked.next(&mut self.arrived)? {
+                Some(Piece::Data(data)) => {
+                    if chunked.ends_here(&mut self.arrived)? {
+                        self.answer = Answer::Done;
+                    }
+                    Ok(Some(Frame::data(data)))
+                }
+                Some(Piece::Trailers(trailers)) => {
+                    self.answer = Answer::Done;
+                    Ok(Some(Frame::trailers(trailers)))
+                }
+                Some(Piece::End) => {
+                    self.answer = Answer::Done;
+                    Ok(None)
+                }
+                None => Ok(None),
+            },
+            _ if self.arrived.is_empty() => Ok(None),
+            Answer::Length(left) => {
+                let count =
+                    usize::try_from(*left).map_or(self.arrived.len(), |left| left.min(self.arrived.len()));
+                *left -= count as u64;
+                if *left == 0 {
+                    self.answer = Answer::Done;
+                }
+                Ok(Some(Frame::data(self.arrived.split_to(count).freeze())))
+            }
+            Answer::UntilClose => Ok(Some(Frame::data(self.arrived.split().freeze()))),
+            Answer::Head | Answer::Switched | Answer::Done => Ok(None),
+        }
     }
 
-    fn is_open(&self) -> bool {
-        matches!(self, Wire::Open(_))
+    /// Sends what can be sent of the request.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Unwritten> {
+        match self.request.poll(&mut self.socket, cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
     }
+
+    /// Reads once; 0 at the end. Asks for more at once while the socket has more than was asked for.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let wanted = match self.answer {
+            Answer::Length(left) => {
+                usize::try_from(left).map_or(READ_MAX, |left| left.clamp(READ_MIN, READ_MAX))
+            }
+            _ => self.room,
+        };
+        self.arrived.reserve(wanted);
+        let count = ready!(pin!(self.socket.read_buf(&mut self.arrived)).poll(cx))?;
+        if count >= self.room {
+            self.room = (self.room * 2).min(READ_MAX);
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }

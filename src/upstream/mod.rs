@@ -9,11 +9,14 @@
 //!
 //! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
 
+mod chunked;
 mod lease;
 mod link;
 mod outgoing;
 mod pool;
 mod queue;
+mod request_writer;
+mod response_head;
 mod seats;
 mod server;
 mod socket;
@@ -22,6 +25,7 @@ mod socket;
 mod tests;
 
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
+pub use link::LinkError;
 pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
 pub use pool::{NoLease, Pool};
 pub use server::Fault;

@@ -21,6 +21,9 @@ pub enum OutgoingError {
     /// It passed its limit.
     #[error("the request body is larger than allowed")]
     TooLarge,
+    /// It has another length than its head says.
+    #[error("the request body has another length than its head says")]
+    Length,
 }
 
 /// How far the body of a request has come; whoever sent it may look at any time.

@@ -182,7 +182,7 @@ impl Pool {
     ) -> Result<Lease, NoLease> {
         let mut refused = Vec::new();
         loop {
-            if let Some(link) = self.awaken(&mut grant, worker).await {
+            if let Some(link) = self.awaken(&mut grant, worker) {
                 self.servers[grant.seat.server].metrics.reused.inc();
                 return Ok(Lease::new(grant.seat, link));
             }
@@ -203,11 +203,11 @@ impl Pool {
     }
 
     /// The idle connection of a grant, or another of the same server, if one is alive.
-    async fn awaken(&self, grant: &mut Grant, worker: usize) -> Option<Link> {
+    fn awaken(&self, grant: &mut Grant, worker: usize) -> Option<Link> {
         let now = Instant::now();
-        while let Some(mut link) = grant.link.take() {
+        while let Some(link) = grant.link.take() {
             if !link.is_stale(now)
-                && let Ok(link) = link.move_to(worker).await
+                && let Ok(link) = link.move_to(worker)
             {
                 return Some(link);
             }
@@ -233,15 +233,12 @@ impl Pool {
         let failure = match clock.limit(limit, Socket::connect(&server.target)).await {
             Err(Elapsed) => NoLease::ConnectTimeout { server: name(), limit },
             Ok(Err(source)) => NoLease::Connect { server: name(), source },
-            Ok(Ok(socket)) => match Link::open(socket, worker).await {
-                Ok(link) => {
-                    self.metrics.connect.observe(began.elapsed().as_secs_f64());
-                    server.metrics.opened.inc();
-                    self.seats.lock().reached(index);
-                    return Ok(Lease::new(seat, link));
-                }
-                Err(error) => NoLease::Connect { server: name(), source: std::io::Error::other(error) },
-            },
+            Ok(Ok(socket)) => {
+                self.metrics.connect.observe(began.elapsed().as_secs_f64());
+                server.metrics.opened.inc();
+                self.seats.lock().reached(index);
+                return Ok(Lease::new(seat, Link::open(socket, worker)));
+            }
         };
         let timed_out = matches!(failure, NoLease::ConnectTimeout { .. });
         server.metrics.failed(if timed_out { Fault::ConnectTimeout } else { Fault::Connect });
@@ -310,7 +307,6 @@ impl Pool {
 
 impl Grant {
     /// The lease, where its connection is alive and one of this thread.
-    #[expect(clippy::result_large_err, reason = "what isn't leased at once goes on as it is")]
     fn at_once(mut self, worker: usize, now: Instant) -> Result<Lease, Grant> {
         match self.link.take_if(|link| link.worker() == worker && !link.is_stale(now)) {
             Some(link) => {

@@ -111,12 +111,12 @@ impl<W> Seats<W> {
     }
 
     /// Takes out every idle connection for which `stale` holds; says of which server they were.
-    pub(super) fn clear(&mut self, mut stale: impl FnMut(&mut Link) -> bool) -> Vec<(usize, Link)> {
+    pub(super) fn clear(&mut self, stale: impl Fn(&Link) -> bool) -> Vec<(usize, Link)> {
         let mut cleared = Vec::new();
         for (server, row) in self.rows.iter_mut().enumerate() {
             let idle = std::mem::take(&mut row.idle);
-            for mut link in idle {
-                if stale(&mut link) {
+            for link in idle {
+                if stale(&link) {
                     row.open -= 1;
                     cleared.push((server, link));
                 } else {

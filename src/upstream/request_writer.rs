@@ -1,0 +1,182 @@
+//! Writes a request to a server: its head and as much of its body as there is go out together (RFC 9112 §3, §7.1).
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use hyper::Request;
+use hyper::body::Body as _;
+use hyper::header::TRANSFER_ENCODING;
+use hyper::http::request;
+use tokio::io::AsyncWrite;
+
+use super::outgoing::{Outgoing, OutgoingError};
+use super::socket::Socket;
+
+/// Bytes that are kept from one request to the next for heads; a larger head costs an allocation.
+const LEAD_KEPT: usize = 8 * 1024;
+
+/// What of a request is still to be written.
+#[derive(Debug, Default)]
+pub(super) struct RequestWriter {
+    /// The head, or the line in front of a chunk; `lead[..led]` is written.
+    lead: Vec<u8>,
+    led: usize,
+    piece: Bytes,
+    /// What ends a chunk or the body.
+    tail: &'static [u8],
+    /// `None` once its last byte was taken.
+    body: Option<Outgoing>,
+    length: Length,
+}
+
+/// How the server finds the end of the body.
+#[derive(Debug, Default, Clone, Copy)]
+enum Length {
+    /// So many bytes are left.
+    Left(u64),
+    #[default]
+    Chunked,
+}
+
+/// Why a request wasn't written.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// Its body broke off.
+    Body(OutgoingError),
+    /// The server takes no more; reading from it says why, or gives an answer that came early.
+    Socket,
+}
+
+impl RequestWriter {
+    /// Takes the next request, whose head says by `Transfer-Encoding` whether its body is chunked.
+    pub(super) fn begin(&mut self, request: Request<Outgoing>) {
+        let (parts, body) = request.into_parts();
+        self.lead.clear();
+        self.led = 0;
+        write_head(&mut self.lead, &parts);
+        let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+        self.length = match body.size_hint().exact() {
+            Some(length) if !chunked => Length::Left(length),
+            _ => Length::Chunked,
+        };
+        self.body = (chunked || !body.is_end_stream()).then_some(body);
+    }
+
+    /// Writes what can be written; ready once all is. Goes on where it was.
+    pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Unwritten>> {
+        loop {
+            let starved = self.wants_more() && self.poll_body(cx).map_err(Unwritten::Body)?.is_pending();
+            if self.is_written() {
+                return if starved { Poll::Pending } else { Poll::Ready(Ok(())) };
+            }
+            let written = ready!(self.poll_write(socket, cx)).map_err(|_| Unwritten::Socket)?;
+            self.advance(written);
+        }
+    }
+
+    /// Whether the whole request was written.
+    pub(super) fn is_done(&self) -> bool {
+        self.body.is_none() && self.is_written()
+    }
+
+    /// Gives large buffers back.
+    pub(super) fn rest(&mut self) {
+        if self.lead.capacity() > LEAD_KEPT {
+            self.lead = Vec::new();
+        }
+    }
+
+    /// Whether everything that was taken of the request is written.
+    fn is_written(&self) -> bool {
+        self.led == self.lead.len() && self.piece.is_empty() && self.tail.is_empty()
+    }
+
+    fn wants_more(&self) -> bool {
+        self.body.is_some() && self.piece.is_empty() && self.tail.is_empty()
+    }
+
+    /// Takes the next piece of the body.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, OutgoingError> {
+        let Some(body) = &mut self.body else { return Ok(Poll::Ready(())) };
+        let data = match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(None) => Bytes::new(),
+            Poll::Ready(Some(frame)) => frame?.into_data().unwrap_or_default(),
+        };
+        let ended = body.is_end_stream() || data.is_empty();
+        if ended {
+            self.body = None;
+        }
+        self.queue(data, ended)?;
+        Ok(Poll::Ready(()))
+    }
+
+    fn queue(&mut self, data: Bytes, ended: bool) -> Result<(), OutgoingError> {
+        match &mut self.length {
+            Length::Left(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(OutgoingError::Length)?;
+                if ended && *left > 0 {
+                    return Err(OutgoingError::Length);
+                }
+            }
+            Length::Chunked => {
+                if self.led == self.lead.len() {
+                    self.lead.clear();
+                    self.led = 0;
+                }
+                self.tail = match (data.is_empty(), ended) {
+                    (true, _) => b"0\r\n\r\n",
+                    (false, true) => b"\r\n0\r\n\r\n",
+                    (false, false) => b"\r\n",
+                };
+                if !data.is_empty() {
+                    // Writing into memory can't fail.
+                    let _ = write!(self.lead, "{:x}\r\n", data.len());
+                }
+            }
+        }
+        self.piece = data;
+        Ok(())
+    }
+
+    fn poll_write(&self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let lead = &self.lead[self.led..];
+        let socket = Pin::new(socket);
+        let written = if self.piece.is_empty() && self.tail.is_empty() {
+            ready!(socket.poll_write(cx, lead))
+        } else {
+            let slices = [IoSlice::new(lead), IoSlice::new(&self.piece), IoSlice::new(self.tail)];
+            ready!(socket.poll_write_vectored(cx, &slices))
+        };
+        match written {
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn advance(&mut self, written: usize) {
+        let led = written.min(self.lead.len() - self.led);
+        self.led += led;
+        let piece = (written - led).min(self.piece.len());
+        self.piece.advance(piece);
+        self.tail = &self.tail[written - led - piece..];
+    }
+}
+
+fn write_head(into: &mut Vec<u8>, parts: &request::Parts) {
+    let path = parts.uri.path_and_query();
+    into.extend_from_slice(parts.method.as_str().as_bytes());
+    into.push(b' ');
+    // `*` has no path and query of its own (RFC 9112 §3.2.4).
+    into.extend_from_slice(path.map_or(parts.uri.path(), |path| path.as_str()).as_bytes());
+    into.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in &parts.headers {
+        into.extend_from_slice(name.as_str().as_bytes());
+        into.extend_from_slice(b": ");
+        into.extend_from_slice(value.as_bytes());
+        into.extend_from_slice(b"\r\n");
+    }
+    into.extend_from_slice(b"\r\n");
+}
