@@ -24,6 +24,9 @@ pub enum BodyError {
     /// The server closed, reset, or broke the framing.
     #[error("the server broke off its answer")]
     Upstream(#[source] std::io::Error),
+    /// The file became shorter, or can't be read.
+    #[error("the file can't be read to its end")]
+    File(#[source] std::io::Error),
     /// Neither side moved a byte for `timeouts.body`.
     #[error("nothing moved for {0:?}")]
     Stalled(std::time::Duration),

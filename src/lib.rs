@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod exchange;
+pub mod files;
 pub mod hold;
 pub mod hub;
 pub mod listener;

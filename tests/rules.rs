@@ -27,9 +27,10 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("hub", &["message", "config", "metrics"], "the hub knows no HTTP, no socket and no transport"),
     ("upstream", &["config", "metrics", "body", "clock"], "a pool lends connections and knows no requests"),
+    ("files", &[], "a file knows neither who asks for it nor who serves it"),
     (
         "exchange",
-        &["upstream", "hold", "body", "config", "metrics", "access_log", "clock", "message"],
+        &["upstream", "files", "hold", "body", "config", "metrics", "access_log", "clock", "message"],
         "of the half that holds, a request may name only the seam",
     ),
     (
@@ -44,7 +45,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "site",
-        &["exchange", "upstream", "hold", "body", "config", "metrics", "access_log"],
+        &["exchange", "upstream", "files", "hold", "body", "config", "metrics", "access_log"],
         "a site chooses who answers, and holds nothing",
     ),
     (

@@ -221,6 +221,7 @@ fn word(end: End) -> &'static str {
         End::UpstreamReset => "upstream_reset",
         End::UpstreamBad => "upstream_bad",
         End::UpstreamTimeout => "upstream_timeout",
+        End::FileBroken => "file_broken",
         End::Stalled => "stalled",
         End::QueueTimeout => "queue_timeout",
         End::QueueFull => "queue_full",

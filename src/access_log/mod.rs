@@ -79,6 +79,8 @@ pub enum End {
     UpstreamBad,
     /// The server didn't answer in time.
     UpstreamTimeout,
+    /// The file that is the answer couldn't be read to its end.
+    FileBroken,
     /// Nothing moved in a body for too long.
     Stalled,
     /// No connection became free in time.

@@ -406,14 +406,29 @@ sites:
       - app
       - {path: /z, pool: app}
       - {path: /z, pool: app, websocket: over-http}
+      - {path: /p, pool: app, files: /}
+      - {path: /q, files: /none/at/all, internal: yes}
+      - {path: /r, files: {index: [a/b, .x], cache_control: é}}
+      - {path: /s, files: {root: /dev/null, index: []}}
+      - {path: /t, files: [/]}
 ",
         problems: &[
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
-            r"9:9: the route leads nowhere (expected `pool`)",
-            r"10:9: `routes` is text (expected a mapping with path and pool)",
+            r"9:9: the route leads nowhere (expected `pool` or `files`)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files and internal)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path or pool)",
+            r"12:31: unknown key `websocket` (expected path, pool, files or internal)",
+            r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
+            r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
+            r"14:51: `internal` can't be `yes` (expected true or false)",
+            r"15:27: `root` is missing (expected the path of a folder)",
+            r"15:36: `index` can't be `a/b` (expected the name of a file without a slash or a dot before it, or `off` for none)",
+            r"15:41: `index` can't be `.x` (expected the name of a file without a slash or a dot before it, or `off` for none)",
+            r"15:61: `cache_control` can't be `é` (expected the value of a header field: visible ASCII characters and spaces)",
+            r"16:34: `/dev/null` is no folder (expected a folder)",
+            r"16:52: `index` is empty (expected at least one)",
+            r"17:27: `files` is a list (expected the path of a folder, or a mapping with root, index and cache_control)",
         ],
     },
     Bad {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::draft::{
@@ -41,7 +42,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
 }
 
 /// The keys of a route that say what answers it.
-const ACTIONS: &str = "`pool`";
+const ACTIONS: &str = "`pool` or `files`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -200,7 +201,7 @@ impl Rules<'_> {
             return None;
         }
         seen.insert(path.clone(), place.line);
-        Some(RouteConfig { path, action: action? })
+        Some(RouteConfig { path, action: action?, internal: draft.internal })
     }
 
     /// The one action of a route that begins at `place`.
@@ -209,7 +210,7 @@ impl Rules<'_> {
             [] => self.tell(place, Fault::NoAction, ACTIONS),
             [_] => {}
             [first, second, ..] => {
-                let fault = Fault::Both { key: first.key, other: second.key };
+                let fault = Fault::TwoActions { key: first.key, other: second.key };
                 self.tell(first.place, fault, "one of them");
                 return None;
             }
@@ -217,7 +218,20 @@ impl Rules<'_> {
         let ActionDraft { place, action, .. } = drafts.pop()?;
         match action? {
             Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
+            Action::Files(files) => self.is_folder(place, &files.root).then_some(Action::Files(files)),
         }
+    }
+
+    fn is_folder(&mut self, place: Place, path: &Path) -> bool {
+        let fault = match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => return true,
+            Ok(_) => Fault::NotFolder(quote(&path.display().to_string())),
+            Err(error) => {
+                Fault::Unreadable { path: quote(&path.display().to_string()), reason: error.to_string() }
+            }
+        };
+        self.tell(place, fault, "a folder");
+        false
     }
 
     fn known_pool(&mut self, pool: Placed<String>, pools: &Pools) -> Option<String> {
@@ -281,5 +295,5 @@ fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
 
 /// The only route of a site of which nothing but its pool was typed.
 fn to_pool(pool: String) -> RouteConfig {
-    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool) }
+    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false }
 }

@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
+    ActionDraft, CertificateDraft, ControlDraft, Draft, FilesDraft, ListenerDraft, RouteDraft, SiteDraft,
 };
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PoolConfig,
-    QueueConfig, Secret, ServerConfig, Timeouts, defaults, form,
+    Action, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig,
+    PoolConfig, QueueConfig, Secret, ServerConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -161,6 +161,18 @@ static ROUTE: Section<RouteDraft> = Section {
             let action = value.read(&form::POOL).map(Action::Pool);
             route.actions.push(ActionDraft { key: "pool", place, action });
         }),
+        Key::section("files", ".", &FILES, |route, value| route.actions.push(files(value))),
+        Key::new("internal", |route, value| value.put(&mut route.internal, &form::YES_OR_NO)),
+    ],
+};
+
+static FILES: Section<FilesDraft> = Section {
+    short: Some("the path of a folder"),
+    required: &[("root", form::FOLDER.expected)],
+    keys: &[
+        Key::new("root", |files, value| files.root = value.placed(&form::FOLDER)),
+        Key::new("index", |files, value| index(&mut files.index, value)),
+        Key::new("cache_control", |files, value| files.cache_control = value.read(&form::FIELD)),
     ],
 };
 
@@ -375,4 +387,29 @@ fn routes(value: Value<'_>) -> Vec<RouteDraft> {
         routes.push(route);
     });
     routes
+}
+
+/// A folder of files, or nothing but its path. The place is that of the path.
+fn files(value: Value<'_>) -> ActionDraft {
+    let mut place = value.node.place;
+    let index = vec![defaults::INDEX.to_owned()];
+    let mut files = FilesDraft { root: None, index, cache_control: None };
+    match value.is_text() {
+        true => files.root = value.placed(&form::FOLDER),
+        false => FILES.fill(&mut files, value),
+    }
+    let FilesDraft { root, index, cache_control } = files;
+    let action = root.map(|root| {
+        place = root.place;
+        Action::Files(FilesConfig { root: root.value, index, cache_control })
+    });
+    ActionDraft { key: "files", place, action }
+}
+
+/// One name or several, or `off`.
+fn index(names: &mut Vec<String>, value: Value<'_>) {
+    names.clear();
+    if !matches!(&value.node.content, Content::Text(text) if text == form::OFF) {
+        value.each_of_some(|item| names.extend(item.read(&form::INDEX)));
+    }
 }

@@ -15,6 +15,8 @@ const MIB: usize = 1 << 20;
 pub(super) const UPSTREAM_SITE: &str = "*";
 /// Its name in metrics and logs.
 pub(super) const UPSTREAM_POOL: &str = "upstream";
+/// What every server calls the page of a folder.
+pub(super) const INDEX: &str = "index.html";
 /// What a site without `routes` serves from its pool.
 pub(super) const ROUTE_PATH: &str = "/";
 

@@ -24,6 +24,7 @@ impl Variables {
         let environment = |name: &str| match name {
             "PERIHELION_CERTIFICATE" => Some(self.0.file("example.pem")),
             "PERIHELION_KEY" => Some(self.0.file("example.key")),
+            "PERIHELION_FILES" => Some(self.0.path.display().to_string()),
             "PERIHELION_TOKEN" => Some("s3cret".to_owned()),
             _ => None,
         };
@@ -142,7 +143,8 @@ fn the_examples_of_the_reference_load_and_show_every_key() {
     let mut shown = BTreeSet::new();
     for block in REFERENCE.split("```yaml\n").skip(1) {
         let (block, _) = block.split_once("```").unwrap();
-        let mut text = block.replace("/etc/perihelion", &variables.0.path.display().to_string());
+        let folder = variables.0.path.display().to_string();
+        let mut text = block.replace("/etc/perihelion", &folder).replace("/srv/shop/static", &folder);
         let has = |key: &str| block.lines().any(|line| line.starts_with(key));
         if !has("listen:") {
             text.push_str("listen: 127.0.0.1:0\n");

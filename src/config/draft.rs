@@ -71,6 +71,14 @@ pub(super) struct RouteDraft {
     pub(super) path: Option<Placed<String>>,
     /// Each that was typed; one is right.
     pub(super) actions: Vec<ActionDraft>,
+    pub(super) internal: bool,
+}
+
+/// `files` of a route; `None` where a problem was told.
+pub(super) struct FilesDraft {
+    pub(super) root: Option<Placed<PathBuf>>,
+    pub(super) index: Vec<String>,
+    pub(super) cache_control: Option<String>,
 }
 
 /// What a route does by one of its keys; `None` where a problem was told.

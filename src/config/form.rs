@@ -168,6 +168,32 @@ pub(super) static FILE: Form<PathBuf> = Form {
     },
 };
 
+/// A folder by its path.
+pub(super) static FOLDER: Form<PathBuf> = Form { expected: "the path of a folder", read: FILE.read };
+
+/// The name of a file that stands for the folder it lies in.
+pub(super) static INDEX: Form<String> = Form {
+    expected: "the name of a file without a slash or a dot before it, or `off` for none",
+    read: |text| {
+        let plain = !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\\', '\0']);
+        if plain { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// The value of a header field.
+pub(super) static FIELD: Form<String> = Form {
+    expected: "the value of a header field: visible ASCII characters and spaces",
+    read: |text| {
+        let visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        let fits = !text.is_empty() && text.bytes().all(visible) && text.trim() == text;
+        if fits { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// Something that is so or not.
+pub(super) static YES_OR_NO: Form<bool> =
+    Form { expected: "true or false", read: |text| choice(text, &[("true", true), ("false", false)]) };
+
 /// The name of a pool, which is also a label of metrics.
 pub(super) static POOL: Form<String> = Form {
     expected: "the name of a pool: up to 64 letters, digits, `-`, `_` and `.`",

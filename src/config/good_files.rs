@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Config, Endpoint, HistoryConfig, KeepaliveConfig, LogLevel, QueueConfig,
-    SlowReader, Target,
+    AccessFormat, Action, Config, Endpoint, FilesConfig, HistoryConfig, KeepaliveConfig, LogLevel,
+    QueueConfig, SlowReader, Target,
 };
 
 fn config(text: &str) -> Config {
@@ -64,6 +64,8 @@ sites:
     routes:
       - { path: /, pool: app }
       - { path: /blog, pool: blog }
+      - { path: /static, files: / }
+      - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: blog
   "*": { pool: alone }
 channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
@@ -87,6 +89,13 @@ store: memory
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
+    let files = |root: &str, index: &[&str], cache_control: Option<&str>| {
+        let index = index.iter().map(|name| (*name).to_owned()).collect();
+        Action::Files(FilesConfig { root: root.into(), index, cache_control: cache_control.map(Into::into) })
+    };
+    assert_eq!(first.routes[2].action, files("/", &["index.html"], None));
+    assert_eq!(first.routes[3].action, files("/dev", &["a", "b"], Some("no-store")));
+    assert_eq!((first.routes[2].internal, first.routes[3].internal), (false, true));
     assert_eq!((blog.name.as_str(), &blog.routes[0].action), ("blog.example", &Action::Pool("blog".into())));
     assert_eq!((rest.routes[0].path.as_str(), &rest.routes[0].action), ("/", &Action::Pool("alone".into())));
     assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None });

@@ -222,6 +222,8 @@ pub struct RouteConfig {
     pub path: String,
     /// What answers it.
     pub action: Action,
+    /// Whether only an application's answer leads here, and no request of a client.
+    pub internal: bool,
 }
 
 /// What answers the requests of a route.
@@ -229,6 +231,19 @@ pub struct RouteConfig {
 pub enum Action {
     /// The pool of this name, which exists in [`Config::pools`].
     Pool(String),
+    /// Files.
+    Files(FilesConfig),
+}
+
+/// A folder of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// The folder, which existed when the file was checked.
+    pub root: PathBuf,
+    /// Names of the files that stand for a folder; none is `off` in the file.
+    pub index: Vec<String>,
+    /// What every file says in `Cache-Control`.
+    pub cache_control: Option<String>,
 }
 
 /// Channels and holds.

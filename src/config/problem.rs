@@ -166,6 +166,17 @@ pub enum Fault {
     /// A route to a pool that doesn't exist.
     #[error("there is no pool `{0}`")]
     UnknownPool(String),
+    /// A route that would be answered in two ways.
+    #[error("`{key}` can't stand beside `{other}`, since a route leads to one place")]
+    TwoActions {
+        /// The key at this place.
+        key: &'static str,
+        /// The other key.
+        other: &'static str,
+    },
+    /// A file where a folder belongs.
+    #[error("`{0}` is no folder")]
+    NotFolder(String),
     /// A route without a key that says what answers it.
     #[error("the route leads nowhere")]
     NoAction,

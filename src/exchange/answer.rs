@@ -1,5 +1,7 @@
 //! What the proxy answers by itself: each refusal with its status, its text, and what the log calls it.
 
+use std::io::ErrorKind::PermissionDenied;
+
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
@@ -23,6 +25,15 @@ pub enum Refusal {
     /// CONNECT, TRACE.
     #[error("this method is not allowed here")]
     Method,
+    /// There is no such file, or none that may be seen.
+    #[error("there is nothing here")]
+    NoFile,
+    /// A file can be read, and nothing else be done with it.
+    #[error("only GET and HEAD are allowed here")]
+    ReadOnly,
+    /// The system doesn't give a file out.
+    #[error("the file can not be read")]
+    File(std::io::Error),
     /// The body stopped.
     #[error("the request body took too long")]
     BodyTimeout,
@@ -79,8 +90,10 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
-            Refusal::NoRoute => StatusCode::NOT_FOUND,
-            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::NoRoute | Refusal::NoFile => StatusCode::NOT_FOUND,
+            Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::File(error) if error.kind() == PermissionDenied => StatusCode::FORBIDDEN,
+            Refusal::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -104,7 +117,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 17] = [
+    pub(super) const REASONS: [&str; 19] = [
         "bad_request",
         "no_route",
         "method",
@@ -122,6 +135,8 @@ impl Refusal {
         "bad_instruction",
         "hold_body_too_large",
         "holds_full",
+        "no_file",
+        "file",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -129,7 +144,7 @@ impl Refusal {
         match self {
             Refusal::BadRequest(_) => 0,
             Refusal::NoRoute => 1,
-            Refusal::Method => 2,
+            Refusal::Method | Refusal::ReadOnly => 2,
             Refusal::BodyTimeout => 3,
             Refusal::BodyBroken => 4,
             Refusal::BodyTooLarge => 5,
@@ -144,6 +159,8 @@ impl Refusal {
             Refusal::BadInstruction(_) => 14,
             Refusal::HoldBody => 15,
             Refusal::HoldsFull => 16,
+            Refusal::NoFile => 17,
+            Refusal::File(_) => 18,
         }
     }
 
@@ -174,6 +191,7 @@ impl Refusal {
                 tracing::warn!("{reason}: {source}")
             }
             Refusal::NoLease(reason @ NoLease::ConnectTimeout { .. }) => tracing::warn!("{reason}"),
+            Refusal::File(error) => tracing::warn!("{self}: {error}"),
             _ if self.status().is_server_error() => tracing::debug!("{self}"),
             _ => {}
         }
@@ -197,7 +215,7 @@ pub(super) fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     }
     if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        headers.insert(ALLOW, HeaderValue::from_static(refusal.allowed()));
     }
     if unread || refusal.ends_connection() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -206,6 +224,14 @@ pub(super) fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
 }
 
 impl Refusal {
+    /// The methods that a 405 offers.
+    fn allowed(&self) -> &'static str {
+        match self {
+            Refusal::ReadOnly => "GET, HEAD",
+            _ => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        }
+    }
+
     /// Whether it is unclear where the next request would begin.
     fn ends_connection(&self) -> bool {
         matches!(

@@ -11,6 +11,7 @@ mod answer;
 mod chain;
 mod check;
 mod classify;
+mod files;
 mod forward;
 mod forwarding;
 mod holding;
@@ -34,6 +35,7 @@ use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
 pub use answer::Refusal;
+pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
 

@@ -65,8 +65,9 @@ const DESK: usize = 65_536;
 /// Between two looks at memory that a crowd has left behind.
 const REST: Duration = Duration::from_secs(1);
 
-/// Names of servers that are resolved at once: what blocks for longer than that waits under `timeouts.connect`.
-const RESOLVERS: usize = 16;
+/// Threads beside a worker for what blocks: names of servers that are resolved, files that aren't in the page cache.
+/// As many requests as a disk makes use of at once; what comes on top waits under `timeouts.connect` and `.body`.
+const BLOCKING_THREADS: usize = 16;
 
 impl Worker {
     /// Starts the thread with this number.
@@ -100,7 +101,7 @@ impl Drop for Worker {
 }
 
 fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: mpsc::Receiver<Order>) {
-    match runtime.enable_all().max_blocking_threads(RESOLVERS).build_local(LocalOptions::default()) {
+    match runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build_local(LocalOptions::default()) {
         Ok(runtime) => runtime.block_on(work(number, surroundings, orders)),
         Err(error) => tracing::error!(%error, "a worker thread can't start"),
     }

@@ -23,13 +23,14 @@ use hyper::{Request, Response};
 use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::config::{Config, PoolConfig, RouteConfig};
-use crate::exchange::{Client, Context, Refusal, Rules, SiteMetrics, exchange, refuse};
+use crate::exchange::{Client, Context, Place, Refusal, Rules, SiteMetrics, exchange, refuse, serve_file};
+use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
 
 use route::{Action, Route};
-use router::{Found, Router};
+use router::{Found, Router, plain};
 
 /// What a request is routed and bounded by.
 pub struct Snapshot {
@@ -160,16 +161,44 @@ impl Site {
         let rules = &snapshot.rules;
         let refused = |site, refusal, request| Ok(refuse(client, rules, site, &self.log, request, &refusal));
         match snapshot.router.find(authority(&request), request.uri().path()) {
+            Found::Route(index, route) if route.is_internal => {
+                refused(&snapshot.sites[index], Refusal::NoRoute, request)
+            }
             Found::Route(index, route) => {
                 let (site, keeper, log) = (&snapshot.sites[index], self.keeper.as_ref(), &self.log);
-                let Action::Pool(pool) = &route.action;
-                exchange(Context { client, rules, site, pool, keeper, log }, request).await
+                match &route.action {
+                    Action::Pool(pool) => {
+                        exchange(Context { client, rules, site, pool, keeper, log }, request).await
+                    }
+                    Action::Files(folder) => {
+                        // A future of its own, so that requests to an application don't carry its size.
+                        Ok(Box::pin(file(client, rules, site, log, route, folder, request)).await)
+                    }
+                }
             }
             Found::NoRoute(index) => refused(&snapshot.sites[index], Refusal::NoRoute, request),
             Found::NoSite => refused(&snapshot.other, Refusal::NoRoute, request),
             Found::Ambiguous(index) => refused(&snapshot.sites[index], AMBIGUOUS, request),
         }
     }
+}
+
+/// Of a folder, by what stands in the path behind that of the route.
+async fn file(
+    client: &Client,
+    rules: &Rules,
+    site: &Arc<SiteMetrics>,
+    log: &AccessLog,
+    route: &Route,
+    folder: &Arc<Folder>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let uri = request.uri().clone();
+    let Some(path) = plain(uri.path()) else {
+        return refuse(client, rules, site, log, request, &AMBIGUOUS);
+    };
+    let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
+    serve_file(client, rules, site, log, Place { folder, path: &path, rest }, request).await
 }
 
 const AMBIGUOUS: Refusal = Refusal::BadRequest("the path has an encoded slash, a backslash or a zero byte");

@@ -2,19 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, RouteConfig};
+use hyper::header::HeaderValue;
+
+use crate::config::{self, FilesConfig, RouteConfig};
+use crate::files::Folder;
 use crate::upstream::Pool;
 
 /// One route of a site. What only some routes say stands behind a pointer, so that the others don't carry it.
 pub(super) struct Route {
+    /// Its path, as configured.
+    pub(super) path: String,
     /// What answers.
     pub(super) action: Action,
+    /// Whether only applications lead here, and clients find nothing.
+    pub(super) is_internal: bool,
 }
 
 /// What answers the requests of a route.
 pub(super) enum Action {
     /// A pool of servers.
     Pool(Arc<Pool>),
+    /// A folder of files.
+    Files(Arc<Folder>),
 }
 
 impl Route {
@@ -25,7 +34,18 @@ impl Route {
     ) -> Option<Arc<Route>> {
         let action = match &config.action {
             config::Action::Pool(name) => Action::Pool(pool(name)?),
+            config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
         };
-        Some(Arc::new(Route { action }))
+        Some(Arc::new(Route { path: config.path.clone(), action, is_internal: config.internal }))
+    }
+}
+
+fn folder(config: &FilesConfig) -> Folder {
+    let value =
+        |text: &String| HeaderValue::try_from(text).expect("a checked configuration has visible ASCII here");
+    Folder {
+        path: config.root.clone(),
+        index: config.index.clone(),
+        cache_control: config.cache_control.as_ref().map(value),
     }
 }

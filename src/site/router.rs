@@ -113,7 +113,7 @@ fn matches(prefix: &str, path: &[u8]) -> bool {
 }
 
 /// A path as it is compared; `None` where it is ambiguous.
-fn plain(path: &str) -> Option<Cow<'_, [u8]>> {
+pub(super) fn plain(path: &str) -> Option<Cow<'_, [u8]>> {
     let odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
     let bytes = path.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(odd) {

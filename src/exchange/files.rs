@@ -1,0 +1,249 @@
+//! An answer that is a file: conditions, the part that is wanted, and its bytes as fast as the client takes them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Turn, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::answer::{Refusal, answer};
+use super::check;
+use super::marks::Marks;
+use super::record::{Record, SiteMetrics};
+use super::rules::{Client, Rules};
+use crate::access_log::{AccessLog, End};
+use crate::body::{Body, BodyError};
+use crate::clock::Clock;
+use crate::files::{
+    Folder, Found, Name, Opened, Outcome, Ranged, Reading, file_headers, range, unmet, validators,
+};
+
+/// Where a request for a file leads.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The folder of the route.
+    pub folder: &'a Arc<Folder>,
+    /// The whole path of the request, decoded and without dot segments.
+    pub path: &'a [u8],
+    /// What stands in it behind the path of the route.
+    pub rest: &'a [u8],
+}
+
+/// Answers a request with a file, with its counters and its line in the log.
+pub async fn serve_file(
+    client: &Client,
+    rules: &Rules,
+    site: &Arc<SiteMetrics>,
+    log: &AccessLog,
+    place: Place<'_>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let mut record = Record::begin(client, rules, site, log, &parts, &marks);
+    client.clock.start(rules.body_timeout);
+    let checked = check::check(&parts, &body, rules).and_then(|_| read_only(&parts.method));
+    let answered = match checked {
+        Ok(()) => look(client, rules, place, &parts, &mut record).await,
+        Err(refusal) => Err(refusal),
+    };
+    client.clock.start(rules.body_timeout);
+    answered.unwrap_or_else(|refusal| {
+        record.refused(&refusal);
+        answer(&refusal, !body.is_end_stream())
+    })
+}
+
+fn read_only(method: &Method) -> Result<(), Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(Refusal::ReadOnly) }
+}
+
+async fn look(
+    client: &Client,
+    rules: &Rules,
+    place: Place<'_>,
+    parts: &Parts,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let name = Name::of_request(place.rest).ok_or(Refusal::NoFile)?;
+    if name.is_folder() && !place.path.ends_with(b"/") {
+        return Ok(to_folder(place.path, parts.uri.query(), record));
+    }
+    match find(place.folder, name, &parts.headers).await? {
+        Found::Folder => Ok(to_folder(place.path, parts.uri.query(), record)),
+        Found::File(opened) => {
+            let headers = file_headers(&opened, place.folder.cache_control.as_ref(), SystemTime::now());
+            Ok(Sending { client, rules, parts }.send(StatusCode::OK, headers, &opened, record))
+        }
+    }
+}
+
+async fn find(folder: &Arc<Folder>, name: Name, headers: &HeaderMap) -> Result<Found, Refusal> {
+    folder.find(name, headers).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Refusal::NoFile,
+        _ => Refusal::File(error),
+    })
+}
+
+/// A folder is named with a slash at its end, so that what its index names relatively lies in it. The target is
+/// written anew, since a path that began with two slashes would lead to another host.
+fn to_folder(path: &[u8], query: Option<&str>, record: &mut Record) -> Response<Body> {
+    let mut target = Vec::with_capacity(path.len() + 1);
+    for &byte in path {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => target.push(byte),
+            _ => target.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    target.push(b'/');
+    if let Some(query) = query {
+        target.push(b'?');
+        target.extend_from_slice(query.as_bytes());
+    }
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let location = HeaderValue::from_bytes(&target).expect("a URI is visible ASCII");
+    response.headers_mut().insert(LOCATION, location);
+    record.answers(StatusCode::MOVED_PERMANENTLY);
+    record.ends(End::Ok);
+    response
+}
+
+/// To whom a file is sent, and what was asked of it.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    client: &'a Client,
+    rules: &'a Rules,
+    parts: &'a Parts,
+}
+
+impl Sending<'_> {
+    /// Sends what the request wants of a file that would be answered with this status.
+    fn send(
+        self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        opened: &Opened,
+        record: &mut Record,
+    ) -> Response<Body> {
+        let wish = &self.parts.headers;
+        if status == StatusCode::OK
+            && let Some(outcome) = unmet(wish, validators(&headers))
+        {
+            return without_body(outcome, headers, record);
+        }
+        let is_partial = status == StatusCode::OK && self.parts.method == Method::GET;
+        let ranged = match is_partial {
+            true => range(wish, validators(&headers), opened.length(), SystemTime::now()),
+            false => Ranged::Whole,
+        };
+        let (said, part) = ranged.describe(opened.length(), &mut headers);
+        let status = if status == StatusCode::OK { said } else { status };
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            forget_content(&mut headers);
+        }
+        record.head_came();
+        record.answers(status);
+        let body = match self.parts.method {
+            Method::HEAD => whole(Bytes::new(), record),
+            _ => self.body(Reading::new(opened.file().clone(), part), record),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn body(self, mut reading: Reading, record: &mut Record) -> Body {
+        if let Some(bytes) = reading.at_once() {
+            return whole(bytes, record);
+        }
+        let (record, clock, limit) = (record.take(), self.client.clock.clone(), self.rules.body_timeout);
+        Body::Boxed(Box::pin(FileBody { reading, record, clock, limit }))
+    }
+}
+
+fn whole(bytes: Bytes, record: &mut Record) -> Body {
+    record.sends(bytes.len() as u64);
+    record.ends(End::Ok);
+    Body::Bytes(bytes)
+}
+
+/// The answer to a condition that isn't met.
+fn without_body(outcome: Outcome, mut headers: HeaderMap, record: &mut Record) -> Response<Body> {
+    let status = match outcome {
+        Outcome::NotModified => StatusCode::NOT_MODIFIED,
+        Outcome::Failed => StatusCode::PRECONDITION_FAILED,
+    };
+    forget_content(&mut headers);
+    if outcome == Outcome::Failed {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
+    record.head_came();
+    record.answers(status);
+    record.ends(End::Ok);
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// What describes a content that isn't sent.
+fn forget_content(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_TYPE);
+    headers.remove(CONTENT_ENCODING);
+}
+
+/// A file on its way.
+struct FileBody {
+    reading: Reading,
+    record: Record,
+    clock: Clock,
+    limit: Duration,
+}
+
+impl HttpBody for FileBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Turn<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let FileBody { reading, record, clock, limit } = &mut *self;
+        let piece = match reading.poll_piece(cx) {
+            Poll::Pending if clock.expired() => {
+                record.ends(End::Stalled);
+                return Poll::Ready(Some(Err(BodyError::Stalled(*limit))));
+            }
+            piece => ready!(piece),
+        };
+        Poll::Ready(piece.map(|piece| match piece {
+            Ok(bytes) => {
+                clock.start(*limit);
+                record.sends(bytes.len() as u64);
+                if reading.left() == 0 {
+                    record.ends(End::Ok);
+                }
+                Ok(Frame::data(bytes))
+            }
+            Err(error) => {
+                record.ends(End::FileBroken);
+                Err(BodyError::File(error))
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reading.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.reading.left())
+    }
+}
