@@ -10,7 +10,7 @@ use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
 use super::relay::collect;
-use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, TakeOver};
+use crate::hold::{Answer, Asked as AskedToHold, BadCallback, ClientSide, Instruction, TakeOver};
 
 /// Makes the hold. The application's connection is back in its pool before this returns.
 pub(super) async fn hold(
@@ -31,7 +31,14 @@ pub(super) async fn hold(
     let query = parts.uri.query();
     let asked = AskedToHold { headers: &parts.headers, query, forwarded_at, now: ctx.keeper.head() };
     let answer = Answer { status: head.status, headers: head.headers, body };
-    let mut hold = instruction.hold(asked, answer, client);
+    let mut hold = instruction.hold(asked, answer, client).map_err(bad_callback)?;
     hold.subject = record.held(head.status);
     Ok(TakeOver::new(Box::new(hold), permit))
+}
+
+fn bad_callback(bad: BadCallback) -> Refusal {
+    Refusal::BadRequest(match bad {
+        BadCallback::Name => "the callback is not the name of a function",
+        BadCallback::Foreign => "another site can't name a callback here",
+    })
 }

@@ -22,4 +22,5 @@ mod reload;
 mod resume;
 mod slow;
 mod tls;
+mod transports;
 mod upgrade;
