@@ -83,6 +83,22 @@ upstream: x
     },
     Bad {
         text: r"listen: 127.0.0.1:0
+pools:
+  app:
+    servers: http://127.0.0.1:8000
+    queue: {high: [{}, {cokie: vip}], low: [{cookie: a b}, vip], relief: 0}
+sites: {x.example: app}
+",
+        problems: &[
+            r"5:20: `high` is a mapping (expected cookie, header, path or peer)",
+            r"5:25: unknown key `cokie` (expected cookie, header, path or peer; did you mean `cookie`?)",
+            r"5:54: `cookie` can't be `a b` (expected the name of a cookie, or a name and its value such as tier=gold)",
+            r"5:60: `low` is text (expected a mapping with cookie, header, path and peer)",
+            r"5:74: `relief` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
 log: level: info
 ",

@@ -12,7 +12,7 @@ use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
     Action, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig,
-    PoolConfig, QueueConfig, Secret, ServerConfig, Timeouts, defaults, form,
+    PoolConfig, QueueConfig, Secret, ServerConfig, SignConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -125,6 +125,20 @@ static QUEUE: Section<QueueConfig> = Section {
     keys: &[
         Key::new("length", |queue, value| value.put(&mut queue.length, &form::COUNT_OR_NONE)),
         Key::new("timeout", |queue, value| value.put(&mut queue.timeout, &form::DURATION)),
+        Key::section("high", "[].", &SIGN, |queue, value| queue.high = signs(value)),
+        Key::section("low", "[].", &SIGN, |queue, value| queue.low = signs(value)),
+        Key::new("relief", |queue, value| value.put(&mut queue.relief, &form::TURNS)),
+    ],
+};
+
+static SIGN: Section<SignConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("cookie", |sign, value| sign.cookie = value.read(&form::COOKIE)),
+        Key::new("header", |sign, value| sign.header = value.read(&form::HEADER)),
+        Key::new("path", |sign, value| sign.path = value.read(&form::PATH)),
+        Key::new("peer", |sign, value| sign.peer = value.read(&form::NET)),
     ],
 };
 
@@ -346,6 +360,21 @@ fn servers(value: Value<'_>) -> Vec<ServerConfig> {
         }
     });
     servers
+}
+
+/// Signs of a class, each with at least one key: none at all would fit every request.
+fn signs(value: Value<'_>) -> Vec<SignConfig> {
+    let mut signs = Vec::new();
+    value.each_of_some(|item| {
+        let mut sign = SignConfig::default();
+        let is_empty = matches!(&item.node.content, Content::Map(entries) if entries.is_empty());
+        match is_empty {
+            true => item.refuse("cookie, header, path or peer"),
+            false => SIGN.fill(&mut sign, item),
+        }
+        signs.push(sign);
+    });
+    signs
 }
 
 fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {

@@ -1,7 +1,7 @@
 //! The forms that the text of a value can have: what each looks like, and how it is read.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::problem::nearest;
-use super::{AccessFormat, Endpoint, LogLevel, ServerConfig, SlowReader, address, units};
+use super::{AccessFormat, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, address, units};
 
 /// How one kind of value is written.
 pub(super) struct Form<T: 'static> {
@@ -63,6 +63,15 @@ pub(super) static COUNT_OR_OFF: Form<Option<usize>> = Form {
 pub(super) static NONZERO_OR_OFF: Form<Option<NonZeroUsize>> = Form {
     expected: COUNT_OR_OFF.expected,
     read: |text| (COUNT_OR_OFF.read)(text).map(|count| count.and_then(NonZeroUsize::new)),
+};
+
+/// How many times something may happen, or `None` for `off`.
+pub(super) static TURNS: Form<Option<NonZeroU32>> = Form {
+    expected: COUNT_OR_OFF.expected,
+    read: |text| {
+        let count = (COUNT_OR_OFF.read)(text)?;
+        Ok(count.and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new))
+    },
 };
 
 /// How many are kept, 0 for `off`.
@@ -156,6 +165,32 @@ pub(super) static PATH: Form<String> = Form {
     read: address::path,
 };
 
+/// A cookie, with its value or any.
+pub(super) static COOKIE: Form<NamedConfig> = Form {
+    expected: "the name of a cookie, or a name and its value such as tier=gold",
+    read: |text| {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let visible = value.is_none_or(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+        if !is_token(name) || !visible {
+            return Err(Unfit::Unlike);
+        }
+        Ok(NamedConfig { name: name.to_owned(), value: value.map(str::to_owned) })
+    },
+};
+
+/// A header field, with its value or any.
+pub(super) static HEADER: Form<NamedConfig> = Form {
+    expected: "the name of a header field, or a name and its value such as \"X-Priority: high\"",
+    read: |text| {
+        let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
+        if !is_token(name) {
+            return Err(Unfit::Unlike);
+        }
+        let value = value.map(|value| value.trim().to_owned());
+        Ok(NamedConfig { name: name.to_ascii_lowercase(), value })
+    },
+};
+
 /// A network, or one address.
 pub(super) static NET: Form<IpNet> =
     Form { expected: "an IP address or a network such as 10.0.0.0/8", read: address::net };
@@ -208,6 +243,12 @@ impl<T> Form<T> {
     pub(super) fn read(&self, text: &str) -> Result<T, Unfit> {
         (self.read)(text)
     }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(letter)
 }
 
 fn some_time(text: &str) -> Result<Duration, Unfit> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Config, Endpoint, FilesConfig, HistoryConfig, KeepaliveConfig, LogLevel,
-    QueueConfig, SlowReader, Target,
+    NamedConfig, QueueConfig, SignConfig, SlowReader, Target,
 };
 
 fn config(text: &str) -> Config {
@@ -54,7 +54,12 @@ pools:
   app:
     servers: [http://10.0.0.5, "unix:/run/app.sock"]
     max_connections: 32
-    queue: { length: 5, timeout: 250ms }
+    queue:
+      length: 5
+      timeout: 250ms
+      high: [{ cookie: vip }, { cookie: tier=gold, path: /shop/ }, { header: "X-Priority:  high" }]
+      low: { peer: 10.0.0.0/8 }
+      relief: off
     keepalive: { connections: off, idle: 2s }
   blog: blog.internal:3000
   alone: { servers: http://a:1, queue: off, keepalive: 7 }
@@ -81,7 +86,20 @@ store: memory
     let app = &config.pools["app"];
     assert_eq!(app.servers[1].target, Target::Unix("/run/app.sock".into()));
     assert_eq!(app.max_connections.map(usize::from), Some(32));
-    assert_eq!(app.queue, QueueConfig { length: 5, timeout: Duration::from_millis(250) });
+    assert_eq!((app.queue.length, app.queue.timeout), (5, Duration::from_millis(250)));
+    let named = |name: &str, value: Option<&str>| {
+        Some(NamedConfig { name: name.to_owned(), value: value.map(str::to_owned) })
+    };
+    let none = SignConfig::default;
+    let gold = SignConfig {
+        cookie: named("tier", Some("gold")),
+        path: Some("/shop/".to_owned()),
+        ..SignConfig::default()
+    };
+    let urgent = SignConfig { header: named("x-priority", Some("high")), ..none() };
+    assert_eq!(app.queue.high, [SignConfig { cookie: named("vip", None), ..none() }, gold, urgent]);
+    assert_eq!(app.queue.low, [SignConfig { peer: Some("10.0.0.0/8".parse().unwrap()), ..none() }]);
+    assert_eq!(app.queue.relief, None);
     assert_eq!(app.keepalive, KeepaliveConfig { connections: 0, idle: Duration::from_secs(2) });
     let alone = &config.pools["alone"];
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));

@@ -26,7 +26,7 @@ mod good_files;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -193,6 +193,34 @@ pub struct QueueConfig {
     pub length: usize,
     /// How long one may wait.
     pub timeout: Duration,
+    /// Requests that wait before all others; one sign is enough.
+    pub high: Vec<SignConfig>,
+    /// Requests that wait behind all others; one sign is enough, and `high` counts more.
+    pub low: Vec<SignConfig>,
+    /// How many may be served before somebody of a lower class who waits; `None` is `off`.
+    pub relief: Option<NonZeroU32>,
+}
+
+/// By what a request is told from others: all that is given has to fit, and something is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignConfig {
+    /// A cookie.
+    pub cookie: Option<NamedConfig>,
+    /// A header field; its name is lower case.
+    pub header: Option<NamedConfig>,
+    /// What the path begins with.
+    pub path: Option<String>,
+    /// Where the client is.
+    pub peer: Option<IpNet>,
+}
+
+/// A cookie or a header field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedConfig {
+    /// Its name.
+    pub name: String,
+    /// Its whole value; `None` is any.
+    pub value: Option<String>,
 }
 
 /// Idle connections to a server.

@@ -274,7 +274,8 @@ mod tests {
         let bad = BadInstruction { header: "X-Comet-Subscribe", value: "secret".into(), reason: "no".into() };
         assert!(!Refusal::BadInstruction(bad).text().contains("secret"));
         let source = std::io::Error::other("10.0.0.5");
-        let connect = Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source });
+        let connect =
+            Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source: source.into() });
         assert_eq!(connect.text(), "502 Bad Gateway: the server can not be reached\n");
     }
 

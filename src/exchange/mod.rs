@@ -20,6 +20,7 @@ mod record;
 mod relay;
 mod rules;
 mod tunnel;
+mod urgency;
 
 #[cfg(test)]
 mod tests;

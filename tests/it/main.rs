@@ -16,6 +16,7 @@ mod hold;
 mod log;
 mod metrics;
 mod pool;
+mod queue;
 mod refusals;
 mod relay;
 mod reload;

@@ -117,11 +117,12 @@ impl Proxy {
         let metrics = Metrics::new().unwrap();
         let name = format!("http://{application}");
         let target = Target::Tcp { host: application.ip().to_string(), port: application.port() };
+        let queue = QueueConfig { length: 1, timeout: Duration::from_secs(5), ..QueueConfig::default() };
         let config = PoolConfig {
-            servers: vec![ServerConfig { name, target }],
             max_connections: NonZeroUsize::new(2),
-            queue: QueueConfig { length: 1, timeout: Duration::from_secs(5) },
+            queue,
             keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+            ..PoolConfig::of(vec![ServerConfig { name, target }])
         };
         let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
         Proxy {
