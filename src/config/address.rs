@@ -130,6 +130,21 @@ pub(super) fn path(text: &str) -> Result<String, Unfit> {
     Err(if meant.bytes().all(segment) { Unfit::Meant(meant) } else { Unfit::Unlike })
 }
 
+/// Where a redirect leads: an absolute URL of the web, or a path that can't be taken for another host
+/// (RFC 3986 §4.2).
+pub(super) fn location(text: &str) -> Result<String, Unfit> {
+    let visible = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    let on_the_web = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let good = match on_the_web {
+        Some(rest) => {
+            let (host, port) = split_port(rest.split(['/', '?', '#']).next().unwrap_or_default());
+            bare_host(host).is_some() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        }
+        None => text.starts_with('/') && !text.starts_with("//"),
+    };
+    if good && text.bytes().all(visible) { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+}
+
 /// A network whose host bits are zero, or one address.
 pub(super) fn net(text: &str) -> Result<IpNet, Unfit> {
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -229,6 +244,38 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(host(text), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_to_the_web_or_to_the_same_host() {
+        let good = [
+            "https://a.example",
+            "http://a.example:8080/b?c=d#e",
+            "https://[::1]/",
+            "/",
+            "/a/b?c",
+            "https://a?b",
+        ];
+        for text in good {
+            assert_eq!(location(text).as_deref(), Ok(text));
+        }
+        let bad = [
+            "",
+            "a",
+            "//evil.example",
+            "/\\evil.example",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://a/\n",
+            "https://u@a",
+            "https://a:x/",
+            "https:///a",
+            "/ü",
+        ];
+        for text in bad {
+            assert_eq!(location(text), Err(Unfit::Unlike), "{text}");
         }
     }
 

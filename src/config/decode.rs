@@ -5,14 +5,17 @@
 use std::collections::HashMap;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, Draft, FilesDraft, ListenerDraft, RouteDraft, SiteDraft,
+    ActionDraft, CertificateDraft, ControlDraft, Draft, FilesDraft, ListenerDraft, RedirectDraft, RouteDraft,
+    SiteDraft,
 };
-use super::problem::{Fault, Placed, Problem};
+use super::edge::{EdgeDraft, HEADERS};
+use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig,
-    PoolConfig, QueueConfig, Secret, ServerConfig, SignConfig, Timeouts, defaults, form,
+    Action, Carry, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits,
+    LogConfig, PoolConfig, QueueConfig, RedirectConfig, Secret, ServerConfig, SignConfig, Timeouts, defaults,
+    form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -162,6 +165,12 @@ static SITE: Section<SiteDraft> = Section {
         }),
         Key::section("routes", "[].", &ROUTE, |site, value| site.routes = Some(routes(value))),
         Key::new("pool", site_pool),
+        Key::new("https", |site, value| value.put(&mut site.https, &form::HTTPS)),
+        Key::new("canonical", |site, value| site.canonical = value.placed(&form::HOST)),
+        Key::new("allow", |site, value| site.edge.allow(value)),
+        Key::new("deny", |site, value| site.edge.deny(value)),
+        Key::section("headers", ".", &HEADERS, |site, value| site.edge.headers(value)),
+        Key::new("errors", |site, value| site.edge.errors(value)),
     ],
 };
 
@@ -177,6 +186,15 @@ static ROUTE: Section<RouteDraft> = Section {
         }),
         Key::section("files", ".", &FILES, |route, value| route.actions.push(files(value))),
         Key::new("internal", |route, value| value.put(&mut route.internal, &form::YES_OR_NO)),
+        Key::section("redirect", ".", &REDIRECT, |route, value| {
+            let place = value.node.place;
+            let action = redirect(value).map(Action::Redirect);
+            route.actions.push(ActionDraft { key: "redirect", place, action });
+        }),
+        Key::new("allow", |route, value| route.edge.allow(value)),
+        Key::new("deny", |route, value| route.edge.deny(value)),
+        Key::section("headers", ".", &HEADERS, |route, value| route.edge.headers(value)),
+        Key::new("errors", |route, value| route.edge.errors(value)),
     ],
 };
 
@@ -187,6 +205,16 @@ static FILES: Section<FilesDraft> = Section {
         Key::new("root", |files, value| files.root = value.placed(&form::FOLDER)),
         Key::new("index", |files, value| index(&mut files.index, value)),
         Key::new("cache_control", |files, value| files.cache_control = value.read(&form::FIELD)),
+    ],
+};
+
+static REDIRECT: Section<RedirectDraft> = Section {
+    short: Some(form::LOCATION.expected),
+    required: &[("to", form::LOCATION.expected)],
+    keys: &[
+        Key::new("to", |redirect, value| redirect.to = value.placed(&form::LOCATION)),
+        Key::new("status", |redirect, value| value.put(&mut redirect.status, &form::REDIRECT_STATUS)),
+        Key::new("carry", |redirect, value| value.put(&mut redirect.carry, &form::CARRY)),
     ],
 };
 
@@ -381,7 +409,16 @@ fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
     let place = value.node.place;
     let mut sites = Vec::new();
     value.each_named(&form::HOST, |name, value| {
-        let mut site = SiteDraft { name, aliases: Vec::new(), routes: None, pool: None, pool_typed: None };
+        let mut site = SiteDraft {
+            name,
+            aliases: Vec::new(),
+            routes: None,
+            pool: None,
+            pool_typed: None,
+            edge: EdgeDraft::default(),
+            https: false,
+            canonical: None,
+        };
         match value.is_map() {
             true => SITE.fill(&mut site, value),
             false => site_of_pool(&mut site, value),
@@ -405,6 +442,25 @@ fn site_of_pool(site: &mut SiteDraft, value: Value<'_>) {
 fn site_pool(site: &mut SiteDraft, value: Value<'_>) {
     site.pool_typed = Some(value.node.place);
     site.pool = value.placed(&form::POOL);
+}
+
+/// A redirect, or nothing but where it leads.
+fn redirect(value: Value<'_>) -> Option<RedirectConfig> {
+    let mut draft = RedirectDraft::default();
+    let Value { key, node, problems } = value;
+    let value = Value { key, node, problems: &mut *problems };
+    match value.is_text() {
+        true => draft.to = value.placed(&form::LOCATION),
+        false => REDIRECT.fill(&mut draft, value),
+    }
+    let RedirectDraft { to, status, carry } = draft;
+    let Placed { place, value: to } = to?;
+    if carry != Carry::Off && to.contains(['?', '#']) {
+        let fault = Fault::BadValue { key: "to".into(), value: quote(&to) };
+        problems
+            .push(Problem::new(place, fault).expected("a URL that ends with its path, for `carry` to go on"));
+    }
+    Some(RedirectConfig { to, status, carry })
 }
 
 fn routes(value: Value<'_>) -> Vec<RouteDraft> {

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
+use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig,
-    Timeouts,
+    Action, Carry, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
+    ServerConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -61,6 +63,9 @@ pub(super) struct SiteDraft {
     pub(super) routes: Option<Vec<RouteDraft>>,
     pub(super) pool: Option<Placed<String>>,
     pub(super) pool_typed: Option<Place>,
+    pub(super) edge: EdgeDraft,
+    pub(super) https: bool,
+    pub(super) canonical: Option<Placed<String>>,
 }
 
 /// One entry of `routes`; `None` where a problem was told.
@@ -72,6 +77,7 @@ pub(super) struct RouteDraft {
     /// Each that was typed; one is right.
     pub(super) actions: Vec<ActionDraft>,
     pub(super) internal: bool,
+    pub(super) edge: EdgeDraft,
 }
 
 /// `files` of a route; `None` where a problem was told.
@@ -79,6 +85,20 @@ pub(super) struct FilesDraft {
     pub(super) root: Option<Placed<PathBuf>>,
     pub(super) index: Vec<String>,
     pub(super) cache_control: Option<String>,
+}
+
+/// `redirect`.
+pub(super) struct RedirectDraft {
+    pub(super) to: Option<Placed<String>>,
+    pub(super) status: StatusCode,
+    pub(super) carry: Carry,
+}
+
+impl Default for RedirectDraft {
+    fn default() -> Self {
+        // What can be taken back, since browsers keep the others for ever.
+        RedirectDraft { to: None, status: StatusCode::FOUND, carry: Carry::Off }
+    }
 }
 
 /// What a route does by one of its keys; `None` where a problem was told.

@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
 use super::problem::nearest;
-use super::{AccessFormat, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, address, units};
+use super::{AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, address, units};
 
 /// How one kind of value is written.
 pub(super) struct Form<T: 'static> {
@@ -157,6 +158,30 @@ pub(super) static SERVER: Form<ServerConfig> =
 pub(super) static HOST: Form<String> = Form {
     expected: "a host without a port such as example.com, \"*.example.com\" or \"*\" for every host",
     read: address::host,
+};
+
+/// Whether a site is for TLS only.
+pub(super) static HTTPS: Form<bool> =
+    Form { expected: "redirect, or `off`", read: |text| choice(text, &[("redirect", true), (OFF, false)]) };
+
+/// Where a redirect leads.
+pub(super) static LOCATION: Form<String> =
+    Form { expected: "a URL such as https://example.com/new, or a path", read: address::location };
+
+/// The status of a redirect.
+pub(super) static REDIRECT_STATUS: Form<StatusCode> = Form {
+    expected: "301, 302, 303, 307 or 308",
+    read: |text| {
+        let statuses = ["301", "302", "303", "307", "308"];
+        let status = StatusCode::from_bytes(text.as_bytes()).map_err(|_| Unfit::Unlike)?;
+        if statuses.contains(&text) { Ok(status) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// What a redirect carries over.
+pub(super) static CARRY: Form<Carry> = Form {
+    expected: "off, whole or rest",
+    read: |text| choice(text, &[(OFF, Carry::Off), ("whole", Carry::Whole), ("rest", Carry::Rest)]),
 };
 
 /// A path prefix.

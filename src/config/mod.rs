@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod defaults;
 mod draft;
+mod edge;
 mod file;
 mod form;
 mod problem;
@@ -31,9 +32,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
 pub use decode::keys;
+pub use edge::{AccessConfig, EdgeConfig, Edit, ErrorPage};
 pub use problem::{Fault, Place, Problem, Problems};
 
 /// A whole, checked configuration.
@@ -241,6 +244,12 @@ pub struct SiteConfig {
     pub hosts: Vec<String>,
     /// Routes in the order of the file.
     pub routes: Vec<RouteConfig>,
+    /// What holds for its requests that no route is meant by.
+    pub edge: EdgeConfig,
+    /// Whether requests without TLS are sent to the same place with it.
+    pub https: bool,
+    /// The host that all others are sent to.
+    pub canonical: Option<String>,
 }
 
 /// One route of a site.
@@ -252,6 +261,8 @@ pub struct RouteConfig {
     pub action: Action,
     /// Whether only an application's answer leads here, and no request of a client.
     pub internal: bool,
+    /// What holds for its requests whatever answers them, that of the site included.
+    pub edge: EdgeConfig,
 }
 
 /// What answers the requests of a route.
@@ -261,6 +272,8 @@ pub enum Action {
     Pool(String),
     /// Files.
     Files(FilesConfig),
+    /// Another address.
+    Redirect(RedirectConfig),
 }
 
 /// A folder of files.
@@ -272,6 +285,28 @@ pub struct FilesConfig {
     pub index: Vec<String>,
     /// What every file says in `Cache-Control`.
     pub cache_control: Option<String>,
+}
+
+/// Where a route sends its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// A URL, or a path of the same host.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// What of the request's target is put behind `to`.
+    pub carry: Carry,
+}
+
+/// What a redirect carries over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Nothing.
+    Off,
+    /// Path and query.
+    Whole,
+    /// What the path has behind that of the route, and the query.
+    Rest,
 }
 
 /// Channels and holds.

@@ -19,6 +19,7 @@ use super::record::Record;
 use super::urgency::Look;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
+use crate::edge::edit;
 use crate::message::Position;
 use crate::upstream::{Class, Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
 
@@ -105,6 +106,7 @@ fn write(
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = origin_form(&parts.uri);
     *request.headers_mut() = to_upstream(&parts.headers, asked, &sender, client.position(forwarded_at));
+    edit(request.headers_mut(), ctx.edits);
     request
 }
 

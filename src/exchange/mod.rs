@@ -28,14 +28,15 @@ mod tests;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
+use crate::config::Edit;
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
-pub use answer::Refusal;
+pub use answer::{Refusal, is_own};
 pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
@@ -60,6 +61,8 @@ pub struct Context<'a> {
     pub keeper: &'a dyn Keeper,
     /// Where the lines go.
     pub log: &'a AccessLog,
+    /// What is changed in the request that the application gets.
+    pub edits: &'a [Edit],
 }
 
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
@@ -76,7 +79,7 @@ pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Result<Re
             let unread = had_body && !record.request_is_whole();
             record.refused(&refusal);
             ctx.client.clock.start(ctx.rules.body_timeout);
-            Ok(answer(&refusal, unread))
+            Ok(answer(&refusal, unread, &parts.headers))
         }
     }
 }
@@ -94,7 +97,23 @@ pub fn refuse(
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
     Record::begin(client, rules, site, log, &parts, &marks).refused(refusal);
     client.clock.start(rules.body_timeout);
-    answer(refusal, !body.is_end_stream())
+    answer(refusal, !body.is_end_stream(), &parts.headers)
+}
+
+/// Sends a request elsewhere, with its counters and its line in the log.
+pub fn redirect(
+    client: &Client,
+    rules: &Rules,
+    site: &Arc<SiteMetrics>,
+    log: &AccessLog,
+    request: Request<Incoming>,
+    (status, location): (StatusCode, &str),
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    Record::begin(client, rules, site, log, &parts, &marks).redirected(status);
+    client.clock.start(rules.body_timeout);
+    answer::redirect(status, location, !body.is_end_stream())
 }
 
 enum Ended {

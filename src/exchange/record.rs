@@ -9,7 +9,6 @@ use hyper::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::answer::Refusal;
-use super::chain::client_behind;
 use super::marks::Marks;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
@@ -183,6 +182,12 @@ impl Record {
         self.change(|entry| entry.end = end);
     }
 
+    /// The client is sent elsewhere.
+    pub(super) fn redirected(&mut self, status: StatusCode) {
+        self.answers(status);
+        self.ends(End::Ok);
+    }
+
     /// The proxy answers by itself.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         refusal.tell();
@@ -262,7 +267,7 @@ fn subject(
     let owned = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str();
     let text = |name: &HeaderName| parts.headers.get(name).map(owned);
     Subject {
-        client: client_behind(&parts.headers, client.ip(), |address| rules.trusts(address)),
+        client: client.address_behind(rules, &parts.headers),
         site: site.name.clone(),
         method: parts.method.clone(),
         target: parts.uri.to_string().into(),

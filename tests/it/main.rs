@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 mod control;
 mod drain;
+mod edge;
 mod files;
 mod headers;
 mod hold;

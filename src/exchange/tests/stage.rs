@@ -145,7 +145,7 @@ impl Proxy {
 
     fn context(&self) -> Context<'_> {
         let Proxy { client, rules, site, pool, keeper, log, .. } = self;
-        Context { client, rules, site, pool, keeper, log }
+        Context { client, rules, site, pool, keeper, log, edits: &[] }
     }
 
     /// Drives the connection as the listener does; what it leaves for goes to `left`.
