@@ -134,7 +134,7 @@ async fn send(
 ) -> Result<response::Parts, Failure> {
     let clock = &ctx.client.clock;
     let mut phase = Phase::begin(ctx, upload);
-    let mut sending = pin!(lease.send(request));
+    let mut sending = pin!(lease.send(request, clock));
     let result = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result.map_err(|error| Failure::Send(Box::new(error)))),
         Poll::Pending => match phase.turn(clock) {

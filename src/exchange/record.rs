@@ -1,12 +1,13 @@
 //! What is counted and written of one request, whatever becomes of it: finished exactly once, on drop.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use hyper::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
 use super::answer::Refusal;
 use super::marks::Marks;
@@ -124,7 +125,7 @@ impl Record {
             log: log.clone(),
             subject,
             method: method_index(&parts.method),
-            began: Instant::now(),
+            began: client.clock.now(),
             head_after: None,
             status: CLIENT_LEFT,
             bytes: 0,

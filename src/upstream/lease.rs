@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
@@ -85,12 +85,12 @@ impl Lease {
 
     /// Sends a request and waits for the head of the answer; the body comes through [`Lease::into_body`]. Once
     /// this has failed or was dropped half-way, the connection can't be used again.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Parts, SendError> {
-        let began = Instant::now();
+    pub async fn send(&mut self, request: Request<Outgoing>, clock: &Clock) -> Result<Parts, SendError> {
+        let began = clock.now();
         match self.link.send(request).await {
             Ok(head) => {
                 let metrics = &self.link.server().metrics;
-                metrics.answered(head.status, began.elapsed());
+                metrics.answered(head.status, clock.now() - began);
                 self.link.set_patience(patience(&head.headers));
                 Ok(head)
             }

@@ -110,7 +110,7 @@ impl Pool {
         clock: &Clock,
         class: impl FnOnce(&QueueConfig) -> Class,
     ) -> Result<Lease, NoLease> {
-        let now = Instant::now();
+        let now = clock.now().into_std();
         let taken = self.seats.lock().take(worker, now);
         let taken = match taken {
             Some((server, link)) => {

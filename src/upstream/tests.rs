@@ -96,7 +96,7 @@ impl Bench {
 
     async fn get(&self, mut lease: Lease) -> Result<Vec<u8>, SendError> {
         let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-        lease.send(request).await?;
+        lease.send(request, &self.clock).await?;
         let mut body = lease.into_body();
         let mut all = Vec::new();
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -144,10 +144,10 @@ async fn a_connection_that_dies_under_a_request_is_stale_only_when_it_was_kept()
     assert_eq!(bench.get(lease).await.unwrap(), b"hi");
     let mut lease = bench.lease().await.unwrap();
     let request = || Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    let error = lease.send(request()).await.unwrap_err();
+    let error = lease.send(request(), &bench.clock).await.unwrap_err();
     assert!(error.stale && matches!(error.why, Why::Closed | Why::Reset), "{error:?}");
     let mut lease = lease.renew(&bench.clock).await.unwrap();
-    let error = lease.send(request()).await.unwrap_err();
+    let error = lease.send(request(), &bench.clock).await.unwrap_err();
     assert!(!error.stale, "{error:?}");
     drop(lease);
     assert_eq!(bench.pool.connections(0), (0, 0));
@@ -190,7 +190,7 @@ async fn a_body_that_breaks_off_is_an_error_and_its_place_is_free() {
     }));
     let mut lease = bench.lease().await.unwrap();
     let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    lease.send(request).await.unwrap();
+    lease.send(request, &bench.clock).await.unwrap();
     let mut body = lease.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
