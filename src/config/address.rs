@@ -101,6 +101,27 @@ pub(super) fn host(text: &str) -> Result<String, Unfit> {
     Err(host_meant(&lower).map_or(Unfit::Unlike, Unfit::Meant))
 }
 
+/// The origin of a page as browsers write it (RFC 6454 §6.2): lower case, no path, no port that the scheme implies.
+pub(super) fn origin(text: &str) -> Result<String, Unfit> {
+    let lower = text.to_lowercase();
+    let (scheme, rest) = lower.split_once("://").ok_or(Unfit::Unlike)?;
+    let implied = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return Err(Unfit::Unlike),
+    };
+    let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+    let authority = authority.strip_suffix(implied).unwrap_or(authority);
+    let (host, port) = split_port(authority);
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_host = is_name(host) || host.starts_with('[') && bare_host(host).is_some();
+    if !is_host || !port.is_none_or(is_port) {
+        return Err(Unfit::Unlike);
+    }
+    let origin = format!("{scheme}://{authority}");
+    if origin == lower { Ok(origin) } else { Err(Unfit::Meant(origin)) }
+}
+
 /// A host in a URL, with a port, or with the dot that ends an absolute name.
 fn host_meant(text: &str) -> Option<String> {
     let text = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);

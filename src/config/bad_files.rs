@@ -410,6 +410,24 @@ sites:
         ],
     },
     Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org: { pool: app, cors: https://a.org:443 }
+  b.org: { pool: app, cors: [https://a.org/, "*"] }
+  c.org: { pool: app, cors: { origins: "*" } }
+  d.org: { pool: app, cors: ftp://a.org }
+"#,
+        problems: &[
+            r"5:29: `cors` can't be `https://a.org:443` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:30: `cors` can't be `https://a.org/` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:46: `cors` can't be `*` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"7:29: `cors` is a mapping (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"8:29: `cors` can't be `ftp://a.org` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 pools:
   app: http://127.0.0.1:8000
@@ -433,7 +451,7 @@ sites:
             r"5:3: site `a.org` has no route (expected `pool` or `routes`)",
             r"6:17: `pool` can't stand beside `routes`, which says the same in another way (expected one of them)",
             r"7:19: `routes` is empty (expected at least one)",
-            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, allow, deny, headers and errors)",
+            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
         ],
     },
     Bad {
@@ -701,7 +719,7 @@ sites:
   a: [app]
 ",
         problems: &[
-            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, allow, deny, headers and errors)",
+            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
         ],
     },
     Bad {

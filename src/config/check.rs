@@ -14,8 +14,8 @@ use super::edge::EdgeDraft;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
-    Action, Certificate, Config, ControlConfig, DrainConfig, EdgeConfig, Endpoint, Limits, ListenerConfig,
-    PoolConfig, RouteConfig, ServerConfig, SiteConfig, certificate, defaults,
+    Action, Certificate, Config, ControlConfig, CorsConfig, DrainConfig, EdgeConfig, Endpoint, Limits,
+    ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig, certificate, defaults,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -154,6 +154,7 @@ impl Rules<'_> {
         let routes = self.routes(&mut draft, pools);
         let edge = EdgeDraft::default().below(&draft.edge);
         let (https, canonical) = (draft.https, draft.canonical.take());
+        let cors = std::mem::take(&mut draft.cors);
         let mut hosts = Vec::new();
         for host in std::iter::once(draft.name).chain(draft.aliases) {
             match seen.get(&host.value) {
@@ -168,7 +169,7 @@ impl Rules<'_> {
             }
         }
         let canonical = canonical.and_then(|canonical| self.canonical(canonical, &hosts));
-        SiteConfig { name, hosts, routes, edge, https, canonical }
+        SiteConfig { name, hosts, routes, edge, https, canonical, cors }
     }
 
     /// One of the hosts that the site answers for, or those sent there would end up elsewhere.
@@ -330,6 +331,7 @@ fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
         edge: EdgeConfig::default(),
         https: false,
         canonical: None,
+        cors: CorsConfig::default(),
     };
     (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
 }

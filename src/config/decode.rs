@@ -13,9 +13,9 @@ use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, Carry, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits,
-    LogConfig, PoolConfig, QueueConfig, RedirectConfig, Secret, ServerConfig, SignConfig, Timeouts, defaults,
-    form,
+    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
+    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, Secret, ServerConfig, SignConfig, Timeouts,
+    defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -167,6 +167,7 @@ static SITE: Section<SiteDraft> = Section {
         Key::new("pool", site_pool),
         Key::new("https", |site, value| value.put(&mut site.https, &form::HTTPS)),
         Key::new("canonical", |site, value| site.canonical = value.placed(&form::HOST)),
+        Key::new("cors", |site, value| cors(&mut site.cors, value)),
         Key::new("allow", |site, value| site.edge.allow(value)),
         Key::new("deny", |site, value| site.edge.deny(value)),
         Key::section("headers", ".", &HEADERS, |site, value| site.edge.headers(value)),
@@ -418,6 +419,7 @@ fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
             edge: EdgeDraft::default(),
             https: false,
             canonical: None,
+            cors: CorsConfig::default(),
         };
         match value.is_map() {
             true => SITE.fill(&mut site, value),
@@ -426,6 +428,17 @@ fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
         sites.push(site);
     });
     Placed { place, value: sites }
+}
+
+/// One origin or several, or `*` alone.
+fn cors(cors: &mut CorsConfig, value: Value<'_>) {
+    if matches!(&value.node.content, Content::Text(text) if text == "*") {
+        *cors = CorsConfig::Any;
+        return;
+    }
+    let mut origins = Vec::new();
+    value.each(|item| origins.extend(item.read(&form::ORIGIN)));
+    *cors = CorsConfig::Origins(origins);
 }
 
 /// A site of which nothing but its pool was typed, or something that is no site.

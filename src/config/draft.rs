@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, Carry, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
+    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
     ServerConfig, Timeouts,
 };
 
@@ -66,6 +66,7 @@ pub(super) struct SiteDraft {
     pub(super) edge: EdgeDraft,
     pub(super) https: bool,
     pub(super) canonical: Option<Placed<String>>,
+    pub(super) cors: CorsConfig,
 }
 
 /// One entry of `routes`; `None` where a problem was told.

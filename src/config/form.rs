@@ -184,6 +184,12 @@ pub(super) static CARRY: Form<Carry> = Form {
     read: |text| choice(text, &[(OFF, Carry::Off), ("whole", Carry::Whole), ("rest", Carry::Rest)]),
 };
 
+/// The origin of a page, as browsers write it.
+pub(super) static ORIGIN: Form<String> = Form {
+    expected: "an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any",
+    read: address::origin,
+};
+
 /// A path prefix.
 pub(super) static PATH: Form<String> = Form {
     expected: "the beginning of a path: a slash, no query, no spaces and no wildcard",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Config, Endpoint, FilesConfig, HistoryConfig, KeepaliveConfig, LogLevel,
-    NamedConfig, QueueConfig, SignConfig, SlowReader, Target,
+    AccessFormat, Action, Config, CorsConfig, Endpoint, FilesConfig, HistoryConfig, KeepaliveConfig,
+    LogLevel, NamedConfig, QueueConfig, SignConfig, SlowReader, Target,
 };
 
 fn config(text: &str) -> Config {
@@ -66,13 +66,14 @@ pools:
 sites:
   Example.COM:
     aliases: "*.example.com"
+    cors: [https://www.example.com, "http://localhost:8080"]
     routes:
       - { path: /, pool: app }
       - { path: /blog, pool: blog }
       - { path: /static, files: / }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: blog
-  "*": { pool: alone }
+  "*": { pool: alone, cors: "*" }
 channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
 limits: { held_connections: off, request_body: off, request_header: 8KiB }
 log: { access: off, level: trace }
@@ -105,6 +106,9 @@ store: memory
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));
     assert_eq!(alone.queue.timeout, QueueConfig::default().timeout);
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
+    let named = |origins: &[&str]| CorsConfig::Origins(origins.iter().map(|&o| o.to_owned()).collect());
+    assert_eq!(first.cors, named(&["https://www.example.com", "http://localhost:8080"]));
+    assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
     let files = |root: &str, index: &[&str], cache_control: Option<&str>| {

@@ -250,6 +250,23 @@ pub struct SiteConfig {
     pub https: bool,
     /// The host that all others are sent to.
     pub canonical: Option<String>,
+    /// Pages of other origins that may read what is held.
+    pub cors: CorsConfig,
+}
+
+/// Origins whose pages may read the answers of held connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsConfig {
+    /// Those that are named, with the cookies of their visitors; none by default.
+    Origins(Vec<String>),
+    /// Any, without cookies.
+    Any,
+}
+
+impl Default for CorsConfig {
+    fn default() -> CorsConfig {
+        CorsConfig::Origins(Vec::new())
+    }
 }
 
 /// One route of a site.

@@ -1,6 +1,6 @@
 //! An answer that is an instruction: read its body, free the application, and let the connection go.
 
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_LENGTH, ORIGIN};
 use hyper::http::request;
 
 use super::Context;
@@ -24,6 +24,7 @@ pub(super) async fn hold(
     let Upstream { mut head, lease, forwarded_at } = upstream;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
+    ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
     let whole = !asked.has_body() || record.request_is_whole();

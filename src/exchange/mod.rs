@@ -11,6 +11,7 @@ mod answer;
 mod chain;
 mod check;
 mod classify;
+mod cors;
 mod files;
 mod forward;
 mod forwarding;
@@ -30,13 +31,14 @@ use std::sync::Arc;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, End};
 use crate::body::Body;
 use crate::config::Edit;
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
 pub use answer::{Refusal, is_own};
+pub use cors::Cors;
 pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
@@ -55,6 +57,8 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// Counters and name of the site.
     pub site: &'a Arc<SiteMetrics>,
+    /// Which other origins may read what is held.
+    pub cors: &'a Cors,
     /// Where to ask.
     pub pool: &'a Arc<Pool>,
     /// Who holds.
@@ -129,6 +133,12 @@ async fn steps(
     record: &mut Record,
 ) -> Result<Ended, Refusal> {
     let asked = check::check(parts, &body, ctx.rules)?;
+    if let Some(response) = ctx.cors.preflight(parts) {
+        record.answers(response.status());
+        record.ends(End::Ok);
+        ctx.client.clock.start(ctx.rules.body_timeout);
+        return Ok(Ended::Answered(response));
+    }
     let answer = forward::forward(ctx, parts, &asked, marks, body, record).await?;
     let verdict = classify::classify(&asked, &answer.head, ctx.rules);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {

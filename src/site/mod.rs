@@ -243,7 +243,8 @@ impl Site {
         let (keeper, log) = (self.keeper.as_ref(), &self.log);
         match &route.action {
             Action::Pool(pool) => {
-                exchange(Context { client, rules, site, pool, keeper, log, edits }, request).await
+                let cors = &route.cors;
+                exchange(Context { client, rules, site, cors, pool, keeper, log, edits }, request).await
             }
             Action::Files(folder) => {
                 // A future of its own, so that requests to an application don't carry its size.

@@ -6,6 +6,7 @@ use hyper::header::HeaderValue;
 
 use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Redirect};
+use crate::exchange::Cors;
 use crate::files::Folder;
 use crate::upstream::Pool;
 
@@ -19,6 +20,8 @@ pub(super) struct Route {
     pub(super) is_internal: bool,
     /// What holds whatever answers.
     pub(super) edge: Option<Box<Edge>>,
+    /// Which other origins may read what is held here.
+    pub(super) cors: Cors,
 }
 
 /// What answers the requests of a route.
@@ -44,7 +47,8 @@ impl Route {
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
         let edge = Edge::new(site, &config.edge);
-        Some(Arc::new(Route { path: config.path.clone(), action, is_internal: config.internal, edge }))
+        let (path, cors) = (config.path.clone(), Cors::new(&site.cors));
+        Some(Arc::new(Route { path, action, is_internal: config.internal, edge, cors }))
     }
 }
 

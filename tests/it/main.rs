@@ -9,6 +9,7 @@ mod support;
 mod cli;
 mod clients;
 mod control;
+mod cors;
 mod drain;
 mod edge;
 mod files;

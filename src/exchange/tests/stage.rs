@@ -106,6 +106,7 @@ pub(super) struct Proxy {
     pub(super) client: Client,
     pub(super) rules: Rules,
     pub(super) site: Arc<SiteMetrics>,
+    pub(super) cors: Cors,
     pub(super) pool: Arc<Pool>,
     pub(super) keeper: FakeKeeper,
     pub(super) log: AccessLog,
@@ -136,6 +137,7 @@ impl Proxy {
                 trusted_proxies: Box::default(),
             },
             site: Arc::new(SiteMetrics::new("site", &metrics)),
+            cors: Cors::default(),
             pool: Pool::new("app", &config, Duration::from_secs(5), &metrics),
             keeper: FakeKeeper { held: Arc::default(), limit: 1 },
             log: AccessLog::to(AccessFormat::Combined, std::io::sink(), &metrics).unwrap(),
@@ -144,8 +146,8 @@ impl Proxy {
     }
 
     fn context(&self) -> Context<'_> {
-        let Proxy { client, rules, site, pool, keeper, log, .. } = self;
-        Context { client, rules, site, pool, keeper, log, edits: &[] }
+        let Proxy { client, rules, site, cors, pool, keeper, log, .. } = self;
+        Context { client, rules, site, cors, pool, keeper, log, edits: &[] }
     }
 
     /// Drives the connection as the listener does; what it leaves for goes to `left`.
