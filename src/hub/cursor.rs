@@ -7,37 +7,9 @@ use std::collections::{BinaryHeap, vec_deque};
 use std::sync::Arc;
 
 use crate::message::{ChannelName, Entry, Gap, Position, Sequence};
-
-/// What is known of a channel's messages that it no longer keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Past {
-    /// Place of the last message that was dropped; where none was, the place up to which nothing is known.
-    /// Everything after it is kept.
-    pub(super) dropped: Sequence,
-    /// Messages dropped since `vouched`.
-    pub(super) count: u64,
-    /// Place of the first message after `vouched`; means something only where `count` isn't 0.
-    first: Sequence,
-    /// Every message after this place has been counted.
-    vouched: Sequence,
-}
+use crate::store::Past;
 
 impl Past {
-    /// Of a channel that is new, or so old that everything up to `forgotten` has been forgotten.
-    pub(super) fn unknown_upto(forgotten: Sequence) -> Past {
-        Past { dropped: forgotten, count: 0, first: forgotten, vouched: forgotten }
-    }
-
-    /// The next message in order is no longer kept.
-    pub(super) fn drop_one(&mut self, sequence: Sequence) {
-        debug_assert!(sequence > self.dropped);
-        if self.count == 0 {
-            self.first = sequence;
-        }
-        self.count += 1;
-        self.dropped = sequence;
-    }
-
     /// Where a reader begins that has everything up to `after`.
     pub(super) fn resume(&self, after: Position) -> Begin {
         if after.sequence >= self.dropped {

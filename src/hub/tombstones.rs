@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::message::{ChannelName, Sequence};
-
-use super::cursor::Past;
+use crate::store::Past;
 
 /// The pasts of channels that don't exist now.
 pub(super) struct Tombstones {
@@ -38,6 +37,21 @@ impl Tombstones {
             self.pasts.remove(&name);
             self.forgotten = self.forgotten.max(dropped);
         }
+    }
+
+    /// What is known of the past of a channel that doesn't exist now.
+    pub(super) fn past(&self, name: &ChannelName) -> Option<&Past> {
+        self.pasts.get(name)
+    }
+
+    /// The last message of every channel that is unknown is at or before this place.
+    pub(super) fn forgotten(&self) -> Sequence {
+        self.forgotten
+    }
+
+    /// Nothing is vouched for up to this place any more where nothing is known.
+    pub(super) fn forget_upto(&mut self, forgotten: Sequence) {
+        self.forgotten = self.forgotten.max(forgotten);
     }
 
     /// A channel comes to life, with what is known of its past.
