@@ -175,6 +175,17 @@ impl Data {
 pub struct Batch {
     /// In the order in which they are to be numbered.
     pub messages: Vec<Message>,
+    /// What has to be true of their channels; otherwise nothing is published.
+    pub expected: Vec<Expected>,
+}
+
+/// What a publisher believes to be the last message of a channel when its batch comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// The message of the batch that says so, from 0.
+    pub item: usize,
+    /// The last message of its channel; `None` where it has none.
+    pub last: Option<Position>,
 }
 
 /// A message with its place in the order.

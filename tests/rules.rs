@@ -25,17 +25,13 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &["transport", "message", "wire", "body", "access_log"],
         "the seam: an instruction in neutral words, which neither half lies behind",
     ),
-    ("hub", &["message", "config", "metrics"], "the hub knows no HTTP, no socket and no transport"),
-    (
-        "edge",
-        &["body", "config"],
-        "what holds for a route whatever answers it, so it knows no answers of its own",
-    ),
+    ("store", &["message"], "a store keeps what was numbered, and doesn't know who numbers and who reads"),
+    ("hub", &["store", "message", "metrics"], "the hub knows no HTTP, no socket and no transport"),
     ("upstream", &["config", "metrics", "body", "clock"], "a pool lends connections and knows no requests"),
     ("files", &[], "a file knows neither who asks for it nor who serves it"),
     (
         "exchange",
-        &["upstream", "files", "hold", "edge", "body", "config", "metrics", "access_log", "clock", "message"],
+        &["upstream", "files", "hold", "body", "config", "metrics", "access_log", "clock", "message"],
         "of the half that holds, a request may name only the seam",
     ),
     (
@@ -50,7 +46,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "site",
-        &["exchange", "upstream", "files", "hold", "edge", "body", "config", "metrics", "access_log"],
+        &["exchange", "upstream", "files", "hold", "body", "config", "metrics", "access_log"],
         "a site chooses who answers, and holds nothing",
     ),
     (
@@ -74,6 +70,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "metrics",
             "shard",
             "site",
+            "store",
             "sys",
             "transport",
             "upstream",

@@ -8,14 +8,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
+    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft, StoreDraft,
+    SyncWord,
 };
-use super::edge::EdgeDraft;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
-    Action, Certificate, Config, ControlConfig, CorsConfig, DrainConfig, EdgeConfig, Endpoint, Limits,
-    ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig, certificate, defaults,
+    Action, Certificate, Config, ControlConfig, DiskConfig, DrainConfig, Endpoint, Limits, ListenerConfig,
+    PoolConfig, RouteConfig, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate, defaults,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -27,6 +27,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
     let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
     let limits = rules.limits(draft.limits);
     let drain = rules.drain(draft.drain);
+    let store = rules.store(draft.store);
     Config {
         threads: draft.threads,
         listen,
@@ -37,13 +38,14 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         limits,
         timeouts: draft.timeouts,
         drain,
+        store,
         log: draft.log,
         trusted_proxies: draft.trusted_proxies,
     }
 }
 
 /// The keys of a route that say what answers it.
-const ACTIONS: &str = "`pool`, `files` or `redirect`";
+const ACTIONS: &str = "`pool` or `files`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -152,9 +154,6 @@ impl Rules<'_> {
     fn site(&mut self, mut draft: SiteDraft, pools: &Pools, seen: &mut Lines<String>) -> SiteConfig {
         let name = draft.name.value.clone();
         let routes = self.routes(&mut draft, pools);
-        let edge = EdgeDraft::default().below(&draft.edge);
-        let (https, canonical) = (draft.https, draft.canonical.take());
-        let cors = std::mem::take(&mut draft.cors);
         let mut hosts = Vec::new();
         for host in std::iter::once(draft.name).chain(draft.aliases) {
             match seen.get(&host.value) {
@@ -168,41 +167,18 @@ impl Rules<'_> {
                 }
             }
         }
-        let canonical = canonical.and_then(|canonical| self.canonical(canonical, &hosts));
-        SiteConfig { name, hosts, routes, edge, https, canonical, cors }
-    }
-
-    /// One of the hosts that the site answers for, or those sent there would end up elsewhere.
-    fn canonical(&mut self, canonical: Placed<String>, hosts: &[String]) -> Option<String> {
-        let Placed { place, value } = canonical;
-        let is_for = |pattern: &String| match pattern.strip_prefix('*') {
-            Some(suffix) => value.len() > suffix.len() && value.ends_with(suffix),
-            None => *pattern == value,
-        };
-        if !value.starts_with('*') && hosts.iter().any(is_for) {
-            return Some(value);
-        }
-        let fault = Fault::BadValue { key: "canonical".into(), value: quote(&value) };
-        self.tell(place, fault, "one host that the site answers for");
-        None
+        SiteConfig { name, hosts, routes }
     }
 
     fn routes(&mut self, site: &mut SiteDraft, pools: &Pools) -> Vec<RouteConfig> {
         match (site.routes.take(), site.pool_typed) {
             (Some(drafts), None) => {
                 let mut seen = Lines::new();
-                let edge = std::mem::take(&mut site.edge);
-                let routes = drafts
-                    .into_iter()
-                    .filter_map(|draft| self.route(draft, &edge, pools, &mut seen))
-                    .collect();
-                site.edge = edge;
-                routes
+                drafts.into_iter().filter_map(|draft| self.route(draft, pools, &mut seen)).collect()
             }
             (None, Some(_)) => {
                 let pool = site.pool.take().and_then(|pool| self.known_pool(pool, pools));
-                let edge = EdgeDraft::default().below(&site.edge);
-                pool.map(|pool| to_pool(pool, edge)).into_iter().collect()
+                pool.map(to_pool).into_iter().collect()
             }
             (Some(_), Some(place)) => {
                 self.tell(place, Fault::Both { key: "pool", other: "routes" }, "one of them");
@@ -216,13 +192,7 @@ impl Rules<'_> {
         }
     }
 
-    fn route(
-        &mut self,
-        draft: RouteDraft,
-        site: &EdgeDraft,
-        pools: &Pools,
-        seen: &mut Lines<String>,
-    ) -> Option<RouteConfig> {
+    fn route(&mut self, draft: RouteDraft, pools: &Pools, seen: &mut Lines<String>) -> Option<RouteConfig> {
         let action = draft.place.and_then(|place| self.action(place, draft.actions, pools));
         let Placed { place, value: path } = draft.path?;
         if let Some(&first) = seen.get(&path) {
@@ -234,8 +204,7 @@ impl Rules<'_> {
             return None;
         }
         seen.insert(path.clone(), place.line);
-        let edge = draft.edge.below(site);
-        Some(RouteConfig { path, action: action?, internal: draft.internal, edge })
+        Some(RouteConfig { path, action: action?, internal: draft.internal })
     }
 
     /// The one action of a route that begins at `place`.
@@ -253,7 +222,6 @@ impl Rules<'_> {
         match action? {
             Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
             Action::Files(files) => self.is_folder(place, &files.root).then_some(Action::Files(files)),
-            Action::Redirect(redirect) => Some(Action::Redirect(redirect)),
         }
     }
 
@@ -298,6 +266,36 @@ impl Rules<'_> {
         drain
     }
 
+    fn store(&mut self, draft: StoreDraft) -> StoreConfig {
+        let disk = match draft {
+            StoreDraft::Plain(store) => return store,
+            StoreDraft::Disk(disk) => disk,
+        };
+        let sync = match disk.sync {
+            SyncWord::Group => SyncTime::Group,
+            SyncWord::Interval => SyncTime::Interval(disk.interval),
+        };
+        if sync == SyncTime::Group
+            && let Some(typed) = self.root.at("store.interval")
+            && self.was_read("store.sync")
+        {
+            let fault = Fault::Needs { key: "store.interval", other: "store.sync: interval" };
+            self.tell(typed.place, fault, "`sync: interval`, or no `interval`");
+        }
+        // Where it is missing, that has been told.
+        let Some(Placed { place, value: path }) = disk.path else { return StoreConfig::Memory };
+        // Its last part is made at the start. Who else uses it, and what is in it, is seen then.
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.is_folder(place, if path.exists() { &path } else { above });
+        StoreConfig::Disk(DiskConfig { path, sync, waiting: disk.waiting })
+    }
+
+    /// Whether a key has the value that was typed, or its default where none was.
+    fn was_read(&self, key: &str) -> bool {
+        let place = self.root.at(key).map(|node| node.place);
+        place.is_none_or(|place| self.problems.iter().all(|problem| problem.place != Some(place)))
+    }
+
     fn within<T: Copy + PartialOrd>(
         &mut self,
         (key, value): (&'static str, &mut T),
@@ -311,8 +309,7 @@ impl Rules<'_> {
             return;
         };
         // A bound that couldn't be read has its default here, which proves nothing.
-        let bound_place = self.root.at(bound_key).map(|node| node.place);
-        if bound_place.is_none_or(|place| self.problems.iter().all(|problem| problem.place != Some(place))) {
+        if self.was_read(bound_key) {
             let fault = Fault::MoreThan { key, bound: bound_key };
             self.tell(typed.place, fault, format!("a lower value, or a higher `{bound_key}`"));
         }
@@ -322,21 +319,13 @@ impl Rules<'_> {
 /// One pool, and one site that matches every host.
 fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
     let pool = defaults::UPSTREAM_POOL.to_owned();
-    let route = to_pool(pool.clone(), EdgeConfig::default());
+    let route = to_pool(pool.clone());
     let site = defaults::UPSTREAM_SITE.to_owned();
-    let site = SiteConfig {
-        name: site.clone(),
-        hosts: vec![site],
-        routes: vec![route],
-        edge: EdgeConfig::default(),
-        https: false,
-        canonical: None,
-        cors: CorsConfig::default(),
-    };
+    let site = SiteConfig { name: site.clone(), hosts: vec![site], routes: vec![route] };
     (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
 }
 
 /// The only route of a site of which nothing but its pool was typed.
-fn to_pool(pool: String, edge: EdgeConfig) -> RouteConfig {
-    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false, edge }
+fn to_pool(pool: String) -> RouteConfig {
+    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false }
 }

@@ -1,8 +1,9 @@
 //! What each key is when it is left out, with the reason.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
     PoolConfig, QueueConfig, ServerConfig, SlowReader, Timeouts,
@@ -27,7 +28,7 @@ pub(super) fn threads() -> NonZeroUsize {
 
 impl PoolConfig {
     /// A pool of which nothing but the servers was typed.
-    pub fn of(servers: Vec<ServerConfig>) -> Self {
+    pub(super) fn of(servers: Vec<ServerConfig>) -> Self {
         PoolConfig {
             servers,
             // Only the application knows how many workers it has.
@@ -45,10 +46,6 @@ impl Default for QueueConfig {
             length: 1000,
             // About as long as a person waits before they reload, which would queue a second request.
             timeout: Duration::from_secs(30),
-            high: Vec::new(),
-            low: Vec::new(),
-            // A tenth of the connections for the less urgent: slow, but not starved.
-            relief: NonZeroU32::new(10),
         }
     }
 }
@@ -153,6 +150,20 @@ impl Default for DrainConfig {
             spread: Duration::from_secs(10),
             // Only behind a load balancer that asks `/readyz` is waiting of use.
             lameduck: Duration::ZERO,
+        }
+    }
+}
+
+impl Default for DiskDraft {
+    fn default() -> Self {
+        DiskDraft {
+            path: None,
+            // Who asks for a disk wants what was acknowledged to be there.
+            sync: SyncWord::Group,
+            // What Redis calls `everysec`, and what people who choose it expect to lose at most.
+            interval: Duration::from_secs(1),
+            // Some seconds of a slow disk at the usual size of a message.
+            waiting: 64 * MIB,
         }
     }
 }

@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use hyper::StatusCode;
 use ipnet::IpNet;
 
-use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
-    ServerConfig, Timeouts,
+    Action, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig,
+    StoreConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -28,8 +27,30 @@ pub(super) struct Draft {
     pub(super) drain: DrainConfig,
     pub(super) log: LogConfig,
     pub(super) trusted_proxies: Vec<IpNet>,
-    /// There is one store, so nothing is left of its key.
-    pub(super) store: (),
+    pub(super) store: StoreDraft,
+}
+
+/// `store`.
+pub(super) enum StoreDraft {
+    /// One that needs no settings.
+    Plain(StoreConfig),
+    /// In a folder.
+    Disk(DiskDraft),
+}
+
+/// `store` with its keys; no path where a problem was told.
+pub(super) struct DiskDraft {
+    pub(super) path: Option<Placed<PathBuf>>,
+    pub(super) sync: SyncWord,
+    pub(super) interval: Duration,
+    pub(super) waiting: usize,
+}
+
+/// What `store.sync` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SyncWord {
+    Group,
+    Interval,
 }
 
 /// One entry of `listen`; `None` where a problem was told.
@@ -63,10 +84,6 @@ pub(super) struct SiteDraft {
     pub(super) routes: Option<Vec<RouteDraft>>,
     pub(super) pool: Option<Placed<String>>,
     pub(super) pool_typed: Option<Place>,
-    pub(super) edge: EdgeDraft,
-    pub(super) https: bool,
-    pub(super) canonical: Option<Placed<String>>,
-    pub(super) cors: CorsConfig,
 }
 
 /// One entry of `routes`; `None` where a problem was told.
@@ -78,7 +95,6 @@ pub(super) struct RouteDraft {
     /// Each that was typed; one is right.
     pub(super) actions: Vec<ActionDraft>,
     pub(super) internal: bool,
-    pub(super) edge: EdgeDraft,
 }
 
 /// `files` of a route; `None` where a problem was told.
@@ -86,20 +102,6 @@ pub(super) struct FilesDraft {
     pub(super) root: Option<Placed<PathBuf>>,
     pub(super) index: Vec<String>,
     pub(super) cache_control: Option<String>,
-}
-
-/// `redirect`.
-pub(super) struct RedirectDraft {
-    pub(super) to: Option<Placed<String>>,
-    pub(super) status: StatusCode,
-    pub(super) carry: Carry,
-}
-
-impl Default for RedirectDraft {
-    fn default() -> Self {
-        // What can be taken back, since browsers keep the others for ever.
-        RedirectDraft { to: None, status: StatusCode::FOUND, carry: Carry::Off }
-    }
 }
 
 /// What a route does by one of its keys; `None` where a problem was told.

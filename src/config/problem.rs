@@ -197,6 +197,14 @@ pub enum Fault {
     /// A control port that anyone can reach.
     #[error("the control port on `{0}` can be reached from other machines and has no token")]
     OpenControl(String),
+    /// A key that means something only beside another.
+    #[error("`{key}` means nothing without `{other}`")]
+    Needs {
+        /// The key at this place.
+        key: &'static str,
+        /// What has to stand beside it.
+        other: &'static str,
+    },
     /// A bound that another one makes impossible.
     #[error("`{key}` is more than `{bound}`")]
     MoreThan {

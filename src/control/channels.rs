@@ -48,8 +48,8 @@ pub(super) fn inspect(hub: &Hub, name: &ChannelName) -> Result<Reply, Failure> {
 }
 
 /// `DELETE /channels/NAME`.
-pub(super) fn delete(hub: &Hub, name: &ChannelName) -> Result<Reply, Failure> {
-    if !hub.delete(name, Instant::now()) {
+pub(super) async fn delete(hub: &Hub, name: &ChannelName) -> Result<Reply, Failure> {
+    if !hub.delete(name, Instant::now()).wait().await.map_err(Failure::refused)? {
         return Err(missing(name));
     }
     tracing::info!(channel = %name, "a channel was deleted");

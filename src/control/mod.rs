@@ -15,7 +15,7 @@ mod tests;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -136,7 +136,7 @@ impl Control {
         match *method {
             Method::POST => self.publish_one(name, request).await,
             Method::GET | Method::HEAD => channels::inspect(&self.hub, &name),
-            Method::DELETE => channels::delete(&self.hub, &name),
+            Method::DELETE => channels::delete(&self.hub, &name).await,
             _ => Err(Failure::method("GET, POST, DELETE")),
         }
     }
@@ -144,7 +144,7 @@ impl Control {
     async fn publish_one(&self, name: ChannelName, request: Request<Incoming>) -> Result<Reply, Failure> {
         let (head, body) = request.into_parts();
         let result = match read_body(body, &head.headers, self.limits.message).await {
-            Ok(data) => publish::one(&self.hub, name, &head.headers, data, Instant::now()),
+            Ok(data) => publish::one(&self.hub, name, &head.headers, data).await,
             Err(failure) => Err(failure),
         };
         self.counted(result)
@@ -153,7 +153,7 @@ impl Control {
     async fn publish_batch(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
         let (head, body) = request.into_parts();
         let result = match read_body(body, &head.headers, self.limits.body).await {
-            Ok(text) => publish::batch(&self.hub, &self.limits, &head.headers, &text, Instant::now()),
+            Ok(text) => publish::batch(&self.hub, &self.limits, &head.headers, &text).await,
             Err(failure) => Err(failure),
         };
         self.counted(result)

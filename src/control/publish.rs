@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::PublishLimits;
 use super::reply::{Failure, Reply, json};
 use crate::hub::{Hub, Receipt};
-use crate::message::{Batch, ChannelName, Data, Message};
+use crate::message::{Batch, ChannelName, Data, Expected, Message};
 
 /// Longest event name and publisher's id in bytes: they travel with each message.
 const NAME_BYTES_MAX: usize = 256;
@@ -23,12 +23,11 @@ struct Published {
 }
 
 /// `POST /channels/NAME`.
-pub(super) fn one(
+pub(super) async fn one(
     hub: &Hub,
     channel: ChannelName,
     headers: &HeaderMap,
     data: Bytes,
-    now: Instant,
 ) -> Result<Reply, Failure> {
     let content_type = header(headers, "content-type")?;
     let data = match content_type.as_deref() {
@@ -37,18 +36,20 @@ pub(super) fn one(
     };
     let event = header(headers, "x-comet-event")?.map(checked_event).transpose()?;
     let id = header(headers, "x-comet-id")?.map(checked_id).transpose()?;
+    let expected = header(headers, "x-comet-expected-last")?;
+    let expected = expected.map(|last| expected_last(&last, 0)).transpose()?;
     let message = Message { channel, event, id, content_type, data };
-    let receipts = publish(hub, vec![message], now)?;
+    let batch = Batch { messages: vec![message], expected: expected.into_iter().collect() };
+    let receipts = publish(hub, batch).await.map_err(Failure::of_one)?;
     Ok(json(StatusCode::OK, &published(&receipts[0])))
 }
 
 /// `POST /publish`.
-pub(super) fn batch(
+pub(super) async fn batch(
     hub: &Hub,
     limits: &PublishLimits,
     headers: &HeaderMap,
     text: &[u8],
-    now: Instant,
 ) -> Result<Reply, Failure> {
     accepts_json(headers)?;
     let Items { items } =
@@ -57,11 +58,14 @@ pub(super) fn batch(
         let error = format!("a request has at most {} items", limits.batch);
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error));
     }
-    let message = |(index, item): (usize, &RawValue)| {
-        read_item(item, limits.message).map_err(|failure| failure.in_item(index))
-    };
-    let messages = items.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
-    let receipts = publish(hub, messages, now)?;
+    let mut batch = Batch { messages: Vec::with_capacity(items.len()), expected: Vec::new() };
+    for (index, item) in items.into_iter().enumerate() {
+        let read = read_item(item, index, limits.message);
+        let (message, expected) = read.map_err(|failure| failure.in_item(index))?;
+        batch.messages.push(message);
+        batch.expected.extend(expected);
+    }
+    let receipts = publish(hub, batch).await?;
     let items: Vec<_> = receipts.iter().map(published).collect();
     Ok(json(StatusCode::OK, &serde_json::json!({ "items": items })))
 }
@@ -81,11 +85,12 @@ struct Item<'a> {
     data: &'a RawValue,
     event: Option<String>,
     id: Option<String>,
+    expected_last: Option<String>,
     #[serde(rename = "key")]
     _key: Option<String>,
 }
 
-fn read_item(item: &RawValue, limit: usize) -> Result<Message, Failure> {
+fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Option<Expected>), Failure> {
     let item: Item = serde_json::from_str(item.get()).map_err(|error| Failure::bad(error.to_string()))?;
     let channel = ChannelName::parse(&item.channel).map_err(|error| Failure::bad(error.to_string()))?;
     let data = item_data(item.data)?;
@@ -98,7 +103,19 @@ fn read_item(item: &RawValue, limit: usize) -> Result<Message, Failure> {
     let content_type = matches!(data, Data::Json(_)).then(|| "application/json".into());
     let event = item.event.map(|event| checked_event(event.into())).transpose()?;
     let id = item.id.map(|id| checked_id(id.into())).transpose()?;
-    Ok(Message { channel, event, id, content_type, data })
+    let expected = item.expected_last.map(|last| expected_last(&last, index)).transpose()?;
+    Ok((Message { channel, event, id, content_type, data }, expected))
+}
+
+/// `none`, or the position of what has to be the channel's last message.
+fn expected_last(last: &str, item: usize) -> Result<Expected, Failure> {
+    let position = match last {
+        "none" => None,
+        _ => Some(last.parse().map_err(|_| {
+            Failure::bad(format!("expected_last is a position or \"none\", and {last:?} is neither"))
+        })?),
+    };
+    Ok(Expected { item, last: position })
 }
 
 /// A string is text, any other value is JSON.
@@ -110,10 +127,8 @@ fn item_data(value: &RawValue) -> Result<Data, Failure> {
     Ok(Data::Text(text.into()))
 }
 
-fn publish(hub: &Hub, messages: Vec<Message>, now: Instant) -> Result<Vec<Receipt>, Failure> {
-    let refused =
-        |refused: crate::hub::Refused| Failure::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string());
-    hub.publish(Batch { messages }, now).map_err(refused)
+async fn publish(hub: &Hub, batch: Batch) -> Result<Vec<Receipt>, Failure> {
+    hub.publish(batch, Instant::now()).wait().await.map_err(Failure::refused)
 }
 
 fn published(receipt: &Receipt) -> Published {

@@ -6,6 +6,9 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::hub::Refused;
+use crate::message::Position;
+
 pub(super) type Reply = Response<Full<Bytes>>;
 
 /// A request that is refused.
@@ -16,6 +19,8 @@ pub(super) struct Failure {
     /// Which item of a batch is wrong, from 0.
     item: Option<usize>,
     allow: Option<&'static str>,
+    /// Where another last message was expected: which it is, as long as it is known.
+    last: Option<Option<Position>>,
 }
 
 #[derive(Serialize)]
@@ -23,11 +28,13 @@ struct ErrorBody<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Option<String>>,
 }
 
 impl Failure {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Failure {
-        Failure { status, error: error.into(), item: None, allow: None }
+        Failure { status, error: error.into(), item: None, allow: None, last: None }
     }
 
     pub(super) fn bad(error: impl Into<String>) -> Failure {
@@ -43,17 +50,42 @@ impl Failure {
         Failure { item: Some(item), ..self }
     }
 
+    /// What the hub refuses.
+    pub(super) fn refused(refused: Refused) -> Failure {
+        let status = match &refused {
+            Refused::Unexpected { .. } => StatusCode::CONFLICT,
+            Refused::StoreFull(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Refused::TooManyChannels { .. }
+            | Refused::TooMuchWaits
+            | Refused::StoreFailed(_)
+            | Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let failure = Failure::new(status, refused.to_string());
+        match refused {
+            Refused::Unexpected { item, last } => Failure { item: Some(item), last: Some(last), ..failure },
+            _ => failure,
+        }
+    }
+
+    /// The same where there is one message only.
+    pub(super) fn of_one(self) -> Failure {
+        Failure { item: None, ..self }
+    }
+
     /// Label of `perihelion_comet_publishes_total`.
     pub(super) fn word(&self) -> &'static str {
         match self.status {
             StatusCode::PAYLOAD_TOO_LARGE => "too_large",
             StatusCode::SERVICE_UNAVAILABLE => "overload",
+            StatusCode::INSUFFICIENT_STORAGE => "store_full",
+            StatusCode::CONFLICT => "conflict",
             _ => "bad_format",
         }
     }
 
     pub(super) fn reply(&self) -> Reply {
-        let mut reply = json(self.status, &ErrorBody { error: &self.error, item: self.item });
+        let last = self.last.map(|last| last.map(|last| last.to_string()));
+        let mut reply = json(self.status, &ErrorBody { error: &self.error, item: self.item, last });
         let headers = reply.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::message::{ChannelName, Entry, Position, Sequence, Start};
+use crate::store::Past;
 
-use super::cursor::{Begin, Past};
+use super::cursor::Begin;
 use super::kept::Kept;
 use super::{HubSettings, WINDOW_AGE};
 
@@ -54,6 +55,12 @@ impl Channel {
     /// Place of the last message, whether it is kept or not.
     fn last_sequence(&self) -> Sequence {
         self.window.back().map_or(self.past.dropped, |entry| entry.sequence())
+    }
+
+    /// Place of the last message, as long as it is known whether there was one.
+    pub(super) fn last_known(&self) -> Option<Sequence> {
+        let last = self.window.back().map(|entry| entry.sequence());
+        last.or((self.past.count > 0).then_some(self.past.dropped))
     }
 
     /// What is known of the messages that it doesn't keep.

@@ -1,6 +1,6 @@
 //! The account of all messages kept: how many, how many bytes, and which is the oldest.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 
 use crate::message::{Entry, Sequence};
 
@@ -45,6 +45,12 @@ impl Kept {
     pub(super) fn remove(&mut self, entry: &Entry) {
         self.bytes -= entry.cost_bytes();
         self.entries -= 1;
+    }
+
+    /// Places after one, in order; messages of some of them may have left.
+    pub(super) fn after(&self, sequence: Sequence) -> vec_deque::Iter<'_, Place> {
+        let first = self.order.partition_point(|place| place.sequence <= sequence);
+        self.order.range(first..)
     }
 
     /// Takes the oldest place off the order if it is not after `last`; its message may have left long since.

@@ -5,6 +5,8 @@
 //!   so is joining: registering a reader and reading what it missed. Nothing falls between, nothing comes twice.
 //! * When [`Hub::head`] shows a place, everything up to it is in the channels' windows.
 //! * A reader costs a count. Where it stands is its own knowledge: one place in the order serves all its channels.
+//! * Where there is a store, nothing is handed out before it is kept there ([`Committer`]); without one, the same steps
+//!   are taken at once.
 //! * What can't be proven to be complete is answered with a [`Gap`], however long ago the channel was used.
 //!
 //! What a channel keeps: messages inside the history (count and age), and the newest
@@ -15,25 +17,36 @@
 //! The room knows no HTTP, no sockets and no threads: whoever reads is woken through a closure.
 
 mod channel;
+mod committer;
 mod cursor;
 mod directory;
+mod draft;
 mod kept;
+mod line;
+mod outcome;
 mod publisher_ids;
 mod reading;
+mod restore;
+mod sieve;
 mod state;
 mod tap;
 mod tombstones;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::message::{Batch, ChannelName, Entry, Epoch, Gap, Position, Sequence, Start};
 use crate::metrics::Metrics;
+use crate::store::{Recovered, Store, StoreError};
 
-use state::State;
+pub use committer::Committer;
+use draft::Draft;
+use line::Line;
+pub use outcome::Outcome;
+use state::{State, Wake};
 pub use tap::{Joined, News, Tap, Turn};
 
 /// Usual size of the window for readers that lag: a second of full socket at a thousand messages a second,
@@ -67,6 +80,8 @@ pub struct Hub {
     /// Copy of the head inside `state`, stored under its lock, so that reading it needs none.
     head: AtomicU64,
     state: Mutex<State>,
+    /// Where publishers wait for the store; without one they don't.
+    line: Option<Arc<Line>>,
 }
 
 /// A channel within the hub. Small, reused later: valid for a tap while the tap has a reader on it.
@@ -85,7 +100,7 @@ pub struct Receipt {
 }
 
 /// Why nothing was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// A new channel would be one too many.
     #[error("all {limit} channels are in use")]
@@ -93,6 +108,35 @@ pub enum Refused {
         /// [`HubSettings::channels`].
         limit: usize,
     },
+    /// The last message of a channel is another than its publisher believed.
+    #[error("the channel's last message is another")]
+    Unexpected {
+        /// The message of the batch, from 0.
+        item: usize,
+        /// The channel's last message, as long as it is known.
+        last: Option<Position>,
+    },
+    /// Publishers are faster than the store.
+    #[error("too many messages wait for the store")]
+    TooMuchWaits,
+    /// The store has no room for it.
+    #[error("{0}")]
+    StoreFull(String),
+    /// The store could not keep it.
+    #[error("{0}")]
+    StoreFailed(String),
+    /// The process is ending.
+    #[error("the process is ending")]
+    Ending,
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        match error {
+            StoreError::Full(_) => Refused::StoreFull(error.to_string()),
+            StoreError::Failed(_) => Refused::StoreFailed(error.to_string()),
+        }
+    }
 }
 
 /// A channel as operators see it.
@@ -133,10 +177,31 @@ pub struct History {
 }
 
 impl Hub {
-    /// An empty hub whose positions carry this epoch.
+    /// An empty hub without a store, whose positions carry this epoch.
     pub fn new(epoch: Epoch, settings: HubSettings, metrics: Metrics) -> Arc<Hub> {
-        let state = Mutex::new(State::new(epoch, settings, metrics));
-        Arc::new(Hub { epoch, head: AtomicU64::new(0), state })
+        Hub::with_state(State::new(epoch, settings, metrics), None)
+    }
+
+    /// A hub as its store has kept it, and what the store's thread does for it. Messages may wait for the store up to
+    /// `waiting_bytes`. `now` and `at` are the same moment.
+    pub fn with_store(
+        store: Box<dyn Store>,
+        recovered: Recovered,
+        settings: HubSettings,
+        waiting_bytes: usize,
+        metrics: Metrics,
+        now: Instant,
+        at: SystemTime,
+    ) -> (Arc<Hub>, Committer) {
+        let line = Arc::new(Line::new(waiting_bytes));
+        let state = State::restore(recovered, settings, metrics.clone(), now, at);
+        let hub = Hub::with_state(state, Some(Arc::clone(&line)));
+        (Arc::clone(&hub), Committer::new(hub, line, store, metrics))
+    }
+
+    fn with_state(state: State, line: Option<Arc<Line>>) -> Arc<Hub> {
+        let Position { epoch, sequence } = state.head();
+        Arc::new(Hub { epoch, head: AtomicU64::new(sequence.0), state: Mutex::new(state), line })
     }
 
     /// Takes new settings. What exceeds them goes as channels are used or swept; history beyond them is not
@@ -150,16 +215,39 @@ impl Hub {
         Position { epoch: self.epoch, sequence: Sequence(self.head.load(Ordering::Acquire)) }
     }
 
-    /// Numbers, keeps and hands out all of the messages or none; receipts are in their order.
-    pub fn publish(&self, batch: Batch, now: Instant) -> Result<Vec<Receipt>, Refused> {
+    /// Numbers, keeps and hands out all of the messages or none; receipts are in their order. Answered once they are as
+    /// safe as the store makes them; whoever doesn't wait for it takes nothing back.
+    pub fn publish(&self, batch: Batch, now: Instant) -> Outcome<Vec<Receipt>> {
+        match &self.line {
+            Some(line) => line.publish(batch),
+            None => Outcome::Settled(self.publish_now(batch, now)),
+        }
+    }
+
+    fn publish_now(&self, batch: Batch, now: Instant) -> Result<Vec<Receipt>, Refused> {
         let (receipts, wakes) = {
             let mut state = self.state.lock();
             let done = state.publish(batch, now)?;
-            self.head.store(state.head().sequence.0, Ordering::Release);
+            self.show_head(&state);
             done
         };
         wakes.iter().for_each(|wake| wake());
         Ok(receipts)
+    }
+
+    /// Hands out what the store has kept.
+    fn apply(&self, draft: Draft, now: Instant) {
+        let wakes: Vec<Wake> = {
+            let mut state = self.state.lock();
+            let wakes = state.apply(draft, now);
+            self.show_head(&state);
+            wakes
+        };
+        wakes.iter().for_each(|wake| wake());
+    }
+
+    fn show_head(&self, state: &State) {
+        self.head.store(state.head().sequence.0, Ordering::Release);
     }
 
     /// A tap for one thread of readers. `wake` is called, outside of any lock, when there is something to take
@@ -186,7 +274,14 @@ impl Hub {
 
     /// Forgets a channel's history and its publishers' ids, and ends its readers: each tap that has some gets
     /// it in [`Turn::ended`], after what was published before. False where there was no such channel.
-    pub fn delete(&self, name: &ChannelName, now: Instant) -> bool {
+    pub fn delete(&self, name: &ChannelName, now: Instant) -> Outcome<bool> {
+        match &self.line {
+            Some(line) => line.delete(name.clone()),
+            None => Outcome::Settled(Ok(self.delete_now(name, now))),
+        }
+    }
+
+    fn delete_now(&self, name: &ChannelName, now: Instant) -> bool {
         let (existed, wakes) = self.state.lock().delete(name, now);
         wakes.iter().for_each(|wake| wake());
         existed
@@ -220,9 +315,9 @@ mod tests {
         let after = Start::After(hub.head());
         let (mut missed, mut gaps) = (Vec::new(), Vec::new());
         let joined = tap.join(&[(name("a"), after)], usize::MAX, now, &mut missed, &mut gaps).expect("room");
-        hub.publish(batch(&["a", "b", "a"]), now).expect("room");
+        publish(&hub, batch(&["a", "b", "a"])).expect("room");
         assert_eq!(metrics.comet_history_evicted.get(), 0);
-        hub.publish(batch(&["a"]), now).expect("room");
+        publish(&hub, batch(&["a"])).expect("room");
         assert_eq!(metrics.comet_history_evicted.get(), 2);
         assert_eq!(metrics.comet_history_bytes.get(), 2 * cost_bytes() as i64);
         assert_eq!((hub.channel(&name("b"), now), metrics.comet_channels.get()), (None, 1));
@@ -242,8 +337,8 @@ mod tests {
         let mut tap = hub.attach(Box::new(|| {}));
         let now = Instant::now();
         let start = Start::After(hub.head());
-        hub.publish(batch(&["hit", "partial", "partial", "partial", "miss"]), now).expect("room");
-        hub.delete(&name("miss"), now);
+        publish(&hub, batch(&["hit", "partial", "partial", "partial", "miss"])).expect("room");
+        assert_eq!(settled(hub.delete(&name("miss"), now)), Ok(true));
         for channel in ["hit", "partial", "miss", "silent"] {
             tap.join(&[(name(channel), start)], usize::MAX, now, &mut Vec::new(), &mut Vec::new())
                 .expect("room");
@@ -263,14 +358,14 @@ mod tests {
         let mut tap = hub.attach(Box::new(|| {}));
         let now = Instant::now();
         let start = Start::After(hub.head());
-        hub.publish(batch(&["a"]), now).expect("room");
-        hub.publish(batch(&["b"]), now).expect("nobody reads a, and it has no history");
+        publish(&hub, batch(&["a"])).expect("room");
+        publish(&hub, batch(&["b"])).expect("nobody reads a, and it has no history");
         let (mut missed, mut gaps) = (Vec::new(), Vec::new());
         let joined = tap.join(&[(name("a"), start)], 0, now, &mut missed, &mut gaps).expect("the same of b");
         assert_eq!((missed.len(), gaps[0].missing), (0, Some(1)));
-        assert_eq!(hub.publish(batch(&["a", "b"]), now), Err(Refused::TooManyChannels { limit: 1 }));
+        assert_eq!(publish(&hub, batch(&["a", "b"])), Err(Refused::TooManyChannels { limit: 1 }));
         tap.leave(&joined.channels, now);
-        assert!(hub.publish(batch(&["b"]), now).is_ok());
+        assert!(publish(&hub, batch(&["b"])).is_ok());
     }
 
     fn settings() -> HubSettings {
@@ -289,12 +384,21 @@ mod tests {
         (Hub::new(Epoch(1), settings, metrics.clone()), metrics)
     }
 
+    fn publish(hub: &Hub, batch: Batch) -> Result<Vec<Receipt>, Refused> {
+        settled(hub.publish(batch, Instant::now()))
+    }
+
+    fn settled<T>(outcome: Outcome<T>) -> Result<T, Refused> {
+        let Outcome::Settled(result) = outcome else { panic!("there is no store to wait for") };
+        result
+    }
+
     fn name(channel: &str) -> ChannelName {
         ChannelName::parse(channel).expect("a name")
     }
 
     fn batch(channels: &[&str]) -> Batch {
-        Batch { messages: channels.iter().map(|channel| message(channel)).collect() }
+        Batch { messages: channels.iter().map(|channel| message(channel)).collect(), expected: Vec::new() }
     }
 
     fn message(channel: &str) -> Message {

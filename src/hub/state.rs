@@ -1,6 +1,5 @@
 //! What the hub's lock guards, and what publishers and operators do with it.
 
-use std::iter::zip;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use crate::metrics::Metrics;
 
 use super::channel::Channel;
 use super::directory::Directory;
+use super::draft::Draft;
 use super::kept::Kept;
 use super::publisher_ids::PublisherIds;
 use super::tombstones::Tombstones;
@@ -28,9 +28,9 @@ pub(super) struct State {
     pub(super) kept: Kept,
     pub(super) taps: Slab<TapState>,
     epoch: Epoch,
-    head: Sequence,
-    tombstones: Tombstones,
-    ids: PublisherIds,
+    pub(super) head: Sequence,
+    pub(super) tombstones: Tombstones,
+    pub(super) ids: PublisherIds,
     /// The slot of the directory that the next sweep looks at.
     hand: usize,
     pub(super) replays: Replays,
@@ -88,61 +88,36 @@ impl State {
         Position { epoch: self.epoch, sequence }
     }
 
-    /// Publishes a batch; the wakes are to be called without the lock.
+    /// Publishes a batch without a store; the wakes are to be called without the lock.
     pub(super) fn publish(
         &mut self,
         batch: Batch,
         now: Instant,
     ) -> Result<(Vec<Receipt>, Vec<Wake>), Refused> {
-        let before = self.head;
-        let mut wakes = Vec::new();
-        let channels = self.open_all(batch.messages.iter().map(|message| &message.channel), now)?;
-        let receipts = zip(batch.messages, &channels)
-            .map(|(message, &channel)| self.publish_one(channel, message, now, &mut wakes))
-            .collect();
-        channels.into_iter().for_each(|channel| self.settle(channel, now));
-        self.evict(before);
-        self.count_kept();
-        Ok((receipts, wakes))
+        let mut draft = Draft::after(self.head);
+        let receipts = self.plan(batch, &mut draft, now)?;
+        Ok((receipts, self.apply(draft, now)))
     }
 
-    fn publish_one(
+    /// Keeps a message at its place, which is the head from now on.
+    pub(super) fn append(
         &mut self,
-        channel: ChannelId,
+        id: ChannelId,
+        sequence: Sequence,
         message: Message,
-        now: Instant,
-        wakes: &mut Vec<Wake>,
-    ) -> Receipt {
-        let subscribers = self.directory.get(channel).map_or(0, Channel::subscribers);
-        if let Some(first) = message.id.as_deref().and_then(|id| self.ids.find(&message.channel, id)) {
-            return Receipt { position: self.position(first), subscribers, duplicate: true };
-        }
-        if subscribers == 0 {
-            self.metrics.comet_publish_no_subscriber.inc();
-        }
-        let entry = self.append(channel, message, now);
-        if let Some(id) = &entry.message.id {
-            self.ids.remember(&entry.message.channel, id, entry.sequence(), self.settings.publisher_ids);
-        }
-        self.hand_out(channel, entry.sequence(), wakes);
-        Receipt { position: entry.position, subscribers, duplicate: false }
-    }
-
-    /// Numbers a message and keeps it: the step that belongs to the store.
-    fn append(&mut self, id: ChannelId, message: Message, now: Instant) -> Arc<Entry> {
-        self.head = self.head.next();
+        published: Instant,
+    ) -> Arc<Entry> {
+        self.head = sequence;
         let position = self.head();
-        let channel = self.directory.get_mut(id).expect("a channel that was opened for this batch is there");
-        let entry = Arc::new(Entry::new(position, channel.next_ordinal(), now, message));
+        let channel = self.directory.get_mut(id).expect("a channel that was just opened is there");
+        let entry = Arc::new(Entry::new(position, channel.next_ordinal(), published, message));
         channel.push(Arc::clone(&entry));
         self.kept.add(&entry, id);
-        self.metrics.comet_messages.inc();
-        self.metrics.comet_publish_bytes.inc_by(entry.message.data.bytes().len() as u64);
         entry
     }
 
     /// Marks a message as new for each tap that reads its channel.
-    fn hand_out(&mut self, id: ChannelId, sequence: Sequence, wakes: &mut Vec<Wake>) {
+    pub(super) fn hand_out(&mut self, id: ChannelId, sequence: Sequence, wakes: &mut Vec<Wake>) {
         let Some(channel) = self.directory.get_mut(id) else { return };
         for reading in &mut channel.taps {
             reading.untaken.get_or_insert(sequence);
@@ -191,8 +166,15 @@ impl State {
         if self.directory.len() >= self.settings.channels {
             return Err(Refused::TooManyChannels { limit: self.settings.channels });
         }
-        let past = self.tombstones.raise(name);
-        Ok(self.directory.insert(Channel::new(name.clone(), past)))
+        Ok(self.open_anyway(name))
+    }
+
+    /// The channel of a name, made where it is missing, though there may be too many.
+    pub(super) fn open_anyway(&mut self, name: &ChannelName) -> ChannelId {
+        self.directory.find(name).unwrap_or_else(|| {
+            let past = self.tombstones.raise(name);
+            self.directory.insert(Channel::new(name.clone(), past))
+        })
     }
 
     /// Drops what a channel need not keep, and the channel itself where nobody uses it.
@@ -213,7 +195,7 @@ impl State {
     }
 
     /// Drops the oldest messages, up to `last`, while all of them together cost too much.
-    fn evict(&mut self, last: Sequence) {
+    pub(super) fn evict(&mut self, last: Sequence) {
         while self.kept.bytes() > self.settings.history_bytes
             && let Some(place) = self.kept.pop_oldest(last)
         {
@@ -247,7 +229,7 @@ impl State {
 
     /// Gives up channels that have neither readers nor history, though someone may be about to come back to
     /// them: their tombstones tell those what is missing. Looks at a bounded number.
-    fn make_room(&mut self, now: Instant) {
+    pub(super) fn make_room(&mut self, now: Instant) {
         for _ in 0..SLOTS_PER_LOCK.min(self.directory.slots()) {
             let id = self.next_slot();
             let Some(channel) = self.directory.get_mut(id) else { continue };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::access_log::AccessLog;
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::control::PublishLimits;
 use crate::hold::Keeper;
 use crate::hub::{Hub, HubSettings, WINDOW_MESSAGES};
@@ -14,10 +14,15 @@ use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::shard::{ShardSettings, Shards};
 
+use super::StartError;
+use super::keeping::Keeping;
+
 /// Hub and shards.
 pub(super) struct Comet {
     hub: Arc<Hub>,
     shards: Shards,
+    /// The store's thread, where there is a store.
+    keeping: Option<Keeping>,
 }
 
 /// Publishers' ids that are remembered: the retries of a busy minute, some tens of megabytes.
@@ -25,10 +30,16 @@ const PUBLISHER_IDS: usize = 100_000;
 
 impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
-    pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> std::io::Result<Comet> {
-        let hub = Hub::new(epoch()?, hub_settings(config), metrics.clone());
+    pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> Result<Comet, StartError> {
+        let (hub, keeping) = match &config.store {
+            StoreConfig::Memory => (Hub::new(epoch()?, hub_settings(config), metrics.clone()), None),
+            StoreConfig::Disk(disk) => {
+                let (hub, keeping) = Keeping::start(disk, epoch()?, hub_settings(config), metrics)?;
+                (hub, Some(keeping))
+            }
+        };
         let shards = Shards::start(usize::from(config.threads), &hub, shard_settings(config), metrics, log)?;
-        Ok(Comet { hub, shards })
+        Ok(Comet { hub, shards, keeping })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -58,10 +69,11 @@ impl Comet {
     /// Cuts what is left.
     pub(super) fn stop(self) {
         self.shards.stop();
+        drop(self.keeping);
     }
 }
 
-/// A new one for each start, since memory keeps nothing: positions of an earlier process are recognised by it.
+/// A new one for each start with nothing that is kept: positions of an earlier process are recognised by it.
 fn epoch() -> std::io::Result<Epoch> {
     let mut bytes = [0; 8];
     // 48 bits: short in each position that is sent, and no two processes will meet.

@@ -7,6 +7,7 @@
 mod comet;
 mod doors;
 mod drain;
+mod keeping;
 mod process;
 mod reload;
 mod signals;
@@ -34,6 +35,7 @@ use crate::control::{Control, ControlListener, Operations, guard_for};
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
 use crate::site::{Snapshot, Snapshots};
+use crate::store::OpenError;
 use crate::sys;
 
 use comet::Comet;
@@ -62,6 +64,9 @@ pub enum StartError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// Metrics that can't be registered, which is a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(prometheus::Error),
@@ -245,14 +250,11 @@ impl Server {
     }
 
     fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
-        let (ready, snapshots) = (self.stage.clone(), self.snapshots.clone());
+        let ready = self.stage.clone();
         let operations = Operations {
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
             ready: Box::new(move || ready.is_serving()),
-            refresh: Box::new(move || {
-                process.measure();
-                snapshots.load().pools().for_each(|pool| pool.measure());
-            }),
+            refresh: Box::new(move || process.measure()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

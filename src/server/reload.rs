@@ -69,6 +69,7 @@ fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str>
     let changed = [
         ("threads", old.threads != new.threads),
         ("control", control(old) != control(new)),
+        ("store", old.store != new.store),
         ("limits.message or limits.batch", publish(old) != publish(new)),
         ("log.level", old.log.level != new.log.level),
     ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use perihelion::hub::{ChannelId, Hub, HubSettings, News, Tap, Turn};
+use perihelion::hub::{ChannelId, Hub, HubSettings, News, Outcome, Refused, Tap, Turn};
 use perihelion::message::{Batch, ChannelName, Data, Entry, Epoch, Gap, Message, Position, Sequence, Start};
 use perihelion::metrics::Metrics;
 
@@ -123,9 +123,10 @@ impl World {
     }
 
     fn publish(&mut self, messages: &[(usize, Option<u8>)]) {
-        let batch = Batch { messages: messages.iter().map(|&(channel, id)| message(channel, id)).collect() };
+        let messages_of = messages.iter().map(|&(channel, id)| message(channel, id)).collect();
+        let batch = Batch { messages: messages_of, expected: Vec::new() };
         let channels = self.metrics.comet_channels.get();
-        let Ok(receipts) = self.hub.publish(batch, self.now) else {
+        let Ok(receipts) = settled(self.hub.publish(batch, self.now)) else {
             assert_eq!(self.hub.head(), position(self.oracle.head()), "a refused batch publishes nothing");
             return self.inspect_refusal(channels);
         };
@@ -339,7 +340,7 @@ impl World {
 
     fn delete(&mut self, channel: usize) {
         let existed = self.hub.channel(&name(channel), self.now).is_some();
-        assert_eq!(self.hub.delete(&name(channel), self.now), existed);
+        assert_eq!(settled(self.hub.delete(&name(channel), self.now)), Ok(existed));
         self.oracle.delete(channel);
         assert_eq!(self.hub.channel(&name(channel), self.now), None);
     }
@@ -404,6 +405,11 @@ impl SimulatedTap {
         }));
         SimulatedTap { tap, turn: Turn::default(), head: hub.head().sequence, wakes, heeded: 0 }
     }
+}
+
+fn settled<T>(outcome: Outcome<T>) -> Result<T, Refused> {
+    let Outcome::Settled(result) = outcome else { panic!("there is no store to wait for") };
+    result
 }
 
 fn name(channel: usize) -> ChannelName {
