@@ -3,6 +3,8 @@
 //! Each reader is followed channel by channel: up to which place everything was delivered or told to be missing.
 //! A failing program is shrunk and printed with the seed of the run; `MODEL_SEED=…` repeats it.
 
+mod disk;
+mod faults;
 mod oracle;
 mod program;
 mod threads;
