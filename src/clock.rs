@@ -3,7 +3,8 @@
 //! The phases of a connection follow one another (idle, head, queue, connect, response, body), so that one
 //! deadline is enough, and setting it costs a reading of the clock instead of a timer. Whoever drives the
 //! connection polls [`Clock::poll`] after each turn: it arms the timer, and says when a deadline has passed that
-//! nobody inside has dealt with. Lives on one thread.
+//! nobody inside has dealt with. Within a turn it is always the same time, so that the system is asked once for it.
+//! Lives on one thread.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -21,6 +22,8 @@ pub struct Clock(Rc<Shared>);
 #[derive(Default)]
 struct Shared {
     deadline: Cell<Option<Instant>>,
+    /// The time of the present turn, once somebody asked for it.
+    now: Cell<Option<Instant>>,
     timer: RefCell<Option<Timer>>,
 }
 
@@ -35,9 +38,16 @@ struct Timer {
 pub struct Elapsed;
 
 impl Clock {
+    /// The time of this turn of the connection.
+    pub fn now(&self) -> Instant {
+        let now = self.0.now.get().unwrap_or_else(Instant::now);
+        self.0.now.set(Some(now));
+        now
+    }
+
     /// Begins a phase that may last this long; ends the phase before it.
     pub fn start(&self, limit: Duration) {
-        self.0.deadline.set(Some(Instant::now() + limit));
+        self.0.deadline.set(Some(self.now() + limit));
     }
 
     /// Ends the phase.
@@ -47,7 +57,7 @@ impl Clock {
 
     /// Whether the phase has lasted too long.
     pub fn expired(&self) -> bool {
-        self.0.deadline.get().is_some_and(|deadline| Instant::now() >= deadline)
+        self.0.deadline.get().is_some_and(|deadline| self.now() >= deadline)
     }
 
     /// Makes a phase of a future. Cancel-safe as far as the future is; a phase that was dropped goes on until
@@ -65,8 +75,9 @@ impl Clock {
         result
     }
 
-    /// For the driver, after each turn of the connection: ready once the deadline has passed.
+    /// For the driver, after each turn of the connection, which ends by it: ready once the deadline has passed.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.now.set(None);
         let Some(deadline) = self.0.deadline.get() else { return Poll::Pending };
         let mut timer = self.0.timer.borrow_mut();
         timer.get_or_insert_with(|| Timer::until(deadline)).poll(cx, deadline)

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod edge;
 pub mod exchange;
 pub mod files;
 pub mod hold;

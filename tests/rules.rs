@@ -27,11 +27,16 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("store", &["message"], "a store keeps what was numbered, and doesn't know who numbers and who reads"),
     ("hub", &["store", "message", "metrics"], "the hub knows no HTTP, no socket and no transport"),
+    (
+        "edge",
+        &["body", "config"],
+        "what holds for a route whatever answers it, so it knows no answers of its own",
+    ),
     ("upstream", &["config", "metrics", "body", "clock"], "a pool lends connections and knows no requests"),
     ("files", &[], "a file knows neither who asks for it nor who serves it"),
     (
         "exchange",
-        &["upstream", "files", "hold", "body", "config", "metrics", "access_log", "clock", "message"],
+        &["upstream", "files", "hold", "edge", "body", "config", "metrics", "access_log", "clock", "message"],
         "of the half that holds, a request may name only the seam",
     ),
     (
@@ -46,7 +51,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "site",
-        &["exchange", "upstream", "files", "hold", "body", "config", "metrics", "access_log"],
+        &["exchange", "upstream", "files", "hold", "edge", "body", "config", "metrics", "access_log"],
         "a site chooses who answers, and holds nothing",
     ),
     (

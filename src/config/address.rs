@@ -101,6 +101,27 @@ pub(super) fn host(text: &str) -> Result<String, Unfit> {
     Err(host_meant(&lower).map_or(Unfit::Unlike, Unfit::Meant))
 }
 
+/// The origin of a page as browsers write it (RFC 6454 §6.2): lower case, no path, no port that the scheme implies.
+pub(super) fn origin(text: &str) -> Result<String, Unfit> {
+    let lower = text.to_lowercase();
+    let (scheme, rest) = lower.split_once("://").ok_or(Unfit::Unlike)?;
+    let implied = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return Err(Unfit::Unlike),
+    };
+    let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+    let authority = authority.strip_suffix(implied).unwrap_or(authority);
+    let (host, port) = split_port(authority);
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_host = is_name(host) || host.starts_with('[') && bare_host(host).is_some();
+    if !is_host || !port.is_none_or(is_port) {
+        return Err(Unfit::Unlike);
+    }
+    let origin = format!("{scheme}://{authority}");
+    if origin == lower { Ok(origin) } else { Err(Unfit::Meant(origin)) }
+}
+
 /// A host in a URL, with a port, or with the dot that ends an absolute name.
 fn host_meant(text: &str) -> Option<String> {
     let text = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
@@ -128,6 +149,21 @@ pub(super) fn path(text: &str) -> Result<String, Unfit> {
     }
     let meant = format!("/{}", text.trim_start_matches('/').trim_end_matches('*'));
     Err(if meant.bytes().all(segment) { Unfit::Meant(meant) } else { Unfit::Unlike })
+}
+
+/// Where a redirect leads: an absolute URL of the web, or a path that can't be taken for another host
+/// (RFC 3986 §4.2).
+pub(super) fn location(text: &str) -> Result<String, Unfit> {
+    let visible = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    let on_the_web = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let good = match on_the_web {
+        Some(rest) => {
+            let (host, port) = split_port(rest.split(['/', '?', '#']).next().unwrap_or_default());
+            bare_host(host).is_some() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        }
+        None => text.starts_with('/') && !text.starts_with("//"),
+    };
+    if good && text.bytes().all(visible) { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
 }
 
 /// A network whose host bits are zero, or one address.
@@ -229,6 +265,38 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(host(text), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_to_the_web_or_to_the_same_host() {
+        let good = [
+            "https://a.example",
+            "http://a.example:8080/b?c=d#e",
+            "https://[::1]/",
+            "/",
+            "/a/b?c",
+            "https://a?b",
+        ];
+        for text in good {
+            assert_eq!(location(text).as_deref(), Ok(text));
+        }
+        let bad = [
+            "",
+            "a",
+            "//evil.example",
+            "/\\evil.example",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://a/\n",
+            "https://u@a",
+            "https://a:x/",
+            "https:///a",
+            "/ü",
+        ];
+        for text in bad {
+            assert_eq!(location(text), Err(Unfit::Unlike), "{text}");
         }
     }
 

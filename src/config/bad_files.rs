@@ -83,6 +83,22 @@ upstream: x
     },
     Bad {
         text: r"listen: 127.0.0.1:0
+pools:
+  app:
+    servers: http://127.0.0.1:8000
+    queue: {high: [{}, {cokie: vip}], low: [{cookie: a b}, vip], relief: 0}
+sites: {x.example: app}
+",
+        problems: &[
+            r"5:20: `high` is a mapping (expected cookie, header, path or peer)",
+            r"5:25: unknown key `cokie` (expected cookie, header, path or peer; did you mean `cookie`?)",
+            r"5:54: `cookie` can't be `a b` (expected the name of a cookie, or a name and its value such as tier=gold)",
+            r"5:60: `low` is text (expected a mapping with cookie, header, path and peer)",
+            r"5:74: `relief` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
 log: level: info
 ",
@@ -150,6 +166,48 @@ upstream: http://127.0.0.1:8000
             r"1:50: `proxy_protocol` can't be `10.0.0.1/8` (expected an IP address or a network such as 10.0.0.0/8; did you mean `10.0.0.0/8`?)",
             r"1:62: `proxy_protocol` can't be `on` (expected an IP address or a network such as 10.0.0.0/8)",
             r"1:107: `proxy_protocol` is empty (expected at least one)",
+        ],
+    },
+    Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org:
+    https: on
+    canonical: b.org
+    allow: []
+    headers:
+      request: { set: { Connection: close, Host: a }, add: { Host: b, "X Y": z }, remove: [X-Comet-Proxy, via] }
+      response: { set: { X-A: "a\nb" }, add: { X-A: [] }, edit: {} }
+    errors: { 200: /x.html, 503: /there/is/none.html }
+    routes:
+      - { path: /a, redirect: //evil.org, pool: app }
+      - { path: /b, redirect: { status: 304, carry: all } }
+      - { path: /c, redirect: { to: "/x?y", carry: rest } }
+      - { path: /d, redirect: { to: /x, carry: whole }, deny: 10.0.0.300 }
+"#,
+        problems: &[
+            r"6:12: `https` can't be `on` (expected redirect, or `off`)",
+            r"7:16: `canonical` can't be `b.org` (expected one host that the site answers for)",
+            r"8:12: `allow` is empty (expected at least one)",
+            r"10:25: `set` can't hold the name `Connection` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:62: `add` can't hold the name `Host` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:71: `add` can't hold the name `X Y` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:92: `remove` can't be `X-Comet-Proxy` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:107: `remove` can't be `via` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"11:31: `X-A` can't be `a\nb` (expected the value of a header: visible characters, and spaces between them)",
+            r"11:53: `X-A` is empty (expected at least one)",
+            r"11:59: unknown key `edit` (expected set, add or remove)",
+            r"12:15: `errors` can't hold the name `200` (expected a status from 400 to 599)",
+            r"12:34: `/there/is/none.html` can't be read: No such file or directory (os error 2)",
+            r"14:31: `redirect` can't be `//evil.org` (expected a URL such as https://example.com/new, or a path)",
+            r"14:31: `redirect` can't stand beside `pool`, since a route leads to one place (expected one of them)",
+            r"15:31: `to` is missing (expected a URL such as https://example.com/new, or a path)",
+            r"15:41: `status` can't be `304` (expected 301, 302, 303, 307 or 308)",
+            r"15:53: `carry` can't be `all` (expected off, whole or rest)",
+            r"16:37: `to` can't be `/x?y` (expected a URL that ends with its path, for `carry` to go on)",
+            r"17:63: `deny` can't be `10.0.0.300` (expected an IP address or a network such as 10.0.0.0/8)",
         ],
     },
     Bad {
@@ -352,6 +410,24 @@ sites:
         ],
     },
     Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org: { pool: app, cors: https://a.org:443 }
+  b.org: { pool: app, cors: [https://a.org/, "*"] }
+  c.org: { pool: app, cors: { origins: "*" } }
+  d.org: { pool: app, cors: ftp://a.org }
+"#,
+        problems: &[
+            r"5:29: `cors` can't be `https://a.org:443` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:30: `cors` can't be `https://a.org/` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:46: `cors` can't be `*` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"7:29: `cors` is a mapping (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"8:29: `cors` can't be `ftp://a.org` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 pools:
   app: http://127.0.0.1:8000
@@ -375,7 +451,7 @@ sites:
             r"5:3: site `a.org` has no route (expected `pool` or `routes`)",
             r"6:17: `pool` can't stand beside `routes`, which says the same in another way (expected one of them)",
             r"7:19: `routes` is empty (expected at least one)",
-            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes and pool)",
+            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
         ],
     },
     Bad {
@@ -415,10 +491,10 @@ sites:
         problems: &[
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
-            r"9:9: the route leads nowhere (expected `pool` or `files`)",
-            r"10:9: `routes` is text (expected a mapping with path, pool, files and internal)",
+            r"9:9: the route leads nowhere (expected `pool`, `files` or `redirect`)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, redirect, allow, deny, headers and errors)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files or internal)",
+            r"12:31: unknown key `websocket` (expected path, pool, files, internal, redirect, allow, deny, headers or errors)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",
@@ -679,7 +755,7 @@ sites:
   a: [app]
 ",
         problems: &[
-            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes and pool)",
+            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
         ],
     },
     Bad {

@@ -11,11 +11,13 @@ use super::draft::{
     ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft, StoreDraft,
     SyncWord,
 };
+use super::edge::EdgeDraft;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
-    Action, Certificate, Config, ControlConfig, DiskConfig, DrainConfig, Endpoint, Limits, ListenerConfig,
-    PoolConfig, RouteConfig, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate, defaults,
+    Action, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig, EdgeConfig, Endpoint,
+    Limits, ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig, StoreConfig, SyncTime,
+    certificate, defaults,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -45,7 +47,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
 }
 
 /// The keys of a route that say what answers it.
-const ACTIONS: &str = "`pool` or `files`";
+const ACTIONS: &str = "`pool`, `files` or `redirect`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -154,6 +156,9 @@ impl Rules<'_> {
     fn site(&mut self, mut draft: SiteDraft, pools: &Pools, seen: &mut Lines<String>) -> SiteConfig {
         let name = draft.name.value.clone();
         let routes = self.routes(&mut draft, pools);
+        let edge = EdgeDraft::default().below(&draft.edge);
+        let (https, canonical) = (draft.https, draft.canonical.take());
+        let cors = std::mem::take(&mut draft.cors);
         let mut hosts = Vec::new();
         for host in std::iter::once(draft.name).chain(draft.aliases) {
             match seen.get(&host.value) {
@@ -167,18 +172,41 @@ impl Rules<'_> {
                 }
             }
         }
-        SiteConfig { name, hosts, routes }
+        let canonical = canonical.and_then(|canonical| self.canonical(canonical, &hosts));
+        SiteConfig { name, hosts, routes, edge, https, canonical, cors }
+    }
+
+    /// One of the hosts that the site answers for, or those sent there would end up elsewhere.
+    fn canonical(&mut self, canonical: Placed<String>, hosts: &[String]) -> Option<String> {
+        let Placed { place, value } = canonical;
+        let is_for = |pattern: &String| match pattern.strip_prefix('*') {
+            Some(suffix) => value.len() > suffix.len() && value.ends_with(suffix),
+            None => *pattern == value,
+        };
+        if !value.starts_with('*') && hosts.iter().any(is_for) {
+            return Some(value);
+        }
+        let fault = Fault::BadValue { key: "canonical".into(), value: quote(&value) };
+        self.tell(place, fault, "one host that the site answers for");
+        None
     }
 
     fn routes(&mut self, site: &mut SiteDraft, pools: &Pools) -> Vec<RouteConfig> {
         match (site.routes.take(), site.pool_typed) {
             (Some(drafts), None) => {
                 let mut seen = Lines::new();
-                drafts.into_iter().filter_map(|draft| self.route(draft, pools, &mut seen)).collect()
+                let edge = std::mem::take(&mut site.edge);
+                let routes = drafts
+                    .into_iter()
+                    .filter_map(|draft| self.route(draft, &edge, pools, &mut seen))
+                    .collect();
+                site.edge = edge;
+                routes
             }
             (None, Some(_)) => {
                 let pool = site.pool.take().and_then(|pool| self.known_pool(pool, pools));
-                pool.map(to_pool).into_iter().collect()
+                let edge = EdgeDraft::default().below(&site.edge);
+                pool.map(|pool| to_pool(pool, edge)).into_iter().collect()
             }
             (Some(_), Some(place)) => {
                 self.tell(place, Fault::Both { key: "pool", other: "routes" }, "one of them");
@@ -192,7 +220,13 @@ impl Rules<'_> {
         }
     }
 
-    fn route(&mut self, draft: RouteDraft, pools: &Pools, seen: &mut Lines<String>) -> Option<RouteConfig> {
+    fn route(
+        &mut self,
+        draft: RouteDraft,
+        site: &EdgeDraft,
+        pools: &Pools,
+        seen: &mut Lines<String>,
+    ) -> Option<RouteConfig> {
         let action = draft.place.and_then(|place| self.action(place, draft.actions, pools));
         let Placed { place, value: path } = draft.path?;
         if let Some(&first) = seen.get(&path) {
@@ -204,7 +238,8 @@ impl Rules<'_> {
             return None;
         }
         seen.insert(path.clone(), place.line);
-        Some(RouteConfig { path, action: action?, internal: draft.internal })
+        let edge = draft.edge.below(site);
+        Some(RouteConfig { path, action: action?, internal: draft.internal, edge })
     }
 
     /// The one action of a route that begins at `place`.
@@ -222,6 +257,7 @@ impl Rules<'_> {
         match action? {
             Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
             Action::Files(files) => self.is_folder(place, &files.root).then_some(Action::Files(files)),
+            Action::Redirect(redirect) => Some(Action::Redirect(redirect)),
         }
     }
 
@@ -319,13 +355,21 @@ impl Rules<'_> {
 /// One pool, and one site that matches every host.
 fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
     let pool = defaults::UPSTREAM_POOL.to_owned();
-    let route = to_pool(pool.clone());
+    let route = to_pool(pool.clone(), EdgeConfig::default());
     let site = defaults::UPSTREAM_SITE.to_owned();
-    let site = SiteConfig { name: site.clone(), hosts: vec![site], routes: vec![route] };
+    let site = SiteConfig {
+        name: site.clone(),
+        hosts: vec![site],
+        routes: vec![route],
+        edge: EdgeConfig::default(),
+        https: false,
+        canonical: None,
+        cors: CorsConfig::default(),
+    };
     (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
 }
 
 /// The only route of a site of which nothing but its pool was typed.
-fn to_pool(pool: String) -> RouteConfig {
-    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false }
+fn to_pool(pool: String, edge: EdgeConfig) -> RouteConfig {
+    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false, edge }
 }

@@ -5,15 +5,17 @@
 use std::collections::HashMap;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft, RouteDraft,
-    SiteDraft, StoreDraft,
+    ActionDraft, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft, RedirectDraft,
+    RouteDraft, SiteDraft, StoreDraft,
 };
-use super::problem::{Fault, Placed, Problem};
+use super::edge::{EdgeDraft, HEADERS};
+use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, ChannelsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig,
-    PoolConfig, QueueConfig, Secret, ServerConfig, StoreConfig, Timeouts, defaults, form,
+    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
+    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, Secret, ServerConfig, SignConfig,
+    StoreConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -126,6 +128,20 @@ static QUEUE: Section<QueueConfig> = Section {
     keys: &[
         Key::new("length", |queue, value| value.put(&mut queue.length, &form::COUNT_OR_NONE)),
         Key::new("timeout", |queue, value| value.put(&mut queue.timeout, &form::DURATION)),
+        Key::section("high", "[].", &SIGN, |queue, value| queue.high = signs(value)),
+        Key::section("low", "[].", &SIGN, |queue, value| queue.low = signs(value)),
+        Key::new("relief", |queue, value| value.put(&mut queue.relief, &form::TURNS)),
+    ],
+};
+
+static SIGN: Section<SignConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("cookie", |sign, value| sign.cookie = value.read(&form::COOKIE)),
+        Key::new("header", |sign, value| sign.header = value.read(&form::HEADER)),
+        Key::new("path", |sign, value| sign.path = value.read(&form::PATH)),
+        Key::new("peer", |sign, value| sign.peer = value.read(&form::NET)),
     ],
 };
 
@@ -149,6 +165,13 @@ static SITE: Section<SiteDraft> = Section {
         }),
         Key::section("routes", "[].", &ROUTE, |site, value| site.routes = Some(routes(value))),
         Key::new("pool", site_pool),
+        Key::new("https", |site, value| value.put(&mut site.https, &form::HTTPS)),
+        Key::new("canonical", |site, value| site.canonical = value.placed(&form::HOST)),
+        Key::new("cors", |site, value| cors(&mut site.cors, value)),
+        Key::new("allow", |site, value| site.edge.allow(value)),
+        Key::new("deny", |site, value| site.edge.deny(value)),
+        Key::section("headers", ".", &HEADERS, |site, value| site.edge.headers(value)),
+        Key::new("errors", |site, value| site.edge.errors(value)),
     ],
 };
 
@@ -164,6 +187,15 @@ static ROUTE: Section<RouteDraft> = Section {
         }),
         Key::section("files", ".", &FILES, |route, value| route.actions.push(files(value))),
         Key::new("internal", |route, value| value.put(&mut route.internal, &form::YES_OR_NO)),
+        Key::section("redirect", ".", &REDIRECT, |route, value| {
+            let place = value.node.place;
+            let action = redirect(value).map(Action::Redirect);
+            route.actions.push(ActionDraft { key: "redirect", place, action });
+        }),
+        Key::new("allow", |route, value| route.edge.allow(value)),
+        Key::new("deny", |route, value| route.edge.deny(value)),
+        Key::section("headers", ".", &HEADERS, |route, value| route.edge.headers(value)),
+        Key::new("errors", |route, value| route.edge.errors(value)),
     ],
 };
 
@@ -174,6 +206,16 @@ static FILES: Section<FilesDraft> = Section {
         Key::new("root", |files, value| files.root = value.placed(&form::FOLDER)),
         Key::new("index", |files, value| index(&mut files.index, value)),
         Key::new("cache_control", |files, value| files.cache_control = value.read(&form::FIELD)),
+    ],
+};
+
+static REDIRECT: Section<RedirectDraft> = Section {
+    short: Some(form::LOCATION.expected),
+    required: &[("to", form::LOCATION.expected)],
+    keys: &[
+        Key::new("to", |redirect, value| redirect.to = value.placed(&form::LOCATION)),
+        Key::new("status", |redirect, value| value.put(&mut redirect.status, &form::REDIRECT_STATUS)),
+        Key::new("carry", |redirect, value| value.put(&mut redirect.carry, &form::CARRY)),
     ],
 };
 
@@ -369,11 +411,36 @@ fn servers(value: Value<'_>) -> Vec<ServerConfig> {
     servers
 }
 
+/// Signs of a class, each with at least one key: none at all would fit every request.
+fn signs(value: Value<'_>) -> Vec<SignConfig> {
+    let mut signs = Vec::new();
+    value.each_of_some(|item| {
+        let mut sign = SignConfig::default();
+        let is_empty = matches!(&item.node.content, Content::Map(entries) if entries.is_empty());
+        match is_empty {
+            true => item.refuse("cookie, header, path or peer"),
+            false => SIGN.fill(&mut sign, item),
+        }
+        signs.push(sign);
+    });
+    signs
+}
+
 fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
     let place = value.node.place;
     let mut sites = Vec::new();
     value.each_named(&form::HOST, |name, value| {
-        let mut site = SiteDraft { name, aliases: Vec::new(), routes: None, pool: None, pool_typed: None };
+        let mut site = SiteDraft {
+            name,
+            aliases: Vec::new(),
+            routes: None,
+            pool: None,
+            pool_typed: None,
+            edge: EdgeDraft::default(),
+            https: false,
+            canonical: None,
+            cors: CorsConfig::default(),
+        };
         match value.is_map() {
             true => SITE.fill(&mut site, value),
             false => site_of_pool(&mut site, value),
@@ -381,6 +448,17 @@ fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
         sites.push(site);
     });
     Placed { place, value: sites }
+}
+
+/// One origin or several, or `*` alone.
+fn cors(cors: &mut CorsConfig, value: Value<'_>) {
+    if matches!(&value.node.content, Content::Text(text) if text == "*") {
+        *cors = CorsConfig::Any;
+        return;
+    }
+    let mut origins = Vec::new();
+    value.each(|item| origins.extend(item.read(&form::ORIGIN)));
+    *cors = CorsConfig::Origins(origins);
 }
 
 /// A site of which nothing but its pool was typed, or something that is no site.
@@ -397,6 +475,25 @@ fn site_of_pool(site: &mut SiteDraft, value: Value<'_>) {
 fn site_pool(site: &mut SiteDraft, value: Value<'_>) {
     site.pool_typed = Some(value.node.place);
     site.pool = value.placed(&form::POOL);
+}
+
+/// A redirect, or nothing but where it leads.
+fn redirect(value: Value<'_>) -> Option<RedirectConfig> {
+    let mut draft = RedirectDraft::default();
+    let Value { key, node, problems } = value;
+    let value = Value { key, node, problems: &mut *problems };
+    match value.is_text() {
+        true => draft.to = value.placed(&form::LOCATION),
+        false => REDIRECT.fill(&mut draft, value),
+    }
+    let RedirectDraft { to, status, carry } = draft;
+    let Placed { place, value: to } = to?;
+    if carry != Carry::Off && to.contains(['?', '#']) {
+        let fault = Fault::BadValue { key: "to".into(), value: quote(&to) };
+        problems
+            .push(Problem::new(place, fault).expected("a URL that ends with its path, for `carry` to go on"));
+    }
+    Some(RedirectConfig { to, status, carry })
 }
 
 fn routes(value: Value<'_>) -> Vec<RouteDraft> {

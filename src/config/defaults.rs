@@ -1,6 +1,6 @@
 //! What each key is when it is left out, with the reason.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::draft::{DiskDraft, SyncWord};
@@ -28,7 +28,7 @@ pub(super) fn threads() -> NonZeroUsize {
 
 impl PoolConfig {
     /// A pool of which nothing but the servers was typed.
-    pub(super) fn of(servers: Vec<ServerConfig>) -> Self {
+    pub fn of(servers: Vec<ServerConfig>) -> Self {
         PoolConfig {
             servers,
             // Only the application knows how many workers it has.
@@ -46,6 +46,10 @@ impl Default for QueueConfig {
             length: 1000,
             // About as long as a person waits before they reload, which would queue a second request.
             timeout: Duration::from_secs(30),
+            high: Vec::new(),
+            low: Vec::new(),
+            // A tenth of the connections for the less urgent: slow, but not starved.
+            relief: NonZeroU32::new(10),
         }
     }
 }

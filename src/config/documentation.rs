@@ -17,6 +17,7 @@ impl Variables {
     fn new() -> Self {
         let folder = Folder::new();
         folder.pair("example", 2060);
+        folder.write("503.html", "<p>soon");
         Variables(folder)
     }
 
@@ -25,6 +26,7 @@ impl Variables {
             "PERIHELION_CERTIFICATE" => Some(self.0.file("example.pem")),
             "PERIHELION_KEY" => Some(self.0.file("example.key")),
             "PERIHELION_FILES" => Some(self.0.path.display().to_string()),
+            "PERIHELION_PAGE" => Some(self.0.file("503.html")),
             "PERIHELION_TOKEN" => Some("s3cret".to_owned()),
             _ => None,
         };

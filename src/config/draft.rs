@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
+use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, ChannelsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret, ServerConfig,
-    StoreConfig, Timeouts,
+    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
+    ServerConfig, StoreConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -84,6 +86,10 @@ pub(super) struct SiteDraft {
     pub(super) routes: Option<Vec<RouteDraft>>,
     pub(super) pool: Option<Placed<String>>,
     pub(super) pool_typed: Option<Place>,
+    pub(super) edge: EdgeDraft,
+    pub(super) https: bool,
+    pub(super) canonical: Option<Placed<String>>,
+    pub(super) cors: CorsConfig,
 }
 
 /// One entry of `routes`; `None` where a problem was told.
@@ -95,6 +101,7 @@ pub(super) struct RouteDraft {
     /// Each that was typed; one is right.
     pub(super) actions: Vec<ActionDraft>,
     pub(super) internal: bool,
+    pub(super) edge: EdgeDraft,
 }
 
 /// `files` of a route; `None` where a problem was told.
@@ -102,6 +109,20 @@ pub(super) struct FilesDraft {
     pub(super) root: Option<Placed<PathBuf>>,
     pub(super) index: Vec<String>,
     pub(super) cache_control: Option<String>,
+}
+
+/// `redirect`.
+pub(super) struct RedirectDraft {
+    pub(super) to: Option<Placed<String>>,
+    pub(super) status: StatusCode,
+    pub(super) carry: Carry,
+}
+
+impl Default for RedirectDraft {
+    fn default() -> Self {
+        // What can be taken back, since browsers keep the others for ever.
+        RedirectDraft { to: None, status: StatusCode::FOUND, carry: Carry::Off }
+    }
 }
 
 /// What a route does by one of its keys; `None` where a problem was told.

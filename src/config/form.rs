@@ -1,16 +1,20 @@
 //! The forms that the text of a value can have: what each looks like, and how it is read.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
 use super::draft::SyncWord;
 use super::problem::nearest;
-use super::{AccessFormat, Endpoint, LogLevel, ServerConfig, SlowReader, StoreConfig, address, units};
+use super::{
+    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, StoreConfig, address,
+    units,
+};
 
 /// How one kind of value is written.
 pub(super) struct Form<T: 'static> {
@@ -64,6 +68,15 @@ pub(super) static COUNT_OR_OFF: Form<Option<usize>> = Form {
 pub(super) static NONZERO_OR_OFF: Form<Option<NonZeroUsize>> = Form {
     expected: COUNT_OR_OFF.expected,
     read: |text| (COUNT_OR_OFF.read)(text).map(|count| count.and_then(NonZeroUsize::new)),
+};
+
+/// How many times something may happen, or `None` for `off`.
+pub(super) static TURNS: Form<Option<NonZeroU32>> = Form {
+    expected: COUNT_OR_OFF.expected,
+    read: |text| {
+        let count = (COUNT_OR_OFF.read)(text)?;
+        Ok(count.and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new))
+    },
 };
 
 /// How many are kept, 0 for `off`.
@@ -157,10 +170,66 @@ pub(super) static HOST: Form<String> = Form {
     read: address::host,
 };
 
+/// Whether a site is for TLS only.
+pub(super) static HTTPS: Form<bool> =
+    Form { expected: "redirect, or `off`", read: |text| choice(text, &[("redirect", true), (OFF, false)]) };
+
+/// Where a redirect leads.
+pub(super) static LOCATION: Form<String> =
+    Form { expected: "a URL such as https://example.com/new, or a path", read: address::location };
+
+/// The status of a redirect.
+pub(super) static REDIRECT_STATUS: Form<StatusCode> = Form {
+    expected: "301, 302, 303, 307 or 308",
+    read: |text| {
+        let statuses = ["301", "302", "303", "307", "308"];
+        let status = StatusCode::from_bytes(text.as_bytes()).map_err(|_| Unfit::Unlike)?;
+        if statuses.contains(&text) { Ok(status) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// What a redirect carries over.
+pub(super) static CARRY: Form<Carry> = Form {
+    expected: "off, whole or rest",
+    read: |text| choice(text, &[(OFF, Carry::Off), ("whole", Carry::Whole), ("rest", Carry::Rest)]),
+};
+
+/// The origin of a page, as browsers write it.
+pub(super) static ORIGIN: Form<String> = Form {
+    expected: "an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any",
+    read: address::origin,
+};
+
 /// A path prefix.
 pub(super) static PATH: Form<String> = Form {
     expected: "the beginning of a path: a slash, no query, no spaces and no wildcard",
     read: address::path,
+};
+
+/// A cookie, with its value or any.
+pub(super) static COOKIE: Form<NamedConfig> = Form {
+    expected: "the name of a cookie, or a name and its value such as tier=gold",
+    read: |text| {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let visible = value.is_none_or(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+        if !is_token(name) || !visible {
+            return Err(Unfit::Unlike);
+        }
+        Ok(NamedConfig { name: name.to_owned(), value: value.map(str::to_owned) })
+    },
+};
+
+/// A header field, with its value or any.
+pub(super) static HEADER: Form<NamedConfig> = Form {
+    expected: "the name of a header field, or a name and its value such as \"X-Priority: high\"",
+    read: |text| {
+        let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
+        if !is_token(name) {
+            return Err(Unfit::Unlike);
+        }
+        let value = value.map(|value| value.trim().to_owned());
+        Ok(NamedConfig { name: name.to_ascii_lowercase(), value })
+    },
 };
 
 /// A network, or one address.
@@ -215,6 +284,12 @@ impl<T> Form<T> {
     pub(super) fn read(&self, text: &str) -> Result<T, Unfit> {
         (self.read)(text)
     }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(letter)
 }
 
 fn some_time(text: &str) -> Result<Duration, Unfit> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Config, DiskConfig, Endpoint, FilesConfig, HistoryConfig, KeepaliveConfig,
-    LogLevel, QueueConfig, SlowReader, StoreConfig, SyncTime, Target,
+    AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HistoryConfig,
+    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, SignConfig, SlowReader, StoreConfig, SyncTime,
+    Target,
 };
 
 fn config(text: &str) -> Config {
@@ -54,20 +55,26 @@ pools:
   app:
     servers: [http://10.0.0.5, "unix:/run/app.sock"]
     max_connections: 32
-    queue: { length: 5, timeout: 250ms }
+    queue:
+      length: 5
+      timeout: 250ms
+      high: [{ cookie: vip }, { cookie: tier=gold, path: /shop/ }, { header: "X-Priority:  high" }]
+      low: { peer: 10.0.0.0/8 }
+      relief: off
     keepalive: { connections: off, idle: 2s }
   blog: blog.internal:3000
   alone: { servers: http://a:1, queue: off, keepalive: 7 }
 sites:
   Example.COM:
     aliases: "*.example.com"
+    cors: [https://www.example.com, "http://localhost:8080"]
     routes:
       - { path: /, pool: app }
       - { path: /blog, pool: blog }
       - { path: /static, files: / }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: blog
-  "*": { pool: alone }
+  "*": { pool: alone, cors: "*" }
 channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
 limits: { held_connections: off, request_body: off, request_header: 8KiB }
 log: { access: off, level: trace }
@@ -84,12 +91,28 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     let app = &config.pools["app"];
     assert_eq!(app.servers[1].target, Target::Unix("/run/app.sock".into()));
     assert_eq!(app.max_connections.map(usize::from), Some(32));
-    assert_eq!(app.queue, QueueConfig { length: 5, timeout: Duration::from_millis(250) });
+    assert_eq!((app.queue.length, app.queue.timeout), (5, Duration::from_millis(250)));
+    let named = |name: &str, value: Option<&str>| {
+        Some(NamedConfig { name: name.to_owned(), value: value.map(str::to_owned) })
+    };
+    let none = SignConfig::default;
+    let gold = SignConfig {
+        cookie: named("tier", Some("gold")),
+        path: Some("/shop/".to_owned()),
+        ..SignConfig::default()
+    };
+    let urgent = SignConfig { header: named("x-priority", Some("high")), ..none() };
+    assert_eq!(app.queue.high, [SignConfig { cookie: named("vip", None), ..none() }, gold, urgent]);
+    assert_eq!(app.queue.low, [SignConfig { peer: Some("10.0.0.0/8".parse().unwrap()), ..none() }]);
+    assert_eq!(app.queue.relief, None);
     assert_eq!(app.keepalive, KeepaliveConfig { connections: 0, idle: Duration::from_secs(2) });
     let alone = &config.pools["alone"];
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));
     assert_eq!(alone.queue.timeout, QueueConfig::default().timeout);
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
+    let named = |origins: &[&str]| CorsConfig::Origins(origins.iter().map(|&o| o.to_owned()).collect());
+    assert_eq!(first.cors, named(&["https://www.example.com", "http://localhost:8080"]));
+    assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
     let files = |root: &str, index: &[&str], cache_control: Option<&str>| {

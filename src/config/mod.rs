@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod defaults;
 mod draft;
+mod edge;
 mod file;
 mod form;
 mod problem;
@@ -26,14 +27,16 @@ mod good_files;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hyper::StatusCode;
 use ipnet::IpNet;
 
 pub use decode::keys;
+pub use edge::{AccessConfig, EdgeConfig, Edit, ErrorPage};
 pub use problem::{Fault, Place, Problem, Problems};
 
 /// A whole, checked configuration.
@@ -195,6 +198,34 @@ pub struct QueueConfig {
     pub length: usize,
     /// How long one may wait.
     pub timeout: Duration,
+    /// Requests that wait before all others; one sign is enough.
+    pub high: Vec<SignConfig>,
+    /// Requests that wait behind all others; one sign is enough, and `high` counts more.
+    pub low: Vec<SignConfig>,
+    /// How many may be served before somebody of a lower class who waits; `None` is `off`.
+    pub relief: Option<NonZeroU32>,
+}
+
+/// By what a request is told from others: all that is given has to fit, and something is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignConfig {
+    /// A cookie.
+    pub cookie: Option<NamedConfig>,
+    /// A header field; its name is lower case.
+    pub header: Option<NamedConfig>,
+    /// What the path begins with.
+    pub path: Option<String>,
+    /// Where the client is.
+    pub peer: Option<IpNet>,
+}
+
+/// A cookie or a header field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedConfig {
+    /// Its name.
+    pub name: String,
+    /// Its whole value; `None` is any.
+    pub value: Option<String>,
 }
 
 /// Idle connections to a server.
@@ -215,6 +246,29 @@ pub struct SiteConfig {
     pub hosts: Vec<String>,
     /// Routes in the order of the file.
     pub routes: Vec<RouteConfig>,
+    /// What holds for its requests that no route is meant by.
+    pub edge: EdgeConfig,
+    /// Whether requests without TLS are sent to the same place with it.
+    pub https: bool,
+    /// The host that all others are sent to.
+    pub canonical: Option<String>,
+    /// Pages of other origins that may read what is held.
+    pub cors: CorsConfig,
+}
+
+/// Origins whose pages may read the answers of held connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsConfig {
+    /// Those that are named, with the cookies of their visitors; none by default.
+    Origins(Vec<String>),
+    /// Any, without cookies.
+    Any,
+}
+
+impl Default for CorsConfig {
+    fn default() -> CorsConfig {
+        CorsConfig::Origins(Vec::new())
+    }
 }
 
 /// One route of a site.
@@ -226,6 +280,8 @@ pub struct RouteConfig {
     pub action: Action,
     /// Whether only an application's answer leads here, and no request of a client.
     pub internal: bool,
+    /// What holds for its requests whatever answers them, that of the site included.
+    pub edge: EdgeConfig,
 }
 
 /// What answers the requests of a route.
@@ -235,6 +291,8 @@ pub enum Action {
     Pool(String),
     /// Files.
     Files(FilesConfig),
+    /// Another address.
+    Redirect(RedirectConfig),
 }
 
 /// A folder of files.
@@ -246,6 +304,28 @@ pub struct FilesConfig {
     pub index: Vec<String>,
     /// What every file says in `Cache-Control`.
     pub cache_control: Option<String>,
+}
+
+/// Where a route sends its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// A URL, or a path of the same host.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// What of the request's target is put behind `to`.
+    pub carry: Carry,
+}
+
+/// What a redirect carries over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Nothing.
+    Off,
+    /// Path and query.
+    Whole,
+    /// What the path has behind that of the route, and the query.
+    Rest,
 }
 
 /// Channels and holds.

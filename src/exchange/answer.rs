@@ -2,7 +2,9 @@
 
 use std::io::ErrorKind::PermissionDenied;
 
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+};
 use hyper::{Response, StatusCode};
 
 use crate::access_log::End;
@@ -22,6 +24,9 @@ pub enum Refusal {
     /// No site or route is meant by it.
     #[error("no site is configured here for this address")]
     NoRoute,
+    /// The client's address may not come in here.
+    #[error("this address has no access here")]
+    Denied,
     /// CONNECT, TRACE.
     #[error("this method is not allowed here")]
     Method,
@@ -92,6 +97,7 @@ impl Refusal {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::NoRoute | Refusal::NoFile => StatusCode::NOT_FOUND,
             Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Denied => StatusCode::FORBIDDEN,
             Refusal::File(error) if error.kind() == PermissionDenied => StatusCode::FORBIDDEN,
             Refusal::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -117,7 +123,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 19] = [
+    pub(super) const REASONS: [&str; 20] = [
         "bad_request",
         "no_route",
         "method",
@@ -137,6 +143,7 @@ impl Refusal {
         "holds_full",
         "no_file",
         "file",
+        "denied",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -161,6 +168,7 @@ impl Refusal {
             Refusal::HoldsFull => 16,
             Refusal::NoFile => 17,
             Refusal::File(_) => 18,
+            Refusal::Denied => 19,
         }
     }
 
@@ -199,18 +207,118 @@ impl Refusal {
 
     /// The text of the answer.
     fn text(&self) -> String {
-        let status = self.status();
-        format!("{} {}: {self}\n", status.as_str(), status.canonical_reason().unwrap_or_default())
+        format!("{}: {self}\n", self.title())
     }
+
+    /// The same for a person in front of a browser. No word of it comes from outside.
+    fn page(&self) -> String {
+        let title = self.title();
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
+             <h1>{title}</h1>\n<p>{self}</p>\n</html>\n"
+        )
+    }
+
+    /// The same for a program.
+    fn object(&self) -> String {
+        let status = self.status();
+        let reason = status.canonical_reason().unwrap_or_default();
+        let message = self.to_string();
+        let object = serde_json::json!({ "status": status.as_u16(), "error": reason, "message": message });
+        format!("{object}\n")
+    }
+
+    fn title(&self) -> String {
+        let status = self.status();
+        format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default())
+    }
+}
+
+/// A mark of answers that no application gave.
+#[derive(Clone, Copy)]
+struct Own;
+
+/// Whether the proxy answered by itself.
+pub fn is_own(response: &Response<Body>) -> bool {
+    response.extensions().get::<Own>().is_some()
+}
+
+/// The form of an answer that a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Page,
+    Object,
+}
+
+impl Form {
+    /// By `Accept`, and only by what it names: whoever takes anything gets a line of text.
+    fn accepted(headers: &HeaderMap) -> Form {
+        let mut best = (0, Form::Text);
+        for line in headers.get_all(ACCEPT) {
+            for range in line.as_bytes().split(|byte| *byte == b',') {
+                let wanted = Form::of_range(range);
+                // The first of equals.
+                if wanted.0 > best.0 {
+                    best = wanted;
+                }
+            }
+        }
+        best.1
+    }
+
+    /// A media range with its weight in thousandths (RFC 9110 §12.5.1).
+    fn of_range(range: &[u8]) -> (u16, Form) {
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let form = match parts.next().unwrap_or_default() {
+            name if name.eq_ignore_ascii_case(b"text/html") => Form::Page,
+            name if name.eq_ignore_ascii_case(b"application/json") => Form::Object,
+            name if name.eq_ignore_ascii_case(b"text/plain") => Form::Text,
+            _ => return (0, Form::Text),
+        };
+        (parts.find_map(weight).unwrap_or(1000), form)
+    }
+}
+
+/// `q=0.5` in thousandths (RFC 9110 §12.4.2); what is no weight counts as none.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
+    let number: f32 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    Some((number.clamp(0.0, 1.0) * 1000.0) as u16)
+}
+
+/// The answer to a request that belongs elsewhere.
+pub(super) fn redirect(status: StatusCode, location: &str, unread: bool) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    // Both the configuration and the request's target are visible; a target of other bytes leads to its host.
+    if let Ok(location) = HeaderValue::from_bytes(location.as_bytes()) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    if unread {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The answer to a request that was refused. `unread` says that its body was not read: the connection ends
 /// with the answer then, since the rest of the body stands where the next request should.
-pub(super) fn answer(refusal: &Refusal, unread: bool) -> Response<Body> {
-    let mut response = Response::new(Body::from(refusal.text()));
+/// What the client can read is in the head of its request.
+pub(super) fn answer(refusal: &Refusal, unread: bool, request: &HeaderMap) -> Response<Body> {
+    let form = Form::accepted(request);
+    let (body, media_type) = match form {
+        Form::Text => (refusal.text(), "text/plain; charset=utf-8"),
+        Form::Page => (refusal.page(), "text/html; charset=utf-8"),
+        Form::Object => (refusal.object(), "application/json"),
+    };
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = refusal.status();
+    response.extensions_mut().insert(Own);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if form != Form::Text {
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+    }
     if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     }
@@ -253,20 +361,44 @@ mod tests {
 
     #[test]
     fn a_refusal_names_its_reason_and_closes_where_it_must() {
-        let response = answer(&Refusal::BodyTooLarge, false);
+        let response = answer(&Refusal::BodyTooLarge, false, &HeaderMap::new());
         assert_eq!(
             (response.status().as_u16(), &response.headers()[CONNECTION]),
             (413, &"close".parse().unwrap())
         );
         let Body::Bytes(text) = response.into_body() else { panic!("the text is at hand") };
         assert_eq!(text, "413 Payload Too Large: the request body is too large\n");
-        let response = answer(&Refusal::NoLease(NoLease::QueueFull), false);
+        let response = answer(&Refusal::NoLease(NoLease::QueueFull), false, &HeaderMap::new());
         assert_eq!(
             (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
             (503, &"5".parse().unwrap())
         );
         assert!(!response.headers().contains_key(CONNECTION));
-        assert!(answer(&Refusal::NoRoute, true).headers().contains_key(CONNECTION));
+        assert!(answer(&Refusal::NoRoute, true, &HeaderMap::new()).headers().contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn a_refusal_has_the_form_that_its_client_asks_for() {
+        let table = [
+            ("", Form::Text),
+            ("*/*", Form::Text),
+            ("text/event-stream", Form::Text),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form::Page),
+            ("application/json, text/plain, */*", Form::Object),
+            ("text/html;q=0.5, application/json", Form::Object),
+            ("TEXT/HTML ; charset=utf-8 ; Q=0.9, application/json;q=0.8", Form::Page),
+            ("text/html;q=0", Form::Text),
+            ("text/html;q=x", Form::Page),
+            ("text/*", Form::Text),
+        ];
+        for (accept, form) in table {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(Form::accepted(&headers), form, "{accept}");
+        }
+        let refused = Refusal::NoRoute;
+        assert!(refused.page().contains("<h1>404 Not Found</h1>\n<p>no site is configured"));
+        let object: serde_json::Value = serde_json::from_str(&refused.object()).unwrap();
+        assert_eq!((&object["status"], &object["error"]), (&404.into(), &"Not Found".into()));
     }
 
     #[test]
@@ -274,7 +406,8 @@ mod tests {
         let bad = BadInstruction { header: "X-Comet-Subscribe", value: "secret".into(), reason: "no".into() };
         assert!(!Refusal::BadInstruction(bad).text().contains("secret"));
         let source = std::io::Error::other("10.0.0.5");
-        let connect = Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source });
+        let connect =
+            Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source: source.into() });
         assert_eq!(connect.text(), "502 Bad Gateway: the server can not be reached\n");
     }
 

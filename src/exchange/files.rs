@@ -55,7 +55,7 @@ pub async fn serve_file(
     client.clock.start(rules.body_timeout);
     answered.unwrap_or_else(|refusal| {
         record.refused(&refusal);
-        answer(&refusal, !body.is_end_stream())
+        answer(&refusal, !body.is_end_stream(), &parts.headers)
     })
 }
 

@@ -11,13 +11,17 @@ use hyper::{Request, Uri};
 
 use super::Context;
 use super::answer::Refusal;
+use super::chain::client_behind;
 use super::check::{Asked, Framing};
 use super::forwarding::{Sender, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
+use super::urgency::Look;
 use crate::clock::Clock;
+use crate::config::QueueConfig;
+use crate::edge::edit;
 use crate::message::Position;
-use crate::upstream::{Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
+use crate::upstream::{Class, Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
 
 /// The head of an answer, and the connection that its body comes from.
 pub(super) struct Answer {
@@ -46,7 +50,7 @@ pub(super) async fn forward(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
-    let mut lease = ctx.pool.lease(ctx.client.worker, clock).await?;
+    let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
     let (body, upload) = outgoing(ctx, asked, body);
     record.uploads(upload.clone());
     let mut forwarded_at = ctx.keeper.head();
@@ -68,6 +72,12 @@ pub(super) async fn forward(
         forwarded_at = ctx.keeper.head();
         request = write(ctx, parts, asked, marks, forwarded_at, Outgoing::default());
     }
+}
+
+/// How urgent the request is in this line.
+fn class(ctx: &Context<'_>, parts: &request::Parts, queue: &QueueConfig) -> Class {
+    let client = client_behind(&parts.headers, ctx.client.ip(), |address| ctx.rules.trusts(address));
+    Look { headers: &parts.headers, path: parts.uri.path(), client }.class(queue)
 }
 
 fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Incoming) -> (Outgoing, Option<Arc<Upload>>) {
@@ -96,6 +106,7 @@ fn write(
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = origin_form(&parts.uri);
     *request.headers_mut() = to_upstream(&parts.headers, asked, &sender, client.position(forwarded_at));
+    edit(request.headers_mut(), ctx.edits);
     request
 }
 
@@ -123,7 +134,7 @@ async fn send(
 ) -> Result<response::Parts, Failure> {
     let clock = &ctx.client.clock;
     let mut phase = Phase::begin(ctx, upload);
-    let mut sending = pin!(lease.send(request));
+    let mut sending = pin!(lease.send(request, clock));
     let result = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result.map_err(|error| Failure::Send(Box::new(error)))),
         Poll::Pending => match phase.turn(clock) {

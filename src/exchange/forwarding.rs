@@ -16,7 +16,7 @@ use super::check::{Asked, Framing, tokens};
 use super::marks::{self, Marks, REQUEST_ID, REQUEST_START, TRACE_PARENT, TRACE_STATE};
 use crate::hold;
 
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const COMET_PROXY: HeaderName = HeaderName::from_static("x-comet-proxy");
 const COMET_POSITION: HeaderName = HeaderName::from_static("x-comet-position");

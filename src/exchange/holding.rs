@@ -1,6 +1,6 @@
 //! An answer that is an instruction: read its body, free the application, and let the connection go.
 
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_LENGTH, ORIGIN};
 use hyper::http::request;
 
 use super::Context;
@@ -10,7 +10,7 @@ use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
 use super::relay::collect;
-use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, TakeOver};
+use crate::hold::{Answer, Asked as AskedToHold, BadCallback, ClientSide, Instruction, TakeOver};
 
 /// Makes the hold. The application's connection is back in its pool before this returns.
 pub(super) async fn hold(
@@ -24,6 +24,7 @@ pub(super) async fn hold(
     let Upstream { mut head, lease, forwarded_at } = upstream;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
+    ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
     let whole = !asked.has_body() || record.request_is_whole();
@@ -31,7 +32,14 @@ pub(super) async fn hold(
     let query = parts.uri.query();
     let asked = AskedToHold { headers: &parts.headers, query, forwarded_at, now: ctx.keeper.head() };
     let answer = Answer { status: head.status, headers: head.headers, body };
-    let mut hold = instruction.hold(asked, answer, client);
+    let mut hold = instruction.hold(asked, answer, client).map_err(bad_callback)?;
     hold.subject = record.held(head.status);
     Ok(TakeOver::new(Box::new(hold), permit))
+}
+
+fn bad_callback(bad: BadCallback) -> Refusal {
+    Refusal::BadRequest(match bad {
+        BadCallback::Name => "the callback is not the name of a function",
+        BadCallback::Foreign => "another site can't name a callback here",
+    })
 }

@@ -11,6 +11,7 @@ mod answer;
 mod chain;
 mod check;
 mod classify;
+mod cors;
 mod files;
 mod forward;
 mod forwarding;
@@ -20,6 +21,7 @@ mod record;
 mod relay;
 mod rules;
 mod tunnel;
+mod urgency;
 
 #[cfg(test)]
 mod tests;
@@ -27,14 +29,16 @@ mod tests;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, End};
 use crate::body::Body;
+use crate::config::Edit;
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
-pub use answer::Refusal;
+pub use answer::{Refusal, is_own};
+pub use cors::Cors;
 pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
 pub use rules::{Client, Rules};
@@ -53,12 +57,16 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// Counters and name of the site.
     pub site: &'a Arc<SiteMetrics>,
+    /// Which other origins may read what is held.
+    pub cors: &'a Cors,
     /// Where to ask.
     pub pool: &'a Arc<Pool>,
     /// Who holds.
     pub keeper: &'a dyn Keeper,
     /// Where the lines go.
     pub log: &'a AccessLog,
+    /// What is changed in the request that the application gets.
+    pub edits: &'a [Edit],
 }
 
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
@@ -75,7 +83,7 @@ pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Result<Re
             let unread = had_body && !record.request_is_whole();
             record.refused(&refusal);
             ctx.client.clock.start(ctx.rules.body_timeout);
-            Ok(answer(&refusal, unread))
+            Ok(answer(&refusal, unread, &parts.headers))
         }
     }
 }
@@ -93,7 +101,23 @@ pub fn refuse(
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
     Record::begin(client, rules, site, log, &parts, &marks).refused(refusal);
     client.clock.start(rules.body_timeout);
-    answer(refusal, !body.is_end_stream())
+    answer(refusal, !body.is_end_stream(), &parts.headers)
+}
+
+/// Sends a request elsewhere, with its counters and its line in the log.
+pub fn redirect(
+    client: &Client,
+    rules: &Rules,
+    site: &Arc<SiteMetrics>,
+    log: &AccessLog,
+    request: Request<Incoming>,
+    (status, location): (StatusCode, &str),
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    Record::begin(client, rules, site, log, &parts, &marks).redirected(status);
+    client.clock.start(rules.body_timeout);
+    answer::redirect(status, location, !body.is_end_stream())
 }
 
 enum Ended {
@@ -109,6 +133,12 @@ async fn steps(
     record: &mut Record,
 ) -> Result<Ended, Refusal> {
     let asked = check::check(parts, &body, ctx.rules)?;
+    if let Some(response) = ctx.cors.preflight(parts) {
+        record.answers(response.status());
+        record.ends(End::Ok);
+        ctx.client.clock.start(ctx.rules.body_timeout);
+        return Ok(Ended::Answered(response));
+    }
     let answer = forward::forward(ctx, parts, &asked, marks, body, record).await?;
     let verdict = classify::classify(&asked, &answer.head, ctx.rules);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {

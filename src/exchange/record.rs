@@ -1,15 +1,15 @@
 //! What is counted and written of one request, whatever becomes of it: finished exactly once, on drop.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use hyper::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
 use super::answer::Refusal;
-use super::chain::client_behind;
 use super::marks::Marks;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
@@ -125,7 +125,7 @@ impl Record {
             log: log.clone(),
             subject,
             method: method_index(&parts.method),
-            began: Instant::now(),
+            began: client.clock.now(),
             head_after: None,
             status: CLIENT_LEFT,
             bytes: 0,
@@ -181,6 +181,12 @@ impl Record {
 
     pub(super) fn ends(&mut self, end: End) {
         self.change(|entry| entry.end = end);
+    }
+
+    /// The client is sent elsewhere.
+    pub(super) fn redirected(&mut self, status: StatusCode) {
+        self.answers(status);
+        self.ends(End::Ok);
     }
 
     /// The proxy answers by itself.
@@ -262,7 +268,7 @@ fn subject(
     let owned = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str();
     let text = |name: &HeaderName| parts.headers.get(name).map(owned);
     Subject {
-        client: client_behind(&parts.headers, client.ip(), |address| rules.trusts(address)),
+        client: client.address_behind(rules, &parts.headers),
         site: site.name.clone(),
         method: parts.method.clone(),
         target: parts.uri.to_string().into(),

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use super::chain::client_behind;
+use super::forwarding::FORWARDED_PROTO;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hold::Passport;
@@ -74,6 +76,17 @@ impl Client {
     /// The peer's address, an IPv4 one as such.
     pub fn ip(&self) -> IpAddr {
         self.passport.peer.ip().to_canonical()
+    }
+
+    /// The client's address, behind proxies that are trusted to name it.
+    pub fn address_behind(&self, rules: &Rules, headers: &HeaderMap) -> IpAddr {
+        client_behind(headers, self.ip(), |address| rules.trusts(address))
+    }
+
+    /// Whether the client speaks TLS, to us or to a trusted proxy.
+    pub fn is_secure(&self, rules: &Rules, headers: &HeaderMap) -> bool {
+        let said = || headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes() == b"https");
+        self.secure || rules.trusts(self.ip()) && said()
     }
 
     /// A position as a header's value.

@@ -7,7 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::{BadInstruction, Dialect, Instruction, Since};
 use crate::message::{ChannelName, TransportId};
-use crate::transport;
+use crate::transport::{self, Parameters};
 
 pub(super) const COMET: Dialect = Dialect { prefix: "x-comet-", read };
 
@@ -35,8 +35,9 @@ fn read(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
     }
     let seconds = |header| number(headers, header).map(|number| number.map(Duration::from_secs));
     let retry = number(headers, RETRY)?.map(Duration::from_millis);
-    let (transport, timeout, keepalive) = (read_transport(headers)?, seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
-    Ok(Some(Instruction { channels, transport, timeout, keepalive, retry }))
+    let (transport, parameters) = read_transport(headers)?;
+    let (timeout, keepalive) = (seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
+    Ok(Some(Instruction { channels, transport, parameters, timeout, keepalive, retry }))
 }
 
 /// `news, user-42;since=POSITION`.
@@ -72,15 +73,25 @@ fn read_since(parameter: &str) -> Result<Since, String> {
     }
 }
 
-fn read_transport(headers: &HeaderMap) -> Result<Option<TransportId>, BadInstruction> {
-    let Some(name) = single(headers, TRANSPORT)? else { return Ok(None) };
-    if name == "auto" {
-        return Ok(None);
+/// `iframe; domain=example.com; callback=app.take`.
+fn read_transport(headers: &HeaderMap) -> Result<(Option<TransportId>, Parameters), BadInstruction> {
+    let mut parameters = Parameters::default();
+    let Some(value) = single(headers, TRANSPORT)? else { return Ok((None, parameters)) };
+    let mut parts = value.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    if name == "auto" && parts.next().is_none() {
+        return Ok((None, parameters));
     }
     let known =
         || transport::TRANSPORTS.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ");
     let id = transport::by_name(name);
-    id.map(Some).ok_or_else(|| bad(TRANSPORT, name, format!("the transports are auto, {}", known())))
+    let id = id.ok_or_else(|| bad(TRANSPORT, value, format!("the transports are auto, {}", known())))?;
+    for parameter in parts {
+        let (name, said) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let set = parameters.set(transport::transport(id), name.trim(), said.trim());
+        set.map_err(|reason| bad(TRANSPORT, value, reason))?;
+    }
+    Ok((Some(id), parameters))
 }
 
 /// A number of seconds or milliseconds, from 1.
@@ -147,7 +158,7 @@ mod tests {
     fn every_other_header_is_read_too() {
         let instruction = parse(&[
             ("x-comet-subscribe", "a"),
-            ("x-comet-transport", "ndjson"),
+            ("x-comet-transport", "ndjson ; padding=1024"),
             ("x-comet-timeout", "55"),
             ("x-comet-keepalive", "20"),
             ("x-comet-retry", "3000"),
@@ -167,7 +178,17 @@ mod tests {
         assert!(subscribe("a, a").contains("named twice"));
         assert!(subscribe(";since=now").contains("can't be empty"));
         let with = |name, value| parse(&[("x-comet-subscribe", "a"), (name, value)]).unwrap_err();
-        assert!(with("x-comet-transport", "telepathy").contains("X-Comet-Transport: \"telepathy\""));
+        for (value, reason) in [
+            ("telepathy", "X-Comet-Transport: \"telepathy\", but the transports are auto, sse"),
+            ("auto; padding=1", "the transports are auto"),
+            ("sse; padding=many", "padding is a number of bytes"),
+            ("sse; domain=a", "sse has no parameter \"domain\""),
+            ("iframe; callback=alert(1)", "callback is the name of a function"),
+            ("iframe;", "iframe has no parameter \"\""),
+        ] {
+            let said = with("x-comet-transport", value);
+            assert!(said.contains(reason), "{value}: {said}");
+        }
         for value in ["", "-1", "+5", "1.5", "0", "99999999999", "x"] {
             assert!(with("x-comet-timeout", value).contains("whole number"), "{value}");
         }

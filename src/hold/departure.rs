@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hyper::header::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -94,6 +95,13 @@ impl TakeOver {
     /// With a tunnel that the server has agreed to.
     pub fn tunnel(tunnel: Tunnel) -> TakeOver {
         TakeOver(Mutex::new(Some(Leave::Tunnel(tunnel))))
+    }
+
+    /// Edits the head that a held client gets. That of a tunnel is agreed on between both sides, and stays.
+    pub fn edit_head(&self, edit: impl FnOnce(&mut HeaderMap)) {
+        if let Some(Leave::Hold(hold, _)) = &mut *self.0.lock() {
+            edit(&mut hold.answer.headers);
+        }
     }
 
     /// The reason behind the error of a connection that ended this way; only the first call gets it.

@@ -1,9 +1,10 @@
 //! The head of an answer on an HTTP/1 connection that has left hyper (RFC 9112 §4, §5).
 
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use hyper::{StatusCode, Version};
 
 use super::ClientSide;
+use crate::transport::Field;
 
 /// How the end of the body will be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +19,13 @@ pub enum Length {
     Bodiless,
 }
 
-/// Writes a head. A media type replaces the application's; framing headers are always our own.
+/// Writes a head. A media type and fields of our own replace the application's, but for directives to caches, which
+/// are added to it; framing headers are always our own.
 pub fn write_head(
     status: StatusCode,
     headers: &HeaderMap,
     media_type: Option<&str>,
+    fields: &[Field],
     length: Length,
     client: ClientSide,
     out: &mut Vec<u8>,
@@ -32,12 +35,16 @@ pub fn write_head(
     out.extend_from_slice(format!("{version} {} {reason}\r\n", status.as_str()).as_bytes());
     for (name, value) in headers {
         let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
-        if !(ours || media_type.is_some() && *name == CONTENT_TYPE) {
+        let replaced = *name != CACHE_CONTROL && fields.iter().any(|(own, _)| name == own);
+        if !(ours || replaced || media_type.is_some() && *name == CONTENT_TYPE) {
             field(name.as_str(), value.as_bytes(), out);
         }
     }
     if let Some(media_type) = media_type {
         field("content-type", media_type.as_bytes(), out);
+    }
+    for (name, value) in fields {
+        field(name, value.as_bytes(), out);
     }
     framing(length, client, out);
     if length != Length::Later {
@@ -77,7 +84,7 @@ mod tests {
         headers.append("set-cookie", "b=2".parse().unwrap());
         let mut out = Vec::new();
         let client = ClientSide { version, keep_alive };
-        write_head(StatusCode::OK, &headers, Some("text/event-stream"), length, client, &mut out);
+        write_head(StatusCode::OK, &headers, Some("text/event-stream"), &[], length, client, &mut out);
         let text = String::from_utf8(out).unwrap();
         let cookies = "set-cookie: a=1\r\nset-cookie: b=2\r\ncontent-type: text/event-stream\r\n";
         let (before, after) = text.split_once(cookies).unwrap();
@@ -101,5 +108,19 @@ mod tests {
             "HTTP/1.1 200 OK\r\n|content-length: 3\r\nconnection: close\r\n\r\n"
         );
         assert_eq!(head(new, true, Length::Bodiless), "HTTP/1.1 200 OK\r\n|\r\n");
+    }
+
+    #[test]
+    fn fields_of_our_own_replace_the_applications_but_caches_hear_both() {
+        let mut headers = HeaderMap::new();
+        headers.insert("pragma", "x".parse().unwrap());
+        headers.insert("cache-control", "private".parse().unwrap());
+        let fields = [("cache-control", "no-transform".into()), ("pragma", "no-cache".into())];
+        let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
+        let mut out = Vec::new();
+        write_head(StatusCode::OK, &headers, None, &fields, Length::Known(0), client, &mut out);
+        let expected = "HTTP/1.1 200 OK\r\ncache-control: private\r\ncache-control: no-transform\r\n\
+            pragma: no-cache\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Version};
 
 use crate::message::{ChannelName, Position, Start, TransportId};
-use crate::transport;
+use crate::transport::{self, Parameters};
 
+pub use crate::transport::BadCallback;
 pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
 pub use tunnel::{Duplex, Tunnel};
@@ -43,6 +44,8 @@ pub struct Instruction {
     pub channels: Vec<(ChannelName, Option<Since>)>,
     /// The transport it named; `None` is `auto`.
     pub transport: Option<TransportId>,
+    /// What it said behind the transport's name.
+    pub parameters: Parameters,
     /// How long a poll is held, or a stream lives.
     pub timeout: Option<Duration>,
     /// Silence before a keep-alive.
@@ -124,6 +127,8 @@ pub struct Hold {
     pub wishes: Vec<(ChannelName, Start)>,
     /// How events are framed.
     pub transport: TransportId,
+    /// What this client's frames are made with.
+    pub parameters: Parameters,
     /// How long a poll is held, or a stream lives.
     pub timeout: Option<Duration>,
     /// Silence before a keep-alive.
@@ -140,12 +145,17 @@ pub struct Hold {
 
 impl Instruction {
     /// Joins the instruction with the request that it answers.
-    pub fn hold(self, asked: Asked, answer: Answer, client: ClientSide) -> Hold {
+    ///
+    /// # Errors
+    /// The request names a function that can't be called.
+    pub fn hold(self, asked: Asked, answer: Answer, client: ClientSide) -> Result<Hold, BadCallback> {
         let transport = self.transport.unwrap_or_else(|| {
-            transport::automatic(
-                asked.headers.get_all(hyper::header::ACCEPT).iter().map(|value| value.as_bytes()),
-            )
+            let accept = asked.headers.get_all(hyper::header::ACCEPT).iter();
+            transport::automatic(accept.map(|value| value.as_bytes()), asked.query)
         });
+        let cross_site = asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        let of_frames = transport::Asked { query: asked.query, cross_site };
+        let parameters = self.parameters.complete(transport::transport(transport), of_frames)?;
         let default = client_start(&asked).unwrap_or(Start::After(asked.forwarded_at));
         let start = |since| match since {
             None => default,
@@ -155,7 +165,8 @@ impl Instruction {
         };
         let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
         let Instruction { timeout, keepalive, retry, .. } = self;
-        Hold { wishes, transport, timeout, keepalive, retry, answer, client, subject: None }
+        let subject = None;
+        Ok(Hold { wishes, transport, parameters, timeout, keepalive, retry, answer, client, subject })
     }
 }
 
@@ -186,7 +197,7 @@ mod tests {
         let asked = Asked { headers: &headers, query, forwarded_at: at(5), now: at(8) };
         let answer_parts = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
-        let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client);
+        let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client).unwrap();
         hold.wishes.into_iter().map(|(_, start)| start).collect()
     }
 

@@ -1,7 +1,7 @@
 //! A client's socket as hyper sees it: whole, checked messages, one at a time.
 //!
-//! While a request is in service it still reads, bounded by the gate, so that a client that leaves is noticed at
-//! once.
+//! While a request is in service the driver still reads, bounded by the gate, so that a client that leaves is noticed
+//! at once. hyper could do that too, but takes a new buffer for it with each request.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -23,17 +23,10 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// The socket and its gate.
-pub(super) struct ClientIo {
-    pub(super) wire: WireStream,
-    line: Rc<Line>,
-}
+/// hyper's end of the line.
+pub(super) struct ClientIo(pub(super) Rc<Line>);
 
 impl ClientIo {
-    pub(super) fn new(wire: WireStream, line: Rc<Line>) -> ClientIo {
-        ClientIo { wire, line }
-    }
-
     /// Reads once from the socket, and says whether hyper got something by it, which may be the end.
     fn poll_socket(
         wire: &mut WireStream,
@@ -52,14 +45,32 @@ impl ClientIo {
     }
 }
 
+/// Reads what a client sends while its request is in service, as far as the gate lets it write ahead; ready at its end.
+pub(super) fn poll_leaving(line: &Line, cx: &mut Context<'_>) -> Poll<()> {
+    let (wire, mut gate) = (&mut *line.wire(), line.gate.borrow_mut());
+    while gate.state() == GateState::Held && gate.wants_more() {
+        let end = READ.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *wire).poll_read(cx, &mut read)).map_or(Poll::Ready(true), |()| {
+                gate.admit(read.filled());
+                Poll::Ready(read.filled().is_empty())
+            })
+        });
+        if ready!(end) {
+            return Poll::Ready(());
+        }
+    }
+    Poll::Pending
+}
+
 impl Read for ClientIo {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let ClientIo { wire, line } = self.get_mut();
-        let mut gate = line.gate.borrow_mut();
+        let line = &self.0;
+        let (wire, mut gate) = (&mut *line.wire(), line.gate.borrow_mut());
         loop {
             let ready = gate.ready();
             if !ready.is_empty() {
@@ -85,34 +96,34 @@ impl Read for ClientIo {
 }
 
 impl Write for ClientIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.wire).poll_write(cx, bytes));
-        self.line.note_write();
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut *self.0.wire()).poll_write(cx, bytes));
+        self.0.note_write();
         Poll::Ready(written)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.wire).poll_write_vectored(cx, slices));
-        self.line.note_write();
+        let written = ready!(Pin::new(&mut *self.0.wire()).poll_write_vectored(cx, slices));
+        self.0.note_write();
         Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.wire.is_write_vectored()
+        self.0.wire().is_write_vectored()
     }
 
     /// hyper calls this when it has written all that it had.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
-        self.line.note_flush(cx);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *self.0.wire()).poll_flush(cx))?;
+        self.0.note_flush(cx);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.wire()).poll_shutdown(cx)
     }
 }

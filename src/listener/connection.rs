@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::client_io::ClientIo;
+use super::client_io::{ClientIo, poll_leaving};
 use super::farewell;
 use super::head_gate::{GateState, HeadLimits, Refusal};
 use super::line::{Line, OnLine, Phase, Serve};
@@ -42,8 +42,10 @@ impl Terms {
             target_bytes: limits.request_target,
         };
         let mut http = http1::Builder::new();
+        // A client that leaves in service is noticed here, see `client_io`.
+        http.half_close(true);
         // A head that the gate let pass has to fit, with room to see its end.
-        http.half_close(false).max_buf_size(limits.request_header.max(HTTP_BUFFER_BYTES) + HTTP_BUFFER_ROOM);
+        http.max_buf_size(limits.request_header.max(HTTP_BUFFER_BYTES) + HTTP_BUFFER_ROOM);
         http.header_read_timeout(None);
         // Another number than hyper's own costs an allocation for each request.
         if limits.request_headers > HYPER_HEADERS {
@@ -123,6 +125,8 @@ enum Outcome {
     Done(hyper::Result<()>),
     Refused(Refusal),
     TimedOut,
+    /// The client is gone while its request was in service.
+    Left,
 }
 
 impl<S: Serve> Connection<S> {
@@ -135,9 +139,9 @@ impl<S: Serve> Connection<S> {
         drain: CancellationToken,
     ) -> Box<Self> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
-        let line = Line::new(terms.heads, read_ahead);
-        let io = ClientIo::new(wire, line.clone());
-        let http = terms.http.serve_connection(io, OnLine { service, line: line.clone() });
+        let line = Line::new(wire, terms.heads, read_ahead);
+        let http =
+            terms.http.serve_connection(ClientIo(line.clone()), OnLine { service, line: line.clone() });
         let silence = if kept { terms.idle } else { terms.request_head.min(terms.idle) };
         let drain = Drain::Awaited(Box::pin(drain.cancelled_owned()));
         // In a box, so that what becomes of it at its end doesn't make the task of its life larger.
@@ -153,6 +157,7 @@ impl<S: Serve> Connection<S> {
             Outcome::Done(Err(error)) => Box::pin(self.fail(error)),
             Outcome::Refused(refusal) => Box::pin(self.refuse(refusal)),
             Outcome::TimedOut => Box::pin(self.time_out()),
+            Outcome::Left => return Ended::Closed,
         };
         end.await
     }
@@ -164,6 +169,9 @@ impl<S: Serve> Connection<S> {
             }
             if let Some(refusal) = self.line.refusal() {
                 return Poll::Ready(Outcome::Refused(refusal));
+            }
+            if self.line.is_in_service() && poll_leaving(&self.line, cx).is_ready() {
+                return Poll::Ready(Outcome::Left);
             }
             if self.poll_drain(cx) {
                 continue;
@@ -199,6 +207,14 @@ impl<S: Serve> Connection<S> {
         due
     }
 
+    /// The socket, once hyper is to do nothing more.
+    #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
+    fn into_wire(self: Box<Self>) -> WireStream {
+        let Connection { http, line, .. } = *self;
+        drop(http);
+        line.take_wire()
+    }
+
     fn follow_phase(&mut self) {
         let now = self.line.phase();
         if self.seen == Some(now) {
@@ -217,7 +233,7 @@ impl<S: Serve> Connection<S> {
     /// The client has left, or a last answer is written.
     async fn finish(self: Box<Self>) -> Ended {
         let unread = self.line.has_unread();
-        let wire = self.http.into_parts().io.wire;
+        let wire = self.into_wire();
         if unread {
             farewell::linger(wire).await;
         } else {
@@ -234,10 +250,9 @@ impl<S: Serve> Connection<S> {
         }
     }
 
-    #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
     fn break_off(self: Box<Self>, error: &hyper::Error) -> Ended {
         tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
-        let wire = self.http.into_parts().io.wire;
+        let wire = self.into_wire();
         if error.is_user() {
             // The answer's body broke off. Where its end is that of the connection, only a reset tells.
             farewell::reset(wire);
@@ -247,8 +262,8 @@ impl<S: Serve> Connection<S> {
 
     async fn carry(self: Box<Self>, tunnel: Tunnel) -> Ended {
         let read_ahead = self.line.take_read_ahead();
-        let http1::Parts { io, read_buf, .. } = self.http.into_parts();
-        tunnel.carry(Box::new(io.wire), joined(read_buf, read_ahead)).await;
+        let read_buf = self.http.into_parts().read_buf;
+        tunnel.carry(Box::new(self.line.take_wire()), joined(read_buf, read_ahead)).await;
         Ended::Closed
     }
 
@@ -256,8 +271,8 @@ impl<S: Serve> Connection<S> {
         // What follows an unfinished body can't be told from it: no further request on that connection.
         hold.client.keep_alive &= self.line.is_between_messages();
         let read_ahead = self.line.take_read_ahead();
-        let http1::Parts { io, read_buf, .. } = self.http.into_parts();
-        match tokio::time::timeout(LEAVE_DEADLINE, io.wire.into_wire()).await {
+        let read_buf = self.http.into_parts().read_buf;
+        match tokio::time::timeout(LEAVE_DEADLINE, self.line.take_wire().into_wire()).await {
             Ok(Ok(wire)) => {
                 // A copy: converted, a few bytes would keep hyper's whole buffer for as long as the hold lasts.
                 let read_ahead = joined(read_buf, read_ahead).to_vec();
@@ -275,7 +290,7 @@ impl<S: Serve> Connection<S> {
     async fn refuse(self: Box<Self>, refusal: Refusal) -> Ended {
         let line: Box<[u8]> = first_line(self.line.gate.borrow().unread()).into();
         let peer = self.home.passport.peer;
-        let wire = self.http.into_parts().io.wire;
+        let wire = self.into_wire();
         tracing::debug!(%peer, line = %line.escape_ascii(), reason = refusal.reason, "request refused");
         let bytes = farewell::refuse(wire, refusal).await;
         Ended::Refused(Box::new(RefusedHead { status: refusal.status, bytes, line }))
@@ -287,11 +302,11 @@ impl<S: Serve> Connection<S> {
         match phase {
             Phase::Head if state == GateState::Head => self.refuse(LATE_HEAD).await,
             Phase::Idle | Phase::Head => {
-                farewell::close(self.http.into_parts().io.wire).await;
+                farewell::close(self.into_wire()).await;
                 Ended::Closed
             }
             Phase::Service | Phase::Answer(_) => {
-                farewell::reset(self.http.into_parts().io.wire);
+                farewell::reset(self.into_wire());
                 Ended::Closed
             }
         }

@@ -267,6 +267,7 @@ fn take_over() -> TakeOver {
     let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
     let hold = Hold {
+        parameters: crate::transport::Parameters::default(),
         wishes: Vec::new(),
         transport: crate::transport::LONG_POLL,
         timeout: None,

@@ -3,7 +3,7 @@
 //! Invariant: the gate lets the next request pass only when the answer before it is written to its last byte, so
 //! that a refusal never cuts an answer, and one message at a time is in work.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,9 +16,12 @@ use hyper::{Request, Response};
 use super::head_gate::{GateState, HeadGate, HeadLimits, Refusal};
 use crate::body::{Body, BodyError};
 use crate::hold::TakeOver;
+use crate::wire::WireStream;
 
 /// The state that one connection's socket, service and driver share.
 pub(super) struct Line {
+    /// `None` once hyper is done with the connection.
+    wire: RefCell<Option<WireStream>>,
     pub(super) gate: RefCell<HeadGate>,
     turn: Cell<Turn>,
     requests: Cell<u64>,
@@ -53,9 +56,27 @@ pub(super) enum Phase {
 
 impl Line {
     /// With what was read of the first request before.
-    pub(super) fn new(limits: HeadLimits, read_ahead: Vec<u8>) -> Rc<Line> {
+    pub(super) fn new(wire: WireStream, limits: HeadLimits, read_ahead: Vec<u8>) -> Rc<Line> {
         let gate = RefCell::new(HeadGate::with_read_ahead(limits, read_ahead));
-        Rc::new(Line { gate, turn: Cell::new(Turn::Client), requests: Cell::new(0), writes: Cell::new(0) })
+        Rc::new(Line {
+            wire: RefCell::new(Some(wire)),
+            gate,
+            turn: Cell::new(Turn::Client),
+            requests: Cell::new(0),
+            writes: Cell::new(0),
+        })
+    }
+
+    /// The socket, for whoever moves its bytes now.
+    pub(super) fn wire(&self) -> RefMut<'_, WireStream> {
+        RefMut::map(self.wire.borrow_mut(), |wire| {
+            wire.as_mut().expect("nobody moves bytes once it is taken")
+        })
+    }
+
+    /// Takes the socket from hyper's connection, which must be gone.
+    pub(super) fn take_wire(&self) -> WireStream {
+        self.wire.take().expect("it is taken once, at the end")
     }
 
     /// The phase, and the number of requests until now: one that was served between two looks is seen by it.

@@ -250,11 +250,14 @@ impl Server {
     }
 
     fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
-        let ready = self.stage.clone();
+        let (ready, snapshots) = (self.stage.clone(), self.snapshots.clone());
         let operations = Operations {
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
             ready: Box::new(move || ready.is_serving()),
-            refresh: Box::new(move || process.measure()),
+            refresh: Box::new(move || {
+                process.measure();
+                snapshots.load().pools().for_each(|pool| pool.measure());
+            }),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

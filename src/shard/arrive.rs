@@ -1,6 +1,7 @@
 //! A connection arrives: it joins its channels, gets its head and what it missed, and is held.
 
 use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::held::{Cold, Held, Memberships, PollAnswer, Reason, Stage};
@@ -8,7 +9,7 @@ use super::runs;
 use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Length, Permit, write_head};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position};
-use crate::transport::{self, Delivery, Opening};
+use crate::transport::{self, Delivery, MediaType, Opening};
 use crate::wire::Wire;
 
 impl EventLoop {
@@ -33,9 +34,11 @@ impl EventLoop {
         }
         self.measures.opened(hold.transport);
         self.measures.gaps(hold.transport, self.gaps.len());
+        let opening = self.opening(&hold, &joined);
         match transport::transport(hold.transport).delivery() {
-            Delivery::Stream => self.open_stream(key, &hold, &joined),
+            Delivery::Stream => self.open_stream(key, &hold, &opening, joined.complete),
             Delivery::OneAnswer => self.open_poll(key),
+            Delivery::AtOnce => self.answer_at_once(key, &opening),
         }
         self.end_if_leaving(key);
         // The socket announces only what comes from now on.
@@ -45,7 +48,8 @@ impl EventLoop {
     }
 
     fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
-        let cold = self.cold(arrival.read_ahead, arrival.permit, arrival.home, hold);
+        let opening = self.opening(hold, joined);
+        let cold = self.cold(arrival.read_ahead, arrival.permit, arrival.home, hold, &opening);
         let key = self.held.next_key();
         let mut place = |channel: ChannelId| {
             let members = self.members.entry(channel).or_default();
@@ -67,10 +71,22 @@ impl EventLoop {
         key
     }
 
-    fn cold(&self, read_ahead: Vec<u8>, permit: Permit, home: Home, hold: &Hold) -> Cold {
+    fn opening<'a>(&self, hold: &'a Hold, joined: &Joined) -> Opening<'a> {
+        let media_type = hold.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        Opening {
+            body: &hold.answer.body,
+            media_type,
+            retry: hold.retry,
+            position: Position { epoch: self.epoch, sequence: joined.position },
+            gap: !self.gaps.is_empty(),
+            parameters: &hold.parameters,
+        }
+    }
+
+    fn cold(&self, read_ahead: Vec<u8>, permit: Permit, home: Home, hold: &Hold, opening: &Opening) -> Cold {
         let settings = self.settings.load();
         let transport = transport::transport(hold.transport);
-        let poll = (transport.delivery() == Delivery::OneAnswer).then(|| poll_answer(hold));
+        let poll = (transport.delivery() != Delivery::Stream).then(|| poll_answer(hold, opening));
         let timeout = hold.timeout.or(poll.is_some().then_some(settings.poll_timeout));
         let silence = hold.keepalive.or(settings.keepalive);
         let silence = silence.filter(|_| poll.is_none() && !transport.keep_alive().is_empty());
@@ -91,19 +107,16 @@ impl EventLoop {
     }
 
     /// Head, the application's beginning, gaps and what was missed, in one write.
-    fn open_stream(&mut self, key: usize, hold: &Hold, joined: &Joined) {
+    fn open_stream(&mut self, key: usize, hold: &Hold, opening: &Opening, complete: bool) {
         let framing = framing(hold.client);
-        let position = Position { epoch: self.epoch, sequence: joined.position };
-        let mut bytes = stream_head(hold);
-        let opening =
-            Opening { body: &hold.answer.body, retry: hold.retry, position, gap: !self.gaps.is_empty() };
+        let mut bytes = stream_head(hold, opening);
         let transport = transport::transport(hold.transport);
-        bytes.extend_from_slice(runs::chunk(|out| transport.open(&opening, out)).bytes(framing));
+        bytes.extend_from_slice(runs::chunk(|out| transport.open(opening, out)).bytes(framing));
         let missed = runs::stream_with_gaps(&self.gaps, &self.entries, hold.transport, framing);
         bytes.extend_from_slice(missed.bytes(framing));
         let sent = self.held[key].send(&Frame::raw(bytes), self.entries.len(), &mut self.scratch);
         self.measures.delivered(hold.transport, self.entries.len());
-        self.held[key].behind = !joined.complete;
+        self.held[key].behind = !complete;
         match self.settle(key, sent) {
             Outcome::Done => self.catch_up(key),
             Outcome::Waiting => {}
@@ -117,6 +130,14 @@ impl EventLoop {
             self.measures.delivered(self.held[key].transport, self.entries.len());
             self.answer_missed(key);
         }
+    }
+
+    /// A poll that isn't held says what there is, in words of its own.
+    fn answer_at_once(&mut self, key: usize, opening: &Opening) {
+        let transport = self.held[key].transport;
+        self.measures.delivered(transport, self.entries.len());
+        let body = runs::answer(&self.entries, opening, transport);
+        self.answer(key, &body);
     }
 
     fn end_if_leaving(&mut self, key: usize) {
@@ -140,29 +161,37 @@ fn framing(client: ClientSide) -> Framing {
 }
 
 /// The head of a stream. A status without a body can't begin one, so it becomes 200.
-fn stream_head(hold: &Hold) -> Vec<u8> {
-    let Answer { status, headers, .. } = &hold.answer;
-    let status = if bodiless(*status) { StatusCode::OK } else { *status };
-    let media_type = transport::transport(hold.transport).media_type();
+fn stream_head(hold: &Hold, opening: &Opening) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
-    write_head(status, headers, media_type, Length::Unknown, hold.client, &mut head);
+    write_own_head(hold, opening, Length::Unknown, &mut head);
     head
 }
 
+/// The head of what the transport writes.
+fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<u8>) {
+    let Answer { status, headers, .. } = &hold.answer;
+    let status = if bodiless(*status) { StatusCode::OK } else { *status };
+    let media_type = match transport::transport(hold.transport).media_type() {
+        MediaType::Own(media_type) => Some(media_type),
+        MediaType::Default(media_type) => (!headers.contains_key(CONTENT_TYPE)).then_some(media_type),
+    };
+    let fields = transport::fields(hold.transport, opening);
+    write_head(status, headers, media_type, &fields, length, hold.client, out);
+}
+
 /// Both answers of a poll, so that no header map is kept for each connection.
-fn poll_answer(hold: &Hold) -> PollAnswer {
+fn poll_answer(hold: &Hold, opening: &Opening) -> PollAnswer {
     let Answer { status, headers, body } = &hold.answer;
     let length = if bodiless(*status) { Length::Bodiless } else { Length::Known(body.len()) };
     let mut fallback = Vec::new();
-    write_head(*status, headers, None, length, hold.client, &mut fallback);
+    write_head(*status, headers, None, &[], length, hold.client, &mut fallback);
     if length != Length::Bodiless {
         fallback.extend_from_slice(body);
     }
-    let status = if bodiless(*status) { StatusCode::OK } else { *status };
-    let media_type = transport::transport(hold.transport).media_type();
     let mut head = Vec::new();
-    write_head(status, headers, media_type, Length::Later, hold.client, &mut head);
-    PollAnswer { fallback: Frame::raw(fallback), head: head.into() }
+    write_own_head(hold, opening, Length::Later, &mut head);
+    let around = transport::transport(hold.transport).around(&hold.parameters).map(Box::new);
+    PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around }
 }
 
 /// RFC 9110 §15.3.5, §15.3.6, §15.4.5.

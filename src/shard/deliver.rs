@@ -164,7 +164,7 @@ impl EventLoop {
             }
             self.measures.delivered(transport, self.entries.len());
             match transport::transport(transport).delivery() {
-                Delivery::OneAnswer => return self.answer_missed(key),
+                Delivery::OneAnswer | Delivery::AtOnce => return self.answer_missed(key),
                 Delivery::Stream => self.stream_missed(key),
             }
         }
@@ -185,8 +185,14 @@ impl EventLoop {
     pub(super) fn answer_missed(&mut self, key: usize) {
         let held = &self.held[key];
         let position = Position { epoch: self.epoch, sequence: held.position };
-        let body = runs::answer(&self.entries, position, !self.gaps.is_empty(), held.transport);
-        match self.write_answer(key, &body, self.entries.len()) {
+        let body =
+            runs::answer(&self.entries, &runs::shared(position, !self.gaps.is_empty()), held.transport);
+        self.answer(key, &body);
+    }
+
+    /// A poll is answered with the messages that `entries` holds, as the body has them already.
+    pub(super) fn answer(&mut self, key: usize, body: &Frame) {
+        match self.write_answer(key, body, self.entries.len()) {
             Outcome::Done => self.finish(key, Reason::Answered),
             Outcome::Waiting => {}
             Outcome::Broken => self.cut(key, Reason::WriteError),
@@ -197,6 +203,7 @@ impl EventLoop {
     fn write_answer(&mut self, key: usize, body: &Frame, events: usize) -> Outcome {
         let held = &mut self.held[key];
         let Some(poll) = &held.cold.poll else { return Outcome::Broken };
+        let body = &poll.body(body);
         let head = poll.head_for(body.payload().len());
         held.stage = Stage::Ending(Reason::Answered);
         held.events = held.events.saturating_add(events as u32);

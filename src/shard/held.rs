@@ -10,6 +10,7 @@ use crate::access_log::Subject;
 use crate::hold::{ClientSide, Home, Permit};
 use crate::hub::ChannelId;
 use crate::message::{Frame, Framing, Sequence, TransportId};
+use crate::transport::Around;
 use crate::wire::{Scratch, Wire};
 
 /// A connection that waits for events.
@@ -67,12 +68,20 @@ pub(super) struct PollAnswer {
     pub(super) fallback: Frame,
     /// Status line and headers of an answer with messages, up to the length.
     pub(super) head: Box<[u8]>,
+    /// What such an answer is wrapped in for this client.
+    pub(super) around: Option<Box<Around>>,
 }
 
 impl PollAnswer {
     /// The head of an answer whose body has so many bytes.
     pub(super) fn head_for(&self, length: usize) -> Vec<u8> {
         [&self.head[..], b"content-length: ", length.to_string().as_bytes(), b"\r\n\r\n"].concat()
+    }
+
+    /// The body of an answer as this client gets it: shared by all, but where it is wrapped.
+    pub(super) fn body(&self, shared: &Frame) -> Frame {
+        let Some(around) = &self.around else { return shared.clone() };
+        Frame::raw([around.before.as_bytes(), shared.payload(), around.after.as_bytes()].concat())
     }
 }
 

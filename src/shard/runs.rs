@@ -43,7 +43,8 @@ impl Runs {
         transport: TransportId,
     ) -> &Frame {
         let kind = Kind { transport, framing: Framing::UntilClose, skipped };
-        self.get(kind, || answer(&entries[skipped..], entries[entries.len() - 1].position, false, transport))
+        let position = entries[entries.len() - 1].position;
+        self.get(kind, || answer(&entries[skipped..], &shared(position, false), transport))
     }
 
     fn get(&mut self, kind: Kind, build: impl FnOnce() -> Frame) -> &Frame {
@@ -75,11 +76,17 @@ pub(super) fn stream_with_gaps(
     Frame::join([&told].into_iter().chain(entries), framing)
 }
 
-/// The body of one answer that ends at `position`.
-pub(super) fn answer(entries: &[Arc<Entry>], position: Position, gap: bool, id: TransportId) -> Frame {
+/// The beginning of an answer that ends at `position` and is the same for everybody who gets it.
+pub(super) fn shared(position: Position, gap: bool) -> Opening<'static> {
+    let parameters = &transport::NONE;
+    Opening { body: b"", media_type: None, retry: None, position, gap, parameters }
+}
+
+/// The body of one answer.
+pub(super) fn answer(entries: &[Arc<Entry>], opening: &Opening, id: TransportId) -> Frame {
     let transport = transport::transport(id);
     let mut body = Vec::new();
-    transport.open(&Opening { body: b"", retry: None, position, gap }, &mut body);
+    transport.open(opening, &mut body);
     for (index, entry) in entries.iter().enumerate() {
         body.extend_from_slice(if index > 0 { transport.separator() } else { b"" });
         body.extend_from_slice(frame(entry, id).payload());

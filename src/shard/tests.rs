@@ -95,6 +95,7 @@ impl House {
         let mut hold = Hold {
             wishes,
             transport: transport::SSE,
+            parameters: transport::Parameters::default(),
             timeout: None,
             keepalive: None,
             retry: None,
@@ -141,7 +142,8 @@ fn read_until(client: &mut TcpStream, end: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+    cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[test]
 fn a_message_reaches_everyone_on_its_channel_and_nobody_else() {
@@ -206,7 +208,8 @@ fn a_poll_is_answered_once_and_its_socket_goes_home_with_what_was_read_ahead() {
     let body = "{\"position\":\"e-2\",\"gap\":false,\"messages\":[\
         {\"id\":\"e-1\",\"channel\":\"news\",\"data\":\"a\"},{\"id\":\"e-2\",\"channel\":\"news\",\"data\":\"b\"}]}";
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-cache, no-transform\r\n\
+         content-length: {}\r\n\r\n",
         body.len()
     );
     assert_eq!(read_until(&mut client, "]}"), format!("{head}{body}"));

@@ -18,12 +18,15 @@ use arc_swap::{ArcSwap, Cache};
 use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
-use crate::config::{Config, PoolConfig, RouteConfig};
-use crate::exchange::{Client, Context, Place, Refusal, Rules, SiteMetrics, exchange, refuse, serve_file};
+use crate::config::{Config, Edit, PoolConfig, RouteConfig, SiteConfig};
+use crate::edge::Edge;
+use crate::exchange::{
+    Client, Context, Place, Refusal, Rules, SiteMetrics, exchange, is_own, redirect, refuse, serve_file,
+};
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
 use crate::metrics::Metrics;
@@ -37,6 +40,8 @@ pub struct Snapshot {
     router: Router<Arc<Route>>,
     /// By the router's index of the site.
     sites: Vec<Arc<SiteMetrics>>,
+    /// The same, for requests that no route is meant by.
+    edges: Vec<Option<Box<Edge>>>,
     /// For requests that no site is meant by.
     other: Arc<SiteMetrics>,
     rules: Rules,
@@ -71,17 +76,18 @@ impl Snapshot {
             (name.clone(), kept.cloned().unwrap_or_else(fresh))
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
-        let route = |route: &RouteConfig| {
+        let route = |site: &SiteConfig, route: &RouteConfig| {
             let pool = |name: &String| pools.get(name).map(|in_use| in_use.pool.clone());
-            Some((route.path.clone(), Route::new(route, pool)?))
+            Some((route.path.clone(), Route::new(site, route, pool)?))
         };
         let sites = config.sites.iter().map(|site| router::Site {
             hosts: site.hosts.clone(),
-            routes: site.routes.iter().filter_map(route).collect(),
+            routes: site.routes.iter().filter_map(|config| route(site, config)).collect(),
         });
         Snapshot {
             router: Router::new(sites.collect()),
             sites: config.sites.iter().map(|site| Arc::new(SiteMetrics::new(&site.name, metrics))).collect(),
+            edges: config.sites.iter().map(|site| Edge::new(site, &site.edge)).collect(),
             other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
             rules: Rules::new(config),
             pools,
@@ -158,29 +164,136 @@ impl Site {
         client: &Client,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, TakeOver> {
-        let rules = &snapshot.rules;
-        let refused = |site, refusal, request| Ok(refuse(client, rules, site, &self.log, request, &refusal));
-        match snapshot.router.find(authority(&request), request.uri().path()) {
-            Found::Route(index, route) if route.is_internal => {
-                refused(&snapshot.sites[index], Refusal::NoRoute, request)
+        let (index, edge, wish) = match snapshot.router.find(authority(&request), request.uri().path()) {
+            Found::Route(index, route) if !route.is_internal => (index, &route.edge, Wish::Route(route)),
+            Found::NoRoute(index) | Found::Route(index, _) => {
+                (index, &snapshot.edges[index], Wish::None(Refusal::NoRoute))
             }
-            Found::Route(index, route) => {
-                let (site, keeper, log) = (&snapshot.sites[index], self.keeper.as_ref(), &self.log);
-                match &route.action {
-                    Action::Pool(pool) => {
-                        exchange(Context { client, rules, site, pool, keeper, log }, request).await
-                    }
-                    Action::Files(folder) => {
-                        // A future of its own, so that requests to an application don't carry its size.
-                        Ok(Box::pin(file(client, rules, site, log, route, folder, request)).await)
-                    }
-                }
+            Found::Ambiguous(index) => (index, &snapshot.edges[index], Wish::None(AMBIGUOUS)),
+            Found::NoSite => {
+                let errand = Errand { client, rules: &snapshot.rules, site: &snapshot.other };
+                return Ok(self.refuse(errand, request, &Refusal::NoRoute));
             }
-            Found::NoRoute(index) => refused(&snapshot.sites[index], Refusal::NoRoute, request),
-            Found::NoSite => refused(&snapshot.other, Refusal::NoRoute, request),
-            Found::Ambiguous(index) => refused(&snapshot.sites[index], AMBIGUOUS, request),
+        };
+        let errand = Errand { client, rules: &snapshot.rules, site: &snapshot.sites[index] };
+        match edge {
+            None => self.act(errand, wish, &[], request).await,
+            // In a box of its own, so that requests without an edge don't carry its size.
+            Some(edge) => Box::pin(self.pass(errand, edge, wish, request)).await,
         }
     }
+
+    /// Through the edge of a route, in and out.
+    async fn pass(
+        &self,
+        errand: Errand<'_>,
+        edge: &Edge,
+        wish: Wish<'_>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, TakeOver> {
+        let result = match self.stop(errand, edge, &request) {
+            None => self.act(errand, wish, &edge.request, request).await,
+            Some(Stop::Denied) => Ok(self.refuse(errand, request, &Refusal::Denied)),
+            Some(Stop::Elsewhere(location)) => {
+                Ok(self.redirect(errand, request, StatusCode::PERMANENT_REDIRECT, &location))
+            }
+        };
+        match result {
+            Ok(mut response) => {
+                if is_own(&response) {
+                    edge.dress(&mut response);
+                }
+                edge.edit_answer(response.headers_mut());
+                Ok(response)
+            }
+            Err(take_over) => {
+                take_over.edit_head(|headers| edge.edit_answer(headers));
+                Err(take_over)
+            }
+        }
+    }
+
+    /// Why a request gets no further than the edge.
+    fn stop(&self, errand: Errand<'_>, edge: &Edge, request: &Request<Incoming>) -> Option<Stop> {
+        let Errand { client, rules, .. } = errand;
+        let headers = request.headers();
+        if !edge.access.is_empty() {
+            let address = client.address_behind(rules, headers);
+            if !edge.access.iter().all(|access| access.admits(address)) {
+                return Some(Stop::Denied);
+            }
+        }
+        let secure = client.is_secure(rules, headers);
+        let location = edge.canon.as_ref()?.location(secure, authority(request), request.uri());
+        location.map(Stop::Elsewhere)
+    }
+
+    async fn act(
+        &self,
+        errand: Errand<'_>,
+        wish: Wish<'_>,
+        edits: &[Edit],
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, TakeOver> {
+        let Errand { client, rules, site } = errand;
+        let route = match wish {
+            Wish::Route(route) => route,
+            Wish::None(refusal) => return Ok(self.refuse(errand, request, &refusal)),
+        };
+        let (keeper, log) = (self.keeper.as_ref(), &self.log);
+        match &route.action {
+            Action::Pool(pool) => {
+                let cors = &route.cors;
+                exchange(Context { client, rules, site, cors, pool, keeper, log, edits }, request).await
+            }
+            Action::Files(folder) => {
+                // A future of its own, so that requests to an application don't carry its size.
+                Ok(Box::pin(file(client, rules, site, log, route, folder, request)).await)
+            }
+            Action::Redirect(elsewhere) => {
+                let location = elsewhere.location(request.uri());
+                Ok(self.redirect(errand, request, elsewhere.status, &location))
+            }
+        }
+    }
+
+    fn refuse(&self, errand: Errand<'_>, request: Request<Incoming>, refusal: &Refusal) -> Response<Body> {
+        let Errand { client, rules, site } = errand;
+        refuse(client, rules, site, &self.log, request, refusal)
+    }
+
+    fn redirect(
+        &self,
+        errand: Errand<'_>,
+        request: Request<Incoming>,
+        status: StatusCode,
+        location: &str,
+    ) -> Response<Body> {
+        let Errand { client, rules, site } = errand;
+        redirect(client, rules, site, &self.log, request, (status, location))
+    }
+}
+
+/// Who asks, by which rules, and for whom it is counted.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    client: &'a Client,
+    rules: &'a Rules,
+    site: &'a Arc<SiteMetrics>,
+}
+
+/// What a request is for.
+enum Wish<'a> {
+    Route(&'a Route),
+    /// Nothing that is here.
+    None(Refusal),
+}
+
+/// Why a request gets no further than the edge.
+enum Stop {
+    Denied,
+    /// It belongs there.
+    Elsewhere(String),
 }
 
 /// Of a folder, by what stands in the path behind that of the route.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 
-use crate::config::{self, FilesConfig, RouteConfig};
+use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
+use crate::edge::{Edge, Redirect};
+use crate::exchange::Cors;
 use crate::files::Folder;
 use crate::upstream::Pool;
 
@@ -16,6 +18,10 @@ pub(super) struct Route {
     pub(super) action: Action,
     /// Whether only applications lead here, and clients find nothing.
     pub(super) is_internal: bool,
+    /// What holds whatever answers.
+    pub(super) edge: Option<Box<Edge>>,
+    /// Which other origins may read what is held here.
+    pub(super) cors: Cors,
 }
 
 /// What answers the requests of a route.
@@ -24,19 +30,25 @@ pub(super) enum Action {
     Pool(Arc<Pool>),
     /// A folder of files.
     Files(Arc<Folder>),
+    /// Another address.
+    Redirect(Box<Redirect>),
 }
 
 impl Route {
     /// As configured; `None` where there is no such pool, which a checked configuration never says.
     pub(super) fn new(
+        site: &SiteConfig,
         config: &RouteConfig,
         pool: impl FnOnce(&String) -> Option<Arc<Pool>>,
     ) -> Option<Arc<Route>> {
         let action = match &config.action {
             config::Action::Pool(name) => Action::Pool(pool(name)?),
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
+            config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
-        Some(Arc::new(Route { path: config.path.clone(), action, is_internal: config.internal }))
+        let edge = Edge::new(site, &config.edge);
+        let (path, cors) = (config.path.clone(), Cors::new(&site.cors));
+        Some(Arc::new(Route { path, action, is_internal: config.internal, edge, cors }))
     }
 }
 

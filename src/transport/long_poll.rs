@@ -1,6 +1,6 @@
 //! `long-poll`: one JSON answer with every message that is waiting; the connection stays for the next request.
 
-use super::{Closing, Delivery, Opening, Transport};
+use super::{Closing, Delivery, MediaType, Opening, Transport};
 use crate::message::{Entry, Gap};
 use crate::transport::ndjson::message_object;
 
@@ -16,15 +16,12 @@ impl Transport for LongPoll {
         Delivery::OneAnswer
     }
 
-    fn media_type(&self) -> Option<&'static str> {
-        Some("application/json")
+    fn media_type(&self) -> MediaType {
+        MediaType::Own("application/json")
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
-        let Opening { position, gap, .. } = opening;
-        out.extend_from_slice(
-            format!("{{\"position\":\"{position}\",\"gap\":{gap},\"messages\":[").as_bytes(),
-        );
+        self::open(opening, out);
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {
@@ -41,4 +38,13 @@ impl Transport for LongPoll {
 
     /// Said by `open`, since an answer has one place for it.
     fn gap(&self, _gap: &Gap, _out: &mut Vec<u8>) {}
+}
+
+/// `{"position":…,"gap":…,"messages":[`; a client that comes again by itself is told when, where that is said.
+pub(super) fn open(opening: &Opening, out: &mut Vec<u8>) {
+    let Opening { position, gap, retry, .. } = opening;
+    let retry = retry.map_or(String::new(), |retry| format!("\"retry\":{},", retry.as_millis()));
+    out.extend_from_slice(
+        format!("{{\"position\":\"{position}\",\"gap\":{gap},{retry}\"messages\":[").as_bytes(),
+    );
 }

@@ -2,18 +2,35 @@
 //!
 //! A transport is one file here and one line in [`TRANSPORTS`]. It knows messages, and nothing of sockets,
 //! chunks, the hub or time. Streams begin with `open`, go on with a `piece` for each message, and end with
-//! `close`; a poll is one answer made of the same three, its pieces put together by `separator`.
+//! `close`; a poll is one answer made of the same three, its pieces put together by `separator`. A piece is made
+//! once and shared by everybody who gets it, so what differs from client to client ([`Parameters`]) may only
+//! stand in the head, in `open`, and in `around` an answer.
 
+mod client_pull;
+#[cfg(test)]
+mod conformance;
+mod dom_event_stream;
+mod gif;
+mod htmlfile;
+mod iframe;
+mod jsonp;
 mod long_poll;
+mod multipart;
 mod ndjson;
+mod parameters;
+mod poll;
+mod script;
 mod sse;
 mod stream;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::message::{Entry, Gap, Position, TransportId};
 
 pub use ndjson::message_object;
+pub(crate) use parameters::NONE;
+pub use parameters::{Asked, BadCallback, Parameters};
 
 /// One way of framing events.
 pub trait Transport: Sync {
@@ -23,8 +40,16 @@ pub trait Transport: Sync {
     /// Whether a client gets one answer or a stream.
     fn delivery(&self) -> Delivery;
 
-    /// The media type that the client needs to see; `None` leaves the application's.
-    fn media_type(&self) -> Option<&'static str>;
+    /// The media type of what the client gets.
+    fn media_type(&self) -> MediaType;
+
+    /// Names of the parameters that the application may put behind its name.
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Fields of the head that it needs besides those that every transport has.
+    fn fields(&self, _opening: &Opening, _fields: &mut Vec<Field>) {}
 
     /// What stands before the first message. For a poll it knows the position that the answer ends with.
     fn open(&self, opening: &Opening, out: &mut Vec<u8>);
@@ -40,6 +65,11 @@ pub trait Transport: Sync {
     /// What stands after the last message.
     fn close(&self, closing: &Closing, out: &mut Vec<u8>);
 
+    /// What stands before and after the answer for one client; only [`Delivery::OneAnswer`] has it.
+    fn around(&self, _parameters: &Parameters) -> Option<Around> {
+        None
+    }
+
     /// A sign of life that the client passes over; empty where the transport has none.
     fn keep_alive(&self) -> &'static [u8] {
         b""
@@ -49,26 +79,44 @@ pub trait Transport: Sync {
     fn gap(&self, gap: &Gap, out: &mut Vec<u8>);
 }
 
-/// How often a client is answered.
+/// How often a client is answered, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// Head at once, then everything as it comes.
     Stream,
     /// One whole answer when there is something to say.
     OneAnswer,
+    /// One whole answer at once, whether there is something to say or not.
+    AtOnce,
 }
+
+/// The media type of what a transport writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaType {
+    /// The client needs to see it, so it replaces the application's.
+    Own(&'static str),
+    /// Stands where the application names none.
+    Default(&'static str),
+}
+
+/// A field of a head: its name in lower case, and its value.
+pub type Field = (&'static str, Cow<'static, str>);
 
 /// What a transport may say at the beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
-    /// The application's body, which a stream begins with; empty for a poll.
+    /// The application's body, which a stream begins with; empty for a poll that is held.
     pub body: &'a [u8],
+    /// The media type that the application gave it.
+    pub media_type: Option<&'a str>,
     /// When the client shall come back after a loss.
     pub retry: Option<Duration>,
     /// For a poll: where the client stands after this answer. For a stream: where it begins.
     pub position: Position,
     /// For a poll: whether messages are missing before this answer.
     pub gap: bool,
+    /// What this client's frames are made with; nothing for a poll that is held, whose bytes are shared.
+    pub parameters: &'a Parameters,
 }
 
 /// What a transport may say at the end.
@@ -78,9 +126,30 @@ pub struct Closing {
     pub retry: Option<Duration>,
 }
 
+/// What an answer is wrapped in for one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Around {
+    /// Before it.
+    pub before: Box<str>,
+    /// After it.
+    pub after: &'static str,
+}
+
 /// Every transport, by [`TransportId`]. The order says nothing else.
-pub static TRANSPORTS: &[&dyn Transport] =
-    &[&sse::Sse, &long_poll::LongPoll, &stream::Stream, &ndjson::Ndjson];
+pub static TRANSPORTS: &[&dyn Transport] = &[
+    &sse::Sse,
+    &long_poll::LongPoll,
+    &jsonp::Jsonp,
+    &stream::Stream,
+    &ndjson::Ndjson,
+    &multipart::Multipart,
+    &iframe::Iframe,
+    &htmlfile::Htmlfile,
+    &dom_event_stream::DomEventStream,
+    &gif::Gif,
+    &client_pull::ClientPull,
+    &poll::Poll,
+];
 
 const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a frame for each transport");
 
@@ -88,6 +157,8 @@ const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a 
 pub const SSE: TransportId = TransportId::new(0);
 /// `long-poll` in [`TRANSPORTS`].
 pub const LONG_POLL: TransportId = TransportId::new(1);
+/// `jsonp` in [`TRANSPORTS`].
+pub const JSONP: TransportId = TransportId::new(2);
 
 /// The transport with this number.
 pub fn transport(id: TransportId) -> &'static dyn Transport {
@@ -99,14 +170,33 @@ pub fn by_name(name: &str) -> Option<TransportId> {
     TRANSPORTS.iter().position(|transport| transport.name() == name).map(TransportId::new)
 }
 
-/// What `auto` means for a request: `sse` where it accepts an event stream, else `long-poll`.
-pub fn automatic<'a>(accept: impl Iterator<Item = &'a [u8]>) -> TransportId {
+/// The fields that the head of a transport's answer needs besides its media type. Nothing on the way may keep it
+/// for later, or change it: what recodes a stream (RFC 9111 §5.2.2.6) waits for its end.
+pub fn fields(id: TransportId, opening: &Opening) -> Vec<Field> {
+    let transport = transport(id);
+    let mut fields: Vec<Field> = vec![("cache-control", "no-cache, no-transform".into())];
+    if transport.delivery() == Delivery::Stream {
+        fields.push(("x-accel-buffering", "no".into()));
+    }
+    transport.fields(opening, &mut fields);
+    fields
+}
+
+/// What `auto` means for a request: `sse` where it accepts an event stream, `jsonp` where it names a function to
+/// call, else `long-poll`.
+pub fn automatic<'a>(accept: impl Iterator<Item = &'a [u8]>, query: Option<&str>) -> TransportId {
     let mut ranges = accept.flat_map(|value| value.split(|byte| *byte == b','));
     let event_stream = |range: &[u8]| {
         let media = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         media.eq_ignore_ascii_case(b"text/event-stream")
     };
-    if ranges.any(event_stream) { SSE } else { LONG_POLL }
+    if ranges.any(event_stream) {
+        SSE
+    } else if parameters::names_callback(query) {
+        JSONP
+    } else {
+        LONG_POLL
+    }
 }
 
 #[cfg(test)]
@@ -117,15 +207,19 @@ mod tests {
     fn the_constants_name_what_the_table_holds() {
         assert_eq!(by_name("sse"), Some(SSE));
         assert_eq!(by_name("long-poll"), Some(LONG_POLL));
+        assert_eq!(by_name("jsonp"), Some(JSONP));
         assert_eq!(by_name("telepathy"), None);
     }
 
     #[test]
-    fn auto_is_sse_only_for_those_who_accept_an_event_stream() {
-        let choose = |accept: &'static str| automatic([accept.as_bytes()].into_iter());
-        assert_eq!(choose("text/event-stream"), SSE);
-        assert_eq!(choose("text/html, Text/Event-Stream;q=0.9"), SSE);
-        assert_eq!(choose("*/*"), LONG_POLL);
-        assert_eq!(automatic(std::iter::empty()), LONG_POLL);
+    fn auto_follows_what_the_request_accepts_and_names() {
+        let choose = |accept: &'static str, query| automatic([accept.as_bytes()].into_iter(), query);
+        assert_eq!(choose("text/event-stream", Some("callback=f")), SSE);
+        assert_eq!(choose("text/html, Text/Event-Stream;q=0.9", None), SSE);
+        assert_eq!(choose("*/*", None), LONG_POLL);
+        assert_eq!(choose("*/*", Some("a=1&callback=f")), JSONP);
+        assert_eq!(choose("*/*", Some("jsonp=f")), JSONP);
+        assert_eq!(choose("*/*", Some("callbacks=f")), LONG_POLL);
+        assert_eq!(automatic(std::iter::empty(), None), LONG_POLL);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Closing, Delivery, Opening, Transport};
+use super::{Closing, Delivery, MediaType, Opening, Transport, sse};
 use crate::message::{Data, Entry, Gap, Position};
 
 /// See the file's first line.
@@ -17,11 +17,18 @@ impl Transport for Ndjson {
         Delivery::Stream
     }
 
-    fn media_type(&self) -> Option<&'static str> {
-        Some("application/x-ndjson")
+    fn media_type(&self) -> MediaType {
+        MediaType::Own("application/x-ndjson")
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["padding"]
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        if opening.parameters.padding > 0 {
+            sse::spaces(opening.parameters.padding, out);
+        }
         out.extend_from_slice(opening.body);
         if !opening.body.is_empty() && !opening.body.ends_with(b"\n") {
             out.push(b'\n');

@@ -3,7 +3,7 @@
 //! `data` is cut at every line end that the standard knows (CR LF, LF, CR), so that each line gets a field of
 //! its own and nothing in a payload can end an event or begin another.
 
-use super::{Closing, Delivery, Opening, Transport};
+use super::{Closing, Delivery, MediaType, Opening, Transport};
 use crate::message::{Entry, Gap};
 use crate::transport::ndjson;
 
@@ -19,11 +19,20 @@ impl Transport for Sse {
         Delivery::Stream
     }
 
-    fn media_type(&self) -> Option<&'static str> {
-        Some("text/event-stream")
+    fn media_type(&self) -> MediaType {
+        MediaType::Own("text/event-stream")
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["padding"]
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        if opening.parameters.padding > 0 {
+            out.push(b':');
+            spaces(opening.parameters.padding, out);
+            out.push(b'\n');
+        }
         out.extend_from_slice(opening.body);
         if !opening.body.is_empty() {
             end_event(out);
@@ -57,8 +66,14 @@ impl Transport for Sse {
     }
 }
 
+/// For what shows nothing before so much has come.
+pub(super) fn spaces(count: usize, out: &mut Vec<u8>) {
+    out.resize(out.len() + count, b' ');
+    out.push(b'\n');
+}
+
 /// Ends whatever the application's body left open: a line, an event.
-fn end_event(out: &mut Vec<u8>) {
+pub(super) fn end_event(out: &mut Vec<u8>) {
     let ends = |end: &[u8]| out.ends_with(end);
     if ends(b"\n\n") || ends(b"\r\r") || ends(b"\r\n\r\n") {
         return;
@@ -74,7 +89,7 @@ fn retry(retry: Option<std::time::Duration>, out: &mut Vec<u8>) {
 }
 
 /// One `data:` field for each line.
-fn data(text: &str, out: &mut Vec<u8>) {
+pub(super) fn data(text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
     loop {
         let end = memchr::memchr2(b'\r', b'\n', rest);
@@ -125,7 +140,15 @@ mod tests {
         ] {
             let mut out = Vec::new();
             let retry = Some(std::time::Duration::from_secs(3));
-            Sse.open(&Opening { body: body.as_bytes(), retry, position, gap: false }, &mut out);
+            let opening = Opening {
+                body: body.as_bytes(),
+                media_type: None,
+                retry,
+                position,
+                gap: false,
+                parameters: &crate::transport::NONE,
+            };
+            Sse.open(&opening, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

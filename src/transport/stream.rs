@@ -2,7 +2,7 @@
 //!
 //! There is no place for ids, keep-alives or gaps in it: who needs them takes `ndjson` or `sse`.
 
-use super::{Closing, Delivery, Opening, Transport};
+use super::{Closing, Delivery, Field, MediaType, Opening, Transport, sse};
 use crate::message::{Entry, Gap};
 
 /// See the file's first line.
@@ -17,11 +17,23 @@ impl Transport for Stream {
         Delivery::Stream
     }
 
-    fn media_type(&self) -> Option<&'static str> {
-        None
+    fn media_type(&self) -> MediaType {
+        MediaType::Default("text/plain; charset=utf-8")
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["padding"]
+    }
+
+    /// Without it browsers hold plain text back until they have seen enough to guess its type.
+    fn fields(&self, _opening: &Opening, fields: &mut Vec<Field>) {
+        fields.push(("x-content-type-options", "nosniff".into()));
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        if opening.parameters.padding > 0 {
+            sse::spaces(opening.parameters.padding, out);
+        }
         out.extend_from_slice(opening.body);
     }
 

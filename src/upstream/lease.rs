@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
@@ -14,7 +14,7 @@ use hyper::http::response::Parts;
 
 use super::link::{Link, LinkError};
 use super::outgoing::Outgoing;
-use super::pool::{NoLease, Pool, Seat};
+use super::pool::{NoLease, Seat};
 use super::server::Fault;
 use super::socket::Socket;
 use crate::clock::Clock;
@@ -75,22 +75,22 @@ impl Lease {
 
     /// Name of the server.
     pub fn server(&self) -> &Arc<str> {
-        &self.pool().server(self.seat.server).name
+        &self.link.server().name
     }
 
     /// Counts a fault of the server.
     pub fn failed(&self, fault: Fault) {
-        self.pool().server(self.seat.server).metrics.failed(fault);
+        self.link.server().metrics.failed(fault);
     }
 
     /// Sends a request and waits for the head of the answer; the body comes through [`Lease::into_body`]. Once
     /// this has failed or was dropped half-way, the connection can't be used again.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Parts, SendError> {
-        let began = Instant::now();
+    pub async fn send(&mut self, request: Request<Outgoing>, clock: &Clock) -> Result<Parts, SendError> {
+        let began = clock.now();
         match self.link.send(request).await {
             Ok(head) => {
-                let metrics = &self.pool().server(self.seat.server).metrics;
-                metrics.answered(head.status, began.elapsed());
+                let metrics = &self.link.server().metrics;
+                metrics.answered(head.status, clock.now() - began);
                 self.link.set_patience(patience(&head.headers));
                 Ok(head)
             }
@@ -105,10 +105,9 @@ impl Lease {
     /// Closes the connection and opens a fresh one in its place; another server's where that can't be reached.
     pub async fn renew(self, clock: &Clock) -> Result<Lease, NoLease> {
         let Lease { link, seat } = self;
-        let worker = link.worker();
+        let (server, worker) = (link.server().clone(), link.worker());
         drop(link);
-        let pool = seat.pool.clone();
-        pool.renew(seat, worker, clock).await
+        seat.pool.clone().renew(seat, server, worker, clock).await
     }
 
     /// Becomes the body of its answer.
@@ -122,10 +121,6 @@ impl Lease {
     pub fn into_tunnel(self) -> Option<Tunnelled> {
         let (socket, read_ahead) = self.link.into_socket()?;
         Some(Tunnelled { socket, read_ahead, _seat: self.seat })
-    }
-
-    fn pool(&self) -> &Arc<Pool> {
-        &self.seat.pool
     }
 
     /// Keeps the connection if it can serve another request.

@@ -10,6 +10,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use super::lease::Why;
 use super::outgoing::{Outgoing, OutgoingError};
 use super::request_writer::{RequestWriter, Unwritten};
 use super::response_head::{self, BodyLength, ResponseHead};
+use super::server::Server;
 use super::socket::Socket;
 
 /// Bytes that are read at once, at least: a small answer with its head.
@@ -37,6 +39,8 @@ const READ_MAX: usize = 512 * 1024;
 pub(super) struct Link(Box<Ends>);
 
 struct Ends {
+    /// Whose connection it is.
+    server: Arc<Server>,
     socket: Socket,
     request: RequestWriter,
     /// Bytes read and not understood yet.
@@ -92,8 +96,9 @@ pub enum LinkError {
 
 impl Link {
     /// Speaks HTTP over a socket that is registered with this thread.
-    pub(super) fn open(socket: Socket, worker: usize) -> Link {
+    pub(super) fn open(socket: Socket, server: Arc<Server>, worker: usize) -> Link {
         Link(Box::new(Ends {
+            server,
             socket,
             request: RequestWriter::default(),
             arrived: BytesMut::new(),
@@ -181,6 +186,10 @@ impl Link {
         }
         (self.0.socket, self.0.worker) = (socket, worker);
         Ok(self)
+    }
+
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.0.server
     }
 
     pub(super) fn is_reused(&self) -> bool {

@@ -1,98 +1,243 @@
 //! Who has which connections of which server: the table behind the lock of a pool; decides, and does no I/O.
+//!
+//! A request is matched with a connection that is up, never with a server: while one is opened, it waits in line,
+//! and whatever connection becomes free first serves whoever is first. A connection that is being opened therefore
+//! belongs to nobody. Nobody waits while an idle connection could serve them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use super::queue::Queue;
+use super::queue::{Class, Full, Queue, Ticket};
+use super::server::Server;
 
 /// How long a server that couldn't be reached is passed over while another can be.
 const SHUNNED: Duration = Duration::from_secs(1);
+/// No thread's number, where somebody is called whose thread isn't known.
+const NO_THREAD: usize = usize::MAX;
 
 /// The table.
 pub(super) struct Seats<W> {
     rows: Vec<Row>,
-    /// Connections that one server is given.
-    limit: usize,
+    bounds: Bounds,
+    /// Connections that may be up at any moment, at all servers.
+    opening: usize,
     /// Where the search among equals begins.
     turn: usize,
-    pub(super) queue: Queue<W>,
+    queue: Queue<W>,
 }
 
-/// One server's connections: `open` are all, `busy` those in use or being opened.
+/// What one server is given.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// Connections.
+    pub(super) connections: usize,
+    /// Idle connections, and how long.
+    pub(super) keep: usize,
+    pub(super) idle: Duration,
+}
+
+/// One server's connections.
 struct Row {
-    open: usize,
+    server: Arc<Server>,
     busy: usize,
+    /// Connections that are being opened and may be up at any moment, and those that take long.
+    opening: usize,
+    slow: usize,
     idle: Vec<Link>,
     failed: Option<Instant>,
 }
 
+/// What somebody finds who needs a connection.
+pub(super) enum Found {
+    /// An idle connection, which is busy now.
+    Idle {
+        server: usize,
+        link: Link,
+        /// Another server, where a connection is to be opened for those who come later.
+        besides: Option<usize>,
+    },
+    /// A place in line.
+    Line {
+        ticket: Ticket,
+        /// Where a connection is to be opened.
+        place: Option<usize>,
+        /// Whether one is on its way for whoever this is.
+        is_coming: bool,
+    },
+    Full,
+}
+
+/// What somebody in line is called for.
+pub(super) enum Offer {
+    /// An idle connection of this server.
+    Link(usize, Link),
+    /// A place for a connection at this server.
+    Place(usize),
+}
+
+/// What became of a connection that is free.
+pub(super) enum Rested<W> {
+    Kept,
+    Next(W, Link),
+    TooMany(Link),
+}
+
+/// What follows when a connection couldn't be opened.
+pub(super) enum Failed<W> {
+    /// Another server is to be tried.
+    Next(usize),
+    /// Somebody in line gets this instead.
+    Serve(W, usize, Link),
+    /// Nothing is left to try: these have waited in vain.
+    Refuse(Vec<W>),
+    /// Nobody needs it, or a connection will be free elsewhere.
+    Nothing,
+}
+
 impl<W> Seats<W> {
-    pub(super) fn new(servers: usize, limit: usize, queue: usize) -> Seats<W> {
-        let row = || Row { open: 0, busy: 0, idle: Vec::new(), failed: None };
-        let rows = std::iter::repeat_with(row).take(servers).collect();
-        Seats { rows, limit, turn: 0, queue: Queue::new(queue) }
+    pub(super) fn new(servers: Vec<Arc<Server>>, bounds: Bounds, queue: Queue<W>) -> Seats<W> {
+        let row = |server| Row { server, busy: 0, opening: 0, slow: 0, idle: Vec::new(), failed: None };
+        Seats { rows: servers.into_iter().map(row).collect(), bounds, opening: 0, turn: 0, queue }
     }
 
-    /// The server that the next request goes to, and its idle connection if there is one: least busy first,
-    /// in turn among equals. `None` when every server has all that it may have, or is among the `refused`.
-    pub(super) fn take(
+    /// The idle connection of the server that is next. `None` where a connection would have to be opened there, or
+    /// to be waited for.
+    pub(super) fn take(&mut self, worker: usize, now: Instant) -> Option<(usize, Link)> {
+        let index = self.choose(now, &[])?;
+        self.pick(index, worker)
+    }
+
+    /// For somebody who has to wait: an idle connection after all, of whatever server, or a place in line, by his
+    /// class or by the ticket that he has. `who` joins it.
+    pub(super) fn find(
         &mut self,
-        worker: usize,
-        now: Instant,
-        refused: &[usize],
-    ) -> Option<(usize, Option<Link>)> {
-        let count = self.rows.len();
-        let others =
-            self.rows.iter().enumerate().any(|(index, row)| self.is_usable(index, row, now, refused));
-        let index = (0..count)
-            .map(|step| (self.turn + step) % count)
-            .filter(|index| !refused.contains(index) && self.rows[*index].has_place(self.limit))
-            .filter(|index| !others || !self.rows[*index].is_shunned(now))
-            .min_by_key(|index| self.rows[*index].busy)?;
-        self.turn = (index + 1) % count;
-        let row = &mut self.rows[index];
-        row.busy += 1;
-        let link = row.pick(worker);
-        row.open += usize::from(link.is_none());
+        (worker, now): (usize, Instant),
+        line: Result<Class, Ticket>,
+        who: W,
+    ) -> Found {
+        let next = self.choose(now, &[]);
+        if let Some((server, link)) = self.choose_idle(now).and_then(|index| self.pick(index, worker)) {
+            // Whose turn it was should have a connection, too.
+            let lacks = |index: &usize| self.rows[*index].idle.is_empty() && self.rows[*index].opening == 0;
+            let besides = next.filter(|index| *index != server).filter(lacks);
+            return Found::Idle { server, link, besides: besides.map(|index| self.reserve(index)) };
+        }
+        let lacks = self.queue.len() >= self.opening;
+        let place = next.filter(|_| lacks).map(|index| self.reserve(index));
+        let is_coming = !lacks || place.is_some();
+        let joined = match line {
+            Err(ticket) => Ok(self.queue.rejoin(ticket, who)),
+            // Whoever has a connection on its way takes no place of the line's.
+            Ok(class) => self.queue.join(class, who, if is_coming { usize::MAX } else { self.opening }),
+        };
+        match joined {
+            Ok(ticket) => Found::Line { ticket, place, is_coming },
+            Err(Full) => Found::Full,
+        }
+    }
+
+    /// The least busy server that can be used and has an idle connection or room for one, in turn among equals;
+    /// where none can be used, one that can't is better than none.
+    fn choose(&self, now: Instant, refused: &[usize]) -> Option<usize> {
+        let usable = |index: usize| self.is_usable(index, now, refused);
+        let others = (0..self.rows.len()).any(usable);
+        self.in_turn()
+            .filter(|index| !refused.contains(index) && (!others || usable(*index)))
+            .filter(|index| self.rows[*index].has_place(&self.bounds))
+            .min_by_key(|index| self.rows[*index].load())
+    }
+
+    fn choose_idle(&self, now: Instant) -> Option<usize> {
+        let others = (0..self.rows.len()).any(|index| self.is_usable(index, now, &[]));
+        self.in_turn()
+            .filter(|index| !others || self.is_usable(*index, now, &[]))
+            .filter(|index| !self.rows[*index].idle.is_empty())
+            .min_by_key(|index| self.rows[*index].load())
+    }
+
+    fn in_turn(&self) -> impl Iterator<Item = usize> {
+        let (count, turn) = (self.rows.len(), self.turn);
+        (0..count).map(move |step| (turn + step) % count)
+    }
+
+    fn is_usable(&self, index: usize, now: Instant, refused: &[usize]) -> bool {
+        !refused.contains(&index) && !self.rows[index].is_shunned(now)
+    }
+
+    fn pick(&mut self, index: usize, worker: usize) -> Option<(usize, Link)> {
+        let link = self.rows[index].pick(worker)?;
+        self.rows[index].busy += 1;
+        self.turn = (index + 1) % self.rows.len();
         Some((index, link))
     }
 
-    fn is_usable(&self, index: usize, row: &Row, now: Instant, refused: &[usize]) -> bool {
-        !refused.contains(&index) && !row.is_shunned(now)
+    fn reserve(&mut self, index: usize) -> usize {
+        self.rows[index].opening += 1;
+        self.opening += 1;
+        self.turn = (index + 1) % self.rows.len();
+        index
     }
 
-    /// Whether a server that wasn't refused is only full.
-    pub(super) fn is_worth_waiting(&self, now: Instant, refused: &[usize]) -> bool {
-        self.rows.iter().enumerate().any(|(index, row)| self.is_usable(index, row, now, refused))
+    fn release(&mut self, index: usize, slow: bool) {
+        if slow {
+            self.rows[index].slow -= 1;
+        } else {
+            self.rows[index].opening -= 1;
+            self.opening -= 1;
+        }
     }
 
     /// Another idle connection for a place whose first one was stale.
     pub(super) fn exchange(&mut self, server: usize, worker: usize) -> Option<Link> {
-        let row = &mut self.rows[server];
-        let link = row.pick(worker);
-        row.open -= usize::from(link.is_some());
-        link
+        self.rows[server].pick(worker)
     }
 
-    /// A place is free. Gives it to whoever waits longest, unless the server can't be reached and another can.
-    pub(super) fn vacate(&mut self, server: usize, now: Instant) -> Option<W> {
-        let elsewhere = self.rows.iter().any(|row| !row.is_shunned(now));
-        let shunned = self.rows[server].is_shunned(now) && elsewhere;
-        let waiter = if shunned { None } else { self.queue.call() };
-        if waiter.is_none() {
-            let row = &mut self.rows[server];
-            (row.busy, row.open) = (row.busy - 1, row.open - 1);
+    /// Leaves the line; false for those who were called before.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
+        self.queue.leave(ticket).is_some()
+    }
+
+    /// A connection is closed, and its place free.
+    pub(super) fn vacate(&mut self, server: usize) {
+        self.rows[server].busy -= 1;
+    }
+
+    /// A connection won't be opened after all.
+    pub(super) fn abandon(&mut self, server: usize, slow: bool) {
+        self.release(server, slow);
+    }
+
+    /// A connection takes long to open: it is no longer counted on, and no other is opened there meanwhile.
+    pub(super) fn slow(&mut self, server: usize) {
+        self.release(server, false);
+        self.rows[server].slow += 1;
+    }
+
+    /// Somebody in line for whom no connection is on its way although there could be one.
+    pub(super) fn offer(&mut self, now: Instant) -> Option<(W, Offer)> {
+        if self.queue.len() <= self.opening {
+            return None;
         }
-        waiter
+        let index = self.choose_idle(now).or_else(|| self.choose(now, &[]))?;
+        let waiter = self.queue.call()?;
+        let offer = match self.pick(index, NO_THREAD) {
+            Some((server, link)) => Offer::Link(server, link),
+            None => Offer::Place(self.reserve(index)),
+        };
+        Some((waiter, offer))
     }
 
-    /// A place with its connection is free: it goes to whoever waits, else among the idle, else it comes back.
-    pub(super) fn rest(&mut self, server: usize, link: Link, keep: usize) -> Rested<W> {
+    /// A connection in use is free: it goes to whoever is first in line, else among the idle, else it comes back.
+    pub(super) fn rest(&mut self, server: usize, mut link: Link, now: Instant) -> Rested<W> {
+        if !link.rest(self.bounds.idle, now) {
+            return Rested::TooMany(link);
+        }
         if let Some(waiter) = self.queue.call() {
             return Rested::Next(waiter, link);
         }
         let row = &mut self.rows[server];
-        if row.idle.len() >= keep {
+        if row.idle.len() >= self.bounds.keep {
             return Rested::TooMany(link);
         }
         row.idle.push(link);
@@ -100,25 +245,66 @@ impl<W> Seats<W> {
         Rested::Kept
     }
 
-    /// The server couldn't be reached.
-    pub(super) fn failed(&mut self, server: usize, now: Instant) {
+    /// A connection is up: it is busy if somebody is in line.
+    pub(super) fn up(&mut self, server: usize, slow: bool, mut link: Link, now: Instant) -> Rested<W> {
+        self.release(server, slow);
+        let row = &mut self.rows[server];
+        row.failed = None;
+        if let Some(waiter) = self.queue.call() {
+            row.busy += 1;
+            return Rested::Next(waiter, link);
+        }
+        if !link.rest(self.bounds.idle, now) || row.idle.len() >= self.bounds.keep {
+            return Rested::TooMany(link);
+        }
+        row.idle.push(link);
+        Rested::Kept
+    }
+
+    /// A server couldn't be reached, nor could those that were `refused` before, in the same attempt.
+    pub(super) fn failed(
+        &mut self,
+        (server, slow): (usize, bool),
+        refused: &[usize],
+        now: Instant,
+    ) -> Failed<W> {
+        self.release(server, slow);
         self.rows[server].failed = Some(now);
+        if self.queue.len() <= self.opening {
+            return Failed::Nothing;
+        }
+        match self.choose(now, refused) {
+            Some(index) if self.rows[index].idle.is_empty() => Failed::Next(self.reserve(index)),
+            Some(index) => match (self.queue.call(), self.pick(index, NO_THREAD)) {
+                (Some(waiter), Some((server, link))) => Failed::Serve(waiter, server, link),
+                _ => Failed::Nothing,
+            },
+            // Where a server that wasn't refused is only full, waiting is of use.
+            None if (0..self.rows.len()).any(|index| self.is_usable(index, now, refused)) => Failed::Nothing,
+            None => Failed::Refuse(self.in_vain()),
+        }
     }
 
-    /// The server was reached.
-    pub(super) fn reached(&mut self, server: usize) {
-        self.rows[server].failed = None;
+    /// Those who wait for nothing: the first, and everybody where no connection is left that could become free.
+    fn in_vain(&mut self) -> Vec<W> {
+        let is_hopeless = self.rows.iter().all(|row| row.load() == 0 && row.slow == 0);
+        let count = if is_hopeless { usize::MAX } else { 1 };
+        std::iter::from_fn(|| self.queue.call()).take(count).collect()
     }
 
-    /// Takes out every idle connection for which `stale` holds; says of which server they were.
-    pub(super) fn clear(&mut self, stale: impl Fn(&Link) -> bool) -> Vec<(usize, Link)> {
+    /// The server couldn't be reached by somebody who tried for himself; or it could.
+    pub(super) fn note(&mut self, server: usize, failed: Option<Instant>) {
+        self.rows[server].failed = failed;
+    }
+
+    /// Takes out every idle connection for which `stale` holds.
+    pub(super) fn clear(&mut self, stale: impl Fn(&Link) -> bool) -> Vec<Link> {
         let mut cleared = Vec::new();
-        for (server, row) in self.rows.iter_mut().enumerate() {
+        for row in &mut self.rows {
             let idle = std::mem::take(&mut row.idle);
             for link in idle {
                 if stale(&link) {
-                    row.open -= 1;
-                    cleared.push((server, link));
+                    cleared.push(link);
                 } else {
                     row.idle.push(link);
                 }
@@ -127,26 +313,32 @@ impl<W> Seats<W> {
         cleared
     }
 
-    /// Busy and idle connections of a server.
-    pub(super) fn count(&self, server: usize) -> (usize, usize) {
-        (self.rows[server].busy, self.rows[server].idle.len())
+    pub(super) fn server(&self, index: usize) -> &Arc<Server> {
+        &self.rows[index].server
     }
-}
 
-/// What became of a connection that was handed back.
-pub(super) enum Rested<W> {
-    Kept,
-    Next(W, Link),
-    TooMany(Link),
+    /// Each server with its busy and idle connections.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&Arc<Server>, usize, usize)> {
+        self.rows.iter().map(|row| (&row.server, row.load() + row.slow, row.idle.len()))
+    }
+
+    /// How many of a class are in line.
+    pub(super) fn waiting(&self, class: Class) -> usize {
+        self.queue.len_of(class)
+    }
 }
 
 impl Row {
-    fn has_place(&self, limit: usize) -> bool {
-        !self.idle.is_empty() || self.open < limit
+    fn has_place(&self, bounds: &Bounds) -> bool {
+        !self.idle.is_empty() || self.slow == 0 && self.load() < bounds.connections
+    }
+
+    fn load(&self) -> usize {
+        self.busy + self.opening
     }
 
     fn is_shunned(&self, now: Instant) -> bool {
-        self.failed.is_some_and(|failed| now.duration_since(failed) < SHUNNED)
+        self.slow > 0 || self.failed.is_some_and(|failed| now.duration_since(failed) < SHUNNED)
     }
 
     /// The idle connection that was used last, by this thread if it has one.
@@ -161,44 +353,83 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ServerConfig, Target};
+    use crate::metrics::Metrics;
 
-    fn servers<W>(seats: &mut Seats<W>, now: Instant, takes: usize) -> Vec<Option<usize>> {
-        (0..takes).map(|_| seats.take(0, now, &[]).map(|(server, _)| server)).collect()
+    /// So many servers with so many places each; whoever waits is a number.
+    fn seats(servers: usize, connections: usize) -> Seats<u32> {
+        let metrics = Metrics::new().unwrap();
+        let server = |number| {
+            let config = ServerConfig { name: format!("{number}"), target: Target::Unix("/x".into()) };
+            Arc::new(Server::new("app", &config, &metrics))
+        };
+        let bounds = Bounds { connections, keep: 4, idle: Duration::from_secs(1) };
+        Seats::new((0..servers).map(server).collect(), bounds, Queue::new(2, None))
+    }
+
+    /// Where a connection is to be opened for somebody new, and whether one is on its way for him.
+    fn find(seats: &mut Seats<u32>, now: Instant, who: u32) -> Option<(Option<usize>, bool)> {
+        assert!(seats.take(0, now).is_none());
+        match seats.find((0, now), Ok(Class::Normal), who) {
+            Found::Line { place, is_coming, .. } => Some((place, is_coming)),
+            Found::Full => None,
+            Found::Idle { .. } => panic!("no connection is idle"),
+        }
     }
 
     #[test]
     fn the_least_busy_server_is_next_and_equals_take_turns() {
-        let (mut seats, now) = (Seats::<()>::new(3, 2, 0), Instant::now());
-        assert_eq!(servers(&mut seats, now, 4), [Some(0), Some(1), Some(2), Some(0)]);
-        assert!(seats.vacate(2, now).is_none());
-        assert_eq!(servers(&mut seats, now, 4), [Some(2), Some(1), Some(2), None]);
-        assert_eq!(seats.count(0), (2, 0));
+        let (mut seats, now) = (seats(3, 2), Instant::now());
+        let places: Vec<_> = (0..8).map(|who| find(&mut seats, now, who)).collect();
+        let opened = |server| Some((Some(server), true));
+        let waits = Some((None, false));
+        assert_eq!(places[..6], [0, 1, 2, 0, 1, 2].map(opened));
+        assert_eq!(places[6..], [waits, waits]);
+        assert_eq!(find(&mut seats, now, 8), None);
+        seats.abandon(2, false);
+        assert!(matches!(seats.offer(now), Some((0, Offer::Place(2)))));
+        assert!(seats.offer(now).is_none());
     }
 
     #[test]
     fn a_server_that_can_not_be_reached_comes_last_for_a_second() {
-        let (mut seats, now) = (Seats::<u8>::new(2, 2, 5), Instant::now());
-        seats.failed(0, now);
-        assert_eq!(servers(&mut seats, now, 3), [Some(1), Some(1), None]);
-        assert!(seats.is_worth_waiting(now, &[0]));
-        assert!(!seats.is_worth_waiting(now, &[0, 1]));
-        seats.failed(1, now);
-        assert_eq!(servers(&mut seats, now, 1), [Some(0)]);
-        assert_eq!(servers(&mut seats, now + SHUNNED, 1), [Some(0)]);
+        let (mut seats, now) = (seats(2, 2), Instant::now());
+        assert_eq!(find(&mut seats, now, 0), Some((Some(0), true)));
+        assert!(matches!(seats.failed((0, false), &[0], now), Failed::Next(1)));
+        assert_eq!(find(&mut seats, now, 1), Some((Some(1), true)));
+        // The other one is full, so that waiting for it is better than a wall.
+        assert_eq!(find(&mut seats, now, 2), Some((None, false)));
+        assert!(seats.offer(now).is_none());
+        assert!(matches!(seats.offer(now + SHUNNED), Some((0, Offer::Place(0)))));
     }
 
     #[test]
-    fn a_free_place_goes_to_whoever_waits_longest_unless_its_server_is_gone() {
-        let (mut seats, now) = (Seats::new(2, 1, 5), Instant::now());
-        servers(&mut seats, now, 2);
-        for waiter in ["a", "b"] {
-            seats.queue.join(waiter).unwrap();
+    fn whoever_waits_for_nothing_is_told_so() {
+        let (mut seats, now) = (seats(2, 1), Instant::now());
+        find(&mut seats, now, 0);
+        find(&mut seats, now, 1);
+        find(&mut seats, now, 2);
+        // The second connection may still come up for somebody.
+        assert!(matches!(seats.failed((0, false), &[0], now), Failed::Nothing));
+        match seats.failed((1, false), &[1], now) {
+            Failed::Next(0) => {}
+            _ => panic!("the first has not been tried for this one"),
         }
-        assert_eq!(seats.vacate(0, now), Some("a"));
-        assert_eq!(seats.count(0), (1, 0));
-        seats.failed(0, now);
-        assert_eq!(seats.vacate(0, now), None);
-        assert_eq!(seats.count(0), (0, 0));
-        assert_eq!(seats.vacate(1, now), Some("b"));
+        match seats.failed((0, false), &[1, 0], now) {
+            Failed::Refuse(all) => assert_eq!(all, [0, 1, 2]),
+            _ => panic!("no server is left"),
+        }
+    }
+
+    #[test]
+    fn a_server_that_takes_long_is_no_longer_counted_on() {
+        let (mut seats, now) = (seats(2, 9), Instant::now());
+        assert_eq!(find(&mut seats, now, 0), Some((Some(0), true)));
+        seats.slow(0);
+        assert!(matches!(seats.offer(now), Some((0, Offer::Place(1)))));
+        assert_eq!(find(&mut seats, now, 1), Some((None, true)));
+        assert_eq!(find(&mut seats, now, 2), Some((Some(1), true)));
+        seats.abandon(0, true);
+        assert_eq!(find(&mut seats, now, 3), Some((Some(0), true)));
     }
 }

@@ -18,8 +18,8 @@ pub(super) struct Server {
 
 /// Everything that is counted for one server.
 pub(super) struct ServerMetrics {
-    pub(super) busy: IntGauge,
-    pub(super) idle: IntGauge,
+    busy: IntGauge,
+    idle: IntGauge,
     pub(super) opened: IntCounter,
     pub(super) reused: IntCounter,
     response: Histogram,
@@ -74,6 +74,13 @@ impl ServerMetrics {
             requests: ["1xx", "2xx", "3xx", "4xx", "5xx", "other"].map(class),
             errors: Fault::NAMES
                 .map(|reason| metrics.upstream_errors.with_label_values(&[pool, server, reason])),
+        }
+    }
+
+    /// Sets how many connections there are.
+    pub(super) fn connections(&self, busy: usize, idle: usize) {
+        for (gauge, count) in [(&self.busy, busy), (&self.idle, idle)] {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

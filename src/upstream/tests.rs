@@ -63,10 +63,10 @@ fn bench(servers: &[SocketAddr], limit: Option<usize>, queue: usize, queue_timeo
         target: Target::Tcp { host: address.ip().to_string(), port: address.port() },
     };
     let config = PoolConfig {
-        servers: servers.iter().map(server).collect(),
         max_connections: limit.and_then(NonZeroUsize::new),
-        queue: QueueConfig { length: queue, timeout: queue_timeout },
+        queue: QueueConfig { length: queue, timeout: queue_timeout, ..QueueConfig::default() },
         keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+        ..PoolConfig::of(servers.iter().map(server).collect())
     };
     let metrics = Metrics::new().unwrap();
     let pool = Pool::new("app", &config, Duration::from_secs(5), &metrics);
@@ -91,12 +91,12 @@ impl Bench {
     }
 
     async fn lease(&self) -> Result<Lease, NoLease> {
-        self.drive(self.pool.lease(0, &self.clock)).await
+        self.drive(self.pool.lease(0, &self.clock, |_| Class::Normal)).await
     }
 
     async fn get(&self, mut lease: Lease) -> Result<Vec<u8>, SendError> {
         let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-        lease.send(request).await?;
+        lease.send(request, &self.clock).await?;
         let mut body = lease.into_body();
         let mut all = Vec::new();
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -107,6 +107,7 @@ impl Bench {
 
     /// Whether a metric of this name, labels left out, has this value.
     fn metric(&self, expected: &str) -> bool {
+        self.pool.measure();
         let text = String::from_utf8(self.metrics.text().unwrap()).unwrap();
         let without_labels = |line: &str| {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -120,7 +121,7 @@ impl Bench {
 async fn a_connection_is_used_again_and_by_every_thread() {
     let bench = simple(server(polite));
     for worker in [0, 0, 1, 1] {
-        let lease = bench.pool.lease(worker, &bench.clock).await.unwrap();
+        let lease = bench.pool.lease(worker, &bench.clock, |_| Class::Normal).await.unwrap();
         assert_eq!(bench.get(lease).await.unwrap(), b"hi");
         assert_eq!(bench.pool.connections(0), (0, 1));
     }
@@ -143,10 +144,10 @@ async fn a_connection_that_dies_under_a_request_is_stale_only_when_it_was_kept()
     assert_eq!(bench.get(lease).await.unwrap(), b"hi");
     let mut lease = bench.lease().await.unwrap();
     let request = || Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    let error = lease.send(request()).await.unwrap_err();
+    let error = lease.send(request(), &bench.clock).await.unwrap_err();
     assert!(error.stale && matches!(error.why, Why::Closed | Why::Reset), "{error:?}");
     let mut lease = lease.renew(&bench.clock).await.unwrap();
-    let error = lease.send(request()).await.unwrap_err();
+    let error = lease.send(request(), &bench.clock).await.unwrap_err();
     assert!(!error.stale, "{error:?}");
     drop(lease);
     assert_eq!(bench.pool.connections(0), (0, 0));
@@ -189,7 +190,7 @@ async fn a_body_that_breaks_off_is_an_error_and_its_place_is_free() {
     }));
     let mut lease = bench.lease().await.unwrap();
     let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    lease.send(request).await.unwrap();
+    lease.send(request, &bench.clock).await.unwrap();
     let mut body = lease.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -203,7 +204,8 @@ async fn a_body_that_breaks_off_is_an_error_and_its_place_is_free() {
 async fn those_who_wait_are_served_in_order_and_whoever_leaves_is_skipped() {
     let bench = bench(&[server(polite)], Some(1), 3, Duration::from_secs(5));
     let busy = bench.lease().await.unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(bench.pool.lease(0, &bench.clock))).collect();
+    let mut waiting: Vec<_> =
+        (0..3).map(|_| Box::pin(bench.pool.lease(0, &bench.clock, |_| Class::Normal))).collect();
     for wait in &mut waiting {
         assert!(futures_poll(wait.as_mut()).await.is_none());
     }
@@ -227,7 +229,8 @@ async fn those_who_wait_are_served_in_order_and_whoever_leaves_is_skipped() {
 async fn a_place_handed_to_somebody_who_left_is_not_lost() {
     let bench = bench(&[server(polite)], Some(1), 3, Duration::from_secs(5));
     let busy = bench.lease().await.unwrap();
-    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(bench.pool.lease(0, &bench.clock))).collect();
+    let mut waiting: Vec<_> =
+        (0..2).map(|_| Box::pin(bench.pool.lease(0, &bench.clock, |_| Class::Normal))).collect();
     for wait in &mut waiting {
         assert!(futures_poll(wait.as_mut()).await.is_none());
     }
@@ -274,7 +277,8 @@ async fn idle_connections_are_closed_when_they_are_too_old() {
 #[tokio::test]
 async fn a_pool_that_was_replaced_ends_with_its_last_lease() {
     let Bench { pool, metrics, clock } = simple(server(polite));
-    let (busy, idle) = (pool.lease(0, &clock).await.unwrap(), pool.lease(0, &clock).await.unwrap());
+    let lease = || pool.lease(0, &clock, |_| Class::Normal);
+    let (busy, idle) = (lease().await.unwrap(), lease().await.unwrap());
     let weak = Arc::downgrade(&pool);
     let bench = Bench { pool, metrics, clock };
     bench.get(idle).await.unwrap();

@@ -1,14 +1,12 @@
 //! Pools: who gets a request, who waits, and what happens when a server or a connection is gone.
 
 use std::io::{Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 
 use socket2::Socket;
 
 use crate::support::{
-    Answer, AnswersTwice, ClosesOnSecondRequest, DEADLINE, Origin, Perihelion, Place, Raw, Received, Reply,
-    Then, wait_until,
+    Answer, AnswersTwice, ClosesOnSecondRequest, Gate, Origin, Perihelion, Place, Raw, Received, Reply, Then,
+    wait_until,
 };
 
 /// A proxy in front of several servers of one pool.
@@ -21,28 +19,6 @@ fn before(servers: &[&Origin], more: &str) -> Perihelion {
     ))
 }
 
-/// An application whose answers wait until the test lets one of them go.
-struct Gate {
-    origin: Origin,
-    open: SyncSender<()>,
-}
-
-impl Gate {
-    fn new() -> Gate {
-        let (open, opened): (SyncSender<()>, Receiver<()>) = sync_channel(100);
-        let opened = Arc::new(Mutex::new(opened));
-        let origin = Origin::replying(move |_| {
-            opened.lock().unwrap().recv_timeout(DEADLINE).unwrap();
-            Reply::ok("let through")
-        });
-        Gate { origin, open }
-    }
-
-    fn let_one_through(&self) {
-        self.open.send(()).unwrap();
-    }
-}
-
 fn ask(proxy: &Perihelion) -> Raw {
     let mut raw = proxy.connect();
     raw.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -52,12 +28,20 @@ fn ask(proxy: &Perihelion) -> Raw {
 #[test]
 fn equally_busy_servers_take_turns() {
     let servers = [1, 2, 3].map(|_| Origin::replying(|_| Reply::ok("")));
-    let proxy = before(&[&servers[0], &servers[1], &servers[2]], "");
+    let proxy = before(&[&servers[0], &servers[1], &servers[2]], "    keepalive: { idle: 1m }");
     let mut raw = proxy.connect();
+    // What is up serves, and a connection is opened where one is missing.
+    wait_until("each server has a connection", || {
+        raw.get("/");
+        servers.iter().all(|server| server.open_connections() == 1)
+    });
+    proxy.wait_metric("perihelion_upstream_connections", &[("state", "idle")], 3.0);
+    let received = || servers.each_ref().map(|server| server.received().len());
+    let before = received();
     for _ in 0..9 {
         raw.get("/");
     }
-    assert_eq!(servers.each_ref().map(|server| server.received().len()), [3, 3, 3]);
+    assert_eq!(received(), before.map(|count| count + 3));
 }
 
 #[test]

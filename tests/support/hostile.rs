@@ -1,12 +1,38 @@
 //! Applications that misbehave, one kind of fault each.
 
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::{Application, DEADLINE, Received, Reply, Then};
+
+/// An address that takes no connection and refuses none: its queue is full, so that the kernel drops who knocks.
+pub(crate) struct Unreachable {
+    address: SocketAddr,
+    _listener: Socket,
+    _queued: Vec<TcpStream>,
+}
+
+impl Unreachable {
+    pub(crate) fn new() -> Unreachable {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("descriptors are left");
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("an address of our own");
+        listener.listen(0).expect("a bound socket");
+        let address = listener.local_addr().expect("a bound socket").as_socket().expect("an IP address");
+        let knock = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        let queued: Vec<TcpStream> = std::iter::from_fn(knock).take(100).collect();
+        assert!(queued.len() < 100, "a queue without an end");
+        Unreachable { address, _listener: listener, _queued: queued }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
 
 /// Closes without a byte.
 pub(crate) struct ClosesEarly;

@@ -3,6 +3,7 @@
 mod certificate;
 mod event_source;
 mod folder;
+mod gate;
 mod hostile;
 mod http;
 mod origin;
@@ -13,9 +14,11 @@ mod wait;
 pub(crate) use certificate::Certificate;
 pub(crate) use event_source::{Event, EventSource};
 pub(crate) use folder::Folder;
+pub(crate) use gate::Gate;
 pub(crate) use hostile::{
     AnswersTwice, BadStatusLine, BothLengths, ClosesEarly, ClosesOnSecondRequest, ContinuesForever, HugeHead,
     LengthTooLong, LengthTooShort, OneByteAtATime, ResetsInTheBody, StallsAfterHead, SwitchesUnasked,
+    Unreachable,
 };
 pub(crate) use http::{Answer, Head};
 pub(crate) use origin::{Application, Origin, Received, Reply, Then};

@@ -106,6 +106,7 @@ pub(super) struct Proxy {
     pub(super) client: Client,
     pub(super) rules: Rules,
     pub(super) site: Arc<SiteMetrics>,
+    pub(super) cors: Cors,
     pub(super) pool: Arc<Pool>,
     pub(super) keeper: FakeKeeper,
     pub(super) log: AccessLog,
@@ -117,11 +118,12 @@ impl Proxy {
         let metrics = Metrics::new().unwrap();
         let name = format!("http://{application}");
         let target = Target::Tcp { host: application.ip().to_string(), port: application.port() };
+        let queue = QueueConfig { length: 1, timeout: Duration::from_secs(5), ..QueueConfig::default() };
         let config = PoolConfig {
-            servers: vec![ServerConfig { name, target }],
             max_connections: NonZeroUsize::new(2),
-            queue: QueueConfig { length: 1, timeout: Duration::from_secs(5) },
+            queue,
             keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+            ..PoolConfig::of(vec![ServerConfig { name, target }])
         };
         let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
         Proxy {
@@ -135,6 +137,7 @@ impl Proxy {
                 trusted_proxies: Box::default(),
             },
             site: Arc::new(SiteMetrics::new("site", &metrics)),
+            cors: Cors::default(),
             pool: Pool::new("app", &config, Duration::from_secs(5), &metrics),
             keeper: FakeKeeper { held: Arc::default(), limit: 1 },
             log: AccessLog::to(AccessFormat::Combined, std::io::sink(), &metrics).unwrap(),
@@ -143,8 +146,8 @@ impl Proxy {
     }
 
     fn context(&self) -> Context<'_> {
-        let Proxy { client, rules, site, pool, keeper, log, .. } = self;
-        Context { client, rules, site, pool, keeper, log }
+        let Proxy { client, rules, site, cors, pool, keeper, log, .. } = self;
+        Context { client, rules, site, cors, pool, keeper, log, edits: &[] }
     }
 
     /// Drives the connection as the listener does; what it leaves for goes to `left`.

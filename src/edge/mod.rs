@@ -1,0 +1,70 @@
+//! What happens at the edge of a route, whatever answers it: who may come in, where else a request belongs, edits of
+//! heads, pages instead of the proxy's own texts.
+//!
+//! Pure: it says what is to be done, and changes heads and bodies that it is given. It knows no sites, no pools and no
+//! log. A route of which nothing of this was asked has no [`Edge`] at all.
+
+mod access;
+mod edits;
+mod location;
+
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::config::{EdgeConfig, Edit, ErrorPage, SiteConfig};
+
+pub use access::Access;
+pub use edits::edit;
+pub use location::{Canon, Redirect};
+
+/// The edge of one route.
+pub struct Edge {
+    /// The one address of its site, if there is one.
+    pub canon: Option<Canon>,
+    /// A request has to pass each of them.
+    pub access: Box<[Access]>,
+    /// Edits of the request that an application gets.
+    pub request: Box<[Edit]>,
+    response: Box<[Edit]>,
+    pages: Box<[ErrorPage]>,
+}
+
+impl Edge {
+    /// As configured for a route of this site; `None` where nothing is.
+    pub fn new(site: &SiteConfig, config: &EdgeConfig) -> Option<Box<Edge>> {
+        let EdgeConfig { access, request, response, errors } = config;
+        let edge = Edge {
+            canon: Canon::new(site),
+            access: access.iter().map(Access::new).collect(),
+            request: request.as_slice().into(),
+            response: response.as_slice().into(),
+            pages: errors.as_slice().into(),
+        };
+        let lists = [
+            edge.access.is_empty(),
+            edge.request.is_empty(),
+            edge.response.is_empty(),
+            edge.pages.is_empty(),
+        ];
+        (edge.canon.is_some() || lists != [true; 4]).then(|| Box::new(edge))
+    }
+
+    /// Edits the head of an answer, whoever gave it.
+    pub fn edit_answer(&self, headers: &mut HeaderMap) {
+        edit(headers, &self.response);
+    }
+
+    /// Puts the page for its status in place of a text of the proxy's own.
+    pub fn dress(&self, response: &mut Response<Body>) {
+        let Some(page) = self.page(response.status()) else { return };
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.media_type));
+        headers.remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(page.body.clone());
+    }
+
+    fn page(&self, status: StatusCode) -> Option<&ErrorPage> {
+        self.pages.iter().find(|page| page.status == status)
+    }
+}
