@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::check::tokens;
+use crate::upstream::Fields;
 
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -52,11 +53,10 @@ pub(super) fn element(address: &HeaderValue, secure: bool) -> HeaderValue {
     HeaderValue::try_from(element).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
 }
 
-/// What trusted proxies said, and the last of them.
-pub(super) fn extended(headers: &HeaderMap, name: HeaderName, last: &HeaderValue) -> Option<HeaderValue> {
-    let mut chain: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    chain.push(last.as_bytes());
-    HeaderValue::from_bytes(&chain.join(&b", "[..])).ok()
+/// Puts the last proxy behind those that trusted ones have named.
+pub(super) fn extend(fields: &mut Fields<'_>, name: &'static str, last: &[u8]) {
+    let chain = fields.all(name).chain([last]).collect::<Vec<_>>().join(&b", "[..]);
+    fields.set(name, chain);
 }
 
 #[cfg(test)]

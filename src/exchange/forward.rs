@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::http::uri::PathAndQuery;
 use hyper::http::{request, response};
-use hyper::{Request, Uri};
 
 use super::Context;
 use super::answer::Refusal;
 use super::chain::client_behind;
 use super::check::{Asked, Framing};
-use super::forwarding::{Sender, to_upstream};
+use super::forwarding::{Sender, edit, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
 use super::urgency::Look;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
-use crate::edge::edit;
 use crate::message::Position;
-use crate::upstream::{Class, Fault, Lease, Outgoing, SendError, Stage, Upload, Why};
+use crate::upstream::{Class, Fault, Lease, Outgoing, RequestHead, SendError, Stage, Upload, Why};
 
 /// The head of an answer, and the connection that its body comes from.
 pub(super) struct Answer {
@@ -51,13 +51,14 @@ pub(super) async fn forward(
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
     let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
-    let (body, upload) = outgoing(ctx, asked, body);
+    let (mut body, upload) = outgoing(ctx, asked, body);
     record.uploads(upload.clone());
-    let mut forwarded_at = ctx.keeper.head();
-    let mut request = write(ctx, parts, asked, marks, forwarded_at, body);
     loop {
         record.asks(lease.server());
-        let failure = match send(ctx, &mut lease, request, upload.as_deref()).await {
+        let forwarded_at = ctx.keeper.head();
+        let position = ctx.client.position(forwarded_at);
+        let head = write(ctx, parts, asked, marks, &position);
+        let failure = match send(ctx, &mut lease, &head, std::mem::take(&mut body), upload.as_deref()).await {
             Ok(head) => {
                 record.head_came();
                 return Ok(Answer { head, lease, forwarded_at });
@@ -69,8 +70,6 @@ pub(super) async fn forward(
         }
         lease = Box::pin(lease.renew(clock)).await?;
         record.retries();
-        forwarded_at = ctx.keeper.head();
-        request = write(ctx, parts, asked, marks, forwarded_at, Outgoing::default());
     }
 }
 
@@ -91,31 +90,21 @@ fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Incoming) -> (Outgoing, Opti
 }
 
 /// The request as the application gets it.
-fn write(
-    ctx: &Context<'_>,
-    parts: &request::Parts,
+fn write<'a>(
+    ctx: &Context<'a>,
+    parts: &'a request::Parts,
     asked: &Asked,
-    marks: &Marks,
-    forwarded_at: Position,
-    body: Outgoing,
-) -> Request<Outgoing> {
+    marks: &'a Marks,
+    position: &'a HeaderValue,
+) -> RequestHead<'a> {
     let client = ctx.client;
     let trusted = ctx.rules.trusts(client.ip());
     let sender = Sender { address: &client.address, secure: client.secure, trusted, marks };
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = origin_form(&parts.uri);
-    *request.headers_mut() = to_upstream(&parts.headers, asked, &sender, client.position(forwarded_at));
-    edit(request.headers_mut(), ctx.edits);
-    request
-}
-
-/// The target without scheme and authority (RFC 9112 §3.2.1).
-fn origin_form(uri: &Uri) -> Uri {
-    match uri.path_and_query() {
-        Some(path) if uri.authority().is_some() => Uri::from(path.clone()),
-        _ => uri.clone(),
-    }
+    let mut fields = to_upstream(&parts.headers, asked, &sender, position);
+    edit(&mut fields, ctx.edits);
+    // Without scheme and authority (RFC 9112 §3.2.1).
+    let target = parts.uri.path_and_query().map_or(parts.uri.path(), PathAndQuery::as_str);
+    RequestHead { method: &parts.method, target, fields }
 }
 
 /// Why there is no head of an answer.
@@ -129,12 +118,13 @@ enum Failure {
 async fn send(
     ctx: &Context<'_>,
     lease: &mut Lease,
-    request: Request<Outgoing>,
+    head: &RequestHead<'_>,
+    body: Outgoing,
     upload: Option<&Upload>,
 ) -> Result<response::Parts, Failure> {
     let clock = &ctx.client.clock;
     let mut phase = Phase::begin(ctx, upload);
-    let mut sending = pin!(lease.send(request, clock));
+    let mut sending = pin!(lease.send(head, body, clock));
     let result = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result.map_err(|error| Failure::Send(Box::new(error)))),
         Poll::Pending => match phase.turn(clock) {

@@ -6,23 +6,22 @@
 
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-    CONTENT_TYPE, COOKIE, DATE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, USER_AGENT,
 };
 
-use super::chain::{FORWARDED_FOR, element, extended};
+use super::chain::{element, extend};
 use super::check::{Asked, Framing, tokens};
-use super::marks::{self, Marks, REQUEST_ID, REQUEST_START, TRACE_PARENT, TRACE_STATE};
+use super::marks::{self, Marks, TRACE_STATE};
+use crate::config::Edit;
 use crate::hold;
+use crate::upstream::Fields;
 
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const COMET_PROXY: HeaderName = HeaderName::from_static("x-comet-proxy");
-const COMET_POSITION: HeaderName = HeaderName::from_static("x-comet-position");
 
 /// What the proxy calls itself to applications.
-const PROXY: HeaderValue = HeaderValue::from_static(concat!("perihelion/", env!("CARGO_PKG_VERSION")));
+const PROXY: &str = concat!("perihelion/", env!("CARGO_PKG_VERSION"));
 
 /// Fields that the proxy adds: forwarded ×3, marks ×3, comet ×2, framing, connection, upgrade.
 const ADDED: usize = 11;
@@ -38,14 +37,14 @@ pub(super) struct Sender<'a> {
     pub(super) marks: &'a Marks,
 }
 
-/// The head of a request as the application gets it.
-pub(super) fn to_upstream(
-    client: &HeaderMap,
+/// The fields of a request as the application gets them.
+pub(super) fn to_upstream<'a>(
+    client: &'a HeaderMap,
     asked: &Asked,
-    sender: &Sender<'_>,
-    position: HeaderValue,
-) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
+    sender: &Sender<'a>,
+    position: &'a HeaderValue,
+) -> Fields<'a> {
+    let mut fields = Fields::with_capacity(client.len() + ADDED);
     let nominated = nominated(client);
     let (mut host, mut cookies) = (None, 0);
     for (name, value) in client {
@@ -55,18 +54,18 @@ pub(super) fn to_upstream(
             _ => {}
         }
         if passes(name, sender.trusted) && !nominated.contains(name) {
-            headers.append(name, value.clone());
+            fields.add(name.as_str(), value.as_bytes());
         }
     }
     if cookies > 1 {
-        join_cookies(&mut headers);
+        join_cookies(&mut fields);
     }
-    add_forwarded(&mut headers, host, sender);
-    add_marks(&mut headers, client, sender.marks);
-    add_framing(&mut headers, asked);
-    headers.append(COMET_PROXY, PROXY);
-    headers.append(COMET_POSITION, position);
-    headers
+    add_forwarded(&mut fields, host, sender);
+    add_marks(&mut fields, client, sender.marks);
+    add_framing(&mut fields, asked);
+    fields.add("x-comet-proxy", PROXY.as_bytes());
+    fields.add("x-comet-position", position.as_bytes());
+    fields
 }
 
 /// Whether a client's field may reach the application.
@@ -137,77 +136,90 @@ fn is_protected(name: &HeaderName) -> bool {
     fixed.contains(name) || name.as_str().starts_with("x-forwarded-") || is_instruction(name.as_str())
 }
 
-/// HTTP/2 splits cookies; HTTP/1 has one field for them (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
+/// Makes the configured edits, in their order.
+pub(super) fn edit<'a>(fields: &mut Fields<'a>, edits: &'a [Edit]) {
+    for edit in edits {
+        match edit {
+            Edit::Remove(name) => fields.remove(name.as_str()),
+            Edit::Set(name, value) => fields.set(name.as_str(), value.as_bytes()),
+            Edit::Add(name, value) => fields.add(name.as_str(), value.as_bytes()),
+        }
     }
 }
 
-fn add_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, sender: &Sender<'_>) {
-    let chain = if sender.trusted { extended(headers, FORWARDED_FOR, sender.address) } else { None };
-    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| sender.address.clone()));
-    if sender.trusted
-        && headers.contains_key(FORWARDED)
-        && let Some(chain) = extended(headers, FORWARDED, &element(sender.address, sender.secure))
-    {
-        headers.insert(FORWARDED, chain);
+/// HTTP/2 splits cookies; HTTP/1 has one field for them (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut Fields<'_>) {
+    let joined = fields.all("cookie").collect::<Vec<_>>().join(&b"; "[..]);
+    fields.set("cookie", joined);
+}
+
+fn add_forwarded<'a>(fields: &mut Fields<'a>, host: Option<&'a HeaderValue>, sender: &Sender<'a>) {
+    if sender.trusted {
+        extend(fields, "x-forwarded-for", sender.address.as_bytes());
+        if fields.has("forwarded") {
+            extend(fields, "forwarded", element(sender.address, sender.secure).as_bytes());
+        }
+    } else {
+        fields.add("x-forwarded-for", sender.address.as_bytes());
     }
     // Nobody else's have passed.
-    let is_said = |headers: &HeaderMap, name| sender.trusted && headers.contains_key(name);
-    if !is_said(headers, FORWARDED_PROTO) {
-        let scheme = if sender.secure { "https" } else { "http" };
-        headers.append(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    let is_said = |fields: &Fields<'_>, name| sender.trusted && fields.has(name);
+    if !is_said(fields, "x-forwarded-proto") {
+        fields.add("x-forwarded-proto", if sender.secure { &b"https"[..] } else { b"http" });
     }
     match host {
-        Some(host) if !is_said(headers, FORWARDED_HOST) => {
-            headers.append(FORWARDED_HOST, host.clone());
+        Some(host) if !is_said(fields, "x-forwarded-host") => {
+            fields.add("x-forwarded-host", host.as_bytes());
         }
         Some(_) => {}
         // Only HTTP/1.0 may leave it out, and the application is spoken to in HTTP/1.1 (RFC 9112 §3.2).
-        None => {
-            headers.insert(HOST, HeaderValue::from_static(""));
-        }
+        None => fields.add("host", &b""[..]),
     }
 }
 
 /// Id and time are ours or a trusted proxy's; a trace is the client's where it can be followed.
-fn add_marks(headers: &mut HeaderMap, client: &HeaderMap, marks: &Marks) {
-    headers.append(REQUEST_ID, marks.id.clone());
-    headers.append(REQUEST_START, marks.start.clone());
-    match headers.entry(TRACE_PARENT) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(marks.trace.clone());
-        }
-        Entry::Occupied(said) if said.iter().count() == 1 && marks::is_trace_parent(said.get()) => {
+fn add_marks<'a>(fields: &mut Fields<'a>, client: &'a HeaderMap, marks: &'a Marks) {
+    fields.add("x-request-id", marks.id.as_bytes());
+    fields.add("x-request-start", marks.start.as_bytes());
+    match trace_of(fields) {
+        Trace::None => fields.add("traceparent", marks.trace.as_bytes()),
+        Trace::Broken => fields.set("traceparent", marks.trace.as_bytes()),
+        Trace::Said => {
             for state in client.get_all(TRACE_STATE) {
-                headers.append(TRACE_STATE, state.clone());
+                fields.add("tracestate", state.as_bytes());
             }
-        }
-        Entry::Occupied(mut broken) => {
-            broken.insert(marks.trace.clone());
         }
     }
 }
 
-fn add_framing(headers: &mut HeaderMap, asked: &Asked) {
+/// What a client says of a trace.
+enum Trace {
+    None,
+    Said,
+    Broken,
+}
+
+fn trace_of(fields: &Fields<'_>) -> Trace {
+    let mut traces = fields.all("traceparent");
+    match (traces.next(), traces.next()) {
+        (None, _) => Trace::None,
+        (Some(said), None) if marks::is_trace_parent(said) => Trace::Said,
+        _ => Trace::Broken,
+    }
+}
+
+fn add_framing(fields: &mut Fields<'_>, asked: &Asked) {
     match asked.framing {
         Framing::Absent => {}
-        Framing::Length(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        // Said by us, since hyper's client sends no body of unknown length with GET.
-        Framing::Chunked => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        Framing::Length(length) => fields.set("content-length", length.to_string().into_bytes()),
+        Framing::Chunked => fields.set("transfer-encoding", &b"chunked"[..]),
     }
     if asked.websocket {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        fields.set("connection", &b"upgrade"[..]);
+        fields.set("upgrade", &b"websocket"[..]);
     } else if asked.trailers {
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        fields.set("connection", &b"te"[..]);
+        fields.set("te", &b"trailers"[..]);
     }
 }
 
@@ -298,7 +310,10 @@ mod tests {
         let client = map(client);
         let marks = Marks::new(&client, trusted);
         let sender = Sender { address: &address, secure: true, trusted, marks: &marks };
-        let all = text(&to_upstream(&client, &asked, &sender, HeaderValue::from_static("e-5")));
+        let position = HeaderValue::from_static("e-5");
+        let all = to_upstream(&client, &asked, &sender, &position);
+        let all =
+            all.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value))).collect();
         let pair = |name: &str, value: &HeaderValue| format!("{name}: {}", value.to_str().unwrap());
         let pairs = [
             pair("x-request-id", &marks.id),

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Request;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::response::Parts;
@@ -15,6 +14,7 @@ use hyper::http::response::Parts;
 use super::link::{Link, LinkError};
 use super::outgoing::Outgoing;
 use super::pool::{NoLease, Seat};
+use super::request_head::RequestHead;
 use super::server::Fault;
 use super::socket::Socket;
 use crate::clock::Clock;
@@ -85,9 +85,14 @@ impl Lease {
 
     /// Sends a request and waits for the head of the answer; the body comes through [`Lease::into_body`]. Once
     /// this has failed or was dropped half-way, the connection can't be used again.
-    pub async fn send(&mut self, request: Request<Outgoing>, clock: &Clock) -> Result<Parts, SendError> {
+    pub async fn send(
+        &mut self,
+        head: &RequestHead<'_>,
+        body: Outgoing,
+        clock: &Clock,
+    ) -> Result<Parts, SendError> {
         let began = clock.now();
-        match self.link.send(request).await {
+        match self.link.send(head, body).await {
             Ok(head) => {
                 let metrics = &self.link.server().metrics;
                 metrics.answered(head.status, clock.now() - began);

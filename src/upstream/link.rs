@@ -15,15 +15,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use hyper::Method;
 use hyper::body::{Frame, SizeHint};
 use hyper::http::response::Parts;
-use hyper::{Method, Request};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 
 use super::chunked::{Chunked, Piece};
 use super::lease::Why;
 use super::outgoing::{Outgoing, OutgoingError};
+use super::request_head::RequestHead;
 use super::request_writer::{RequestWriter, Unwritten};
 use super::response_head::{self, BodyLength, ResponseHead};
 use super::server::Server;
@@ -116,9 +117,9 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its answer. Not cancel-safe: the link is of no use then.
-    pub(super) async fn send(&mut self, request: Request<Outgoing>) -> Result<Parts, LinkError> {
+    pub(super) async fn send(&mut self, head: &RequestHead<'_>, body: Outgoing) -> Result<Parts, LinkError> {
         let ends = &mut *self.0;
-        ends.begin(request);
+        ends.begin(head, body);
         std::future::poll_fn(|cx| ends.poll_head(cx)).await
     }
 
@@ -213,9 +214,9 @@ impl Link {
 }
 
 impl Ends {
-    fn begin(&mut self, request: Request<Outgoing>) {
-        self.is_answer_to_head = *request.method() == Method::HEAD;
-        self.request.begin(request);
+    fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing) {
+        self.is_answer_to_head = *head.method == Method::HEAD;
+        self.request.begin(head, body);
         self.answer = Answer::Head;
         self.heard = false;
     }

@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use hyper::Request;
 use hyper::body::Body as _;
-use hyper::header::TRANSFER_ENCODING;
-use hyper::http::request;
 use tokio::io::AsyncWrite;
 
 use super::outgoing::{Outgoing, OutgoingError};
+use super::request_head::RequestHead;
 use super::socket::Socket;
 
 /// Bytes that are kept from one request to the next for heads; a larger head costs an allocation.
@@ -51,17 +49,16 @@ pub(super) enum Unwritten {
 
 impl RequestWriter {
     /// Takes the next request, whose head says by `Transfer-Encoding` whether its body is chunked.
-    pub(super) fn begin(&mut self, request: Request<Outgoing>) {
-        let (parts, body) = request.into_parts();
+    pub(super) fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing) {
         self.lead.clear();
         self.led = 0;
-        write_head(&mut self.lead, &parts);
-        let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+        head.write(&mut self.lead);
+        let chunked = !body.is_end_stream() && head.fields.has("transfer-encoding");
         self.length = match body.size_hint().exact() {
             Some(length) if !chunked => Length::Left(length),
             _ => Length::Chunked,
         };
-        self.body = (chunked || !body.is_end_stream()).then_some(body);
+        self.body = (!body.is_end_stream()).then_some(body);
     }
 
     /// Writes what can be written; ready once all is. Goes on where it was.
@@ -163,20 +160,4 @@ impl RequestWriter {
         self.piece.advance(piece);
         self.tail = &self.tail[written - led - piece..];
     }
-}
-
-fn write_head(into: &mut Vec<u8>, parts: &request::Parts) {
-    let path = parts.uri.path_and_query();
-    into.extend_from_slice(parts.method.as_str().as_bytes());
-    into.push(b' ');
-    // `*` has no path and query of its own (RFC 9112 §3.2.4).
-    into.extend_from_slice(path.map_or(parts.uri.path(), |path| path.as_str()).as_bytes());
-    into.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &parts.headers {
-        into.extend_from_slice(name.as_str().as_bytes());
-        into.extend_from_slice(b": ");
-        into.extend_from_slice(value.as_bytes());
-        into.extend_from_slice(b"\r\n");
-    }
-    into.extend_from_slice(b"\r\n");
 }

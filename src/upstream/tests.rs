@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hyper::Request;
+use hyper::Method;
 use hyper::body::Body as _;
+use hyper::http::response::Parts;
 
 use super::*;
 use crate::clock::Clock;
@@ -44,6 +45,13 @@ fn head(socket: &mut TcpStream) -> bool {
         seen.push(byte[0]);
     }
     true
+}
+
+/// Sends a request and waits for the head of its answer.
+async fn ask(lease: &mut Lease, clock: &Clock) -> Result<Parts, SendError> {
+    let mut fields = Fields::default();
+    fields.add("host", &b"a"[..]);
+    lease.send(&RequestHead { method: &Method::GET, target: "/", fields }, Outgoing::default(), clock).await
 }
 
 /// Answers every request.
@@ -95,8 +103,7 @@ impl Bench {
     }
 
     async fn get(&self, mut lease: Lease) -> Result<Vec<u8>, SendError> {
-        let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-        lease.send(request, &self.clock).await?;
+        ask(&mut lease, &self.clock).await?;
         let mut body = lease.into_body();
         let mut all = Vec::new();
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -143,11 +150,10 @@ async fn a_connection_that_dies_under_a_request_is_stale_only_when_it_was_kept()
     let lease = bench.lease().await.unwrap();
     assert_eq!(bench.get(lease).await.unwrap(), b"hi");
     let mut lease = bench.lease().await.unwrap();
-    let request = || Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    let error = lease.send(request(), &bench.clock).await.unwrap_err();
+    let error = ask(&mut lease, &bench.clock).await.unwrap_err();
     assert!(error.stale && matches!(error.why, Why::Closed | Why::Reset), "{error:?}");
     let mut lease = lease.renew(&bench.clock).await.unwrap();
-    let error = lease.send(request(), &bench.clock).await.unwrap_err();
+    let error = ask(&mut lease, &bench.clock).await.unwrap_err();
     assert!(!error.stale, "{error:?}");
     drop(lease);
     assert_eq!(bench.pool.connections(0), (0, 0));
@@ -189,8 +195,7 @@ async fn a_body_that_breaks_off_is_an_error_and_its_place_is_free() {
         socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi").unwrap();
     }));
     let mut lease = bench.lease().await.unwrap();
-    let request = Request::get("/").header("host", "a").body(Outgoing::default()).unwrap();
-    lease.send(request, &bench.clock).await.unwrap();
+    ask(&mut lease, &bench.clock).await.unwrap();
     let mut body = lease.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
