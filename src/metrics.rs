@@ -104,6 +104,11 @@ families! {
     queue_wait: histograms("perihelion_queue_wait_seconds", "How long requests that had to wait did so.", ["pool", "class"], QUEUE_SECONDS);
     queue_rejected: counters("perihelion_queue_rejected_total", "Requests that left the queue without a connection, by reason.", ["pool", "reason"]);
 
+    reproxied: counters("perihelion_reproxy_total", "Answers that said where the rest of them lies, by kind and result.", ["pool", "kind", "result"]);
+    reproxy_passed_over: counters("perihelion_reproxy_urls_passed_over_total", "URLs that did not have what an answer said.", ["pool"]);
+    reproxy_cache: counters("perihelion_reproxy_cache_total", "Requests looked up among remembered answers, by result.", ["pool", "result"]);
+    reproxy_cache_entries: gauges("perihelion_reproxy_cache_entries", "Answers remembered.", ["pool"]);
+
     comet_streams: gauges("perihelion_comet_streams", "Connections held.", ["transport"]);
     comet_streams_opened: counters("perihelion_comet_streams_opened_total", "Connections taken over.", ["transport"]);
     comet_streams_closed: counters("perihelion_comet_streams_closed_total", "Held connections that ended, by reason.", ["transport", "reason"]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::form::Unfit;
-use super::{Endpoint, ServerConfig, Target};
+use super::{Endpoint, ServerConfig, Target, UrlPattern};
 
 /// Bytes of a Unix socket's path: `sun_path` without the zero at its end.
 const UNIX_PATH_MAX: usize = 107;
@@ -173,6 +173,23 @@ pub(super) fn net(text: &str) -> Result<IpNet, Unfit> {
     }
     let net: IpNet = text.parse().map_err(|_| Unfit::Unlike)?;
     if net.trunc() == net { Ok(net) } else { Err(Unfit::Meant(net.trunc().to_string())) }
+}
+
+/// A host pattern, an address or a network; the first two may have a port.
+pub(super) fn url_pattern(text: &str) -> Result<UrlPattern, Unfit> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(net) = net(bare) {
+        return Ok(UrlPattern::Net { net, port: None });
+    }
+    if text.contains('/') {
+        return net(text).map(|net| UrlPattern::Net { net, port: None });
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(UrlPattern::Net { net: IpNet::from(address.ip()), port: Some(address.port()) });
+    }
+    let (name, port) = split_port(text);
+    let port = port.map(|port| port.parse().map_err(|_| Unfit::Unlike)).transpose()?;
+    Ok(UrlPattern::Host { host: host(name)?, port })
 }
 
 #[cfg(test)]

@@ -40,6 +40,25 @@ proptest! {
 }
 
 const BAD: &[Bad] = &[
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app:
+    servers: http://a:1
+    reproxy: {urls: [http://a/, 10.0.0.1/8, 'a:b'], files: [srv, /dev/null], sites: [b.org, a.or], cache: 0}
+sites: {a.org: app}
+",
+        problems: &[
+            r#"5:22: `urls` can't be `http://a/` (expected a host such as media.example, "*.example.com" or "*", an IP address or a network such as 10.0.0.0/8; a host and an address may have a port)"#,
+            r#"5:33: `urls` can't be `10.0.0.1/8` (expected a host such as media.example, "*.example.com" or "*", an IP address or a network such as 10.0.0.0/8; a host and an address may have a port; did you mean `10.0.0.0/8`?)"#,
+            r#"5:45: `urls` can't be `a:b` (expected a host such as media.example, "*.example.com" or "*", an IP address or a network such as 10.0.0.0/8; a host and an address may have a port)"#,
+            r"5:61: `files` can't be `srv` (expected the path of a folder that exists, from the root)",
+            r"5:66: `files` can't be `/dev/null` (expected the path of a folder that exists, from the root)",
+            r"5:85: there is no site `b.org` (expected a key of `sites`; did you mean `a.org`?)",
+            r"5:85: there is no site `a.or` (expected a key of `sites`; did you mean `a.org`?)",
+            r"5:107: `cache` can't be `0` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
+        ],
+    },
     Bad { text: r"", problems: &[r" the file says nothing (expected at least `listen` and `upstream`)"] },
     Bad {
         text: r"just text
@@ -527,7 +546,7 @@ sites: {'*': app}
             r"6:33: `timeout` can't be `30` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `30s`?)",
             r"7:30: `connections` can't be `-1` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
             r"7:40: `idle` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
-            r"8:5: unknown key `health` (expected servers, max_connections, queue or keepalive)",
+            r"8:5: unknown key `health` (expected servers, max_connections, queue, keepalive or reproxy)",
             r"9:3: `pools` can't hold the name `my pool` (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
             r"10:10: `servers` is missing (expected at least one server)",
         ],

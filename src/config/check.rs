@@ -135,11 +135,27 @@ impl Rules<'_> {
             (None, Some(pools), Some(sites)) => {
                 let pools: Pools = pools.value.into_iter().collect();
                 let sites = self.sites(sites.value, &pools);
+                self.handed_on(&pools, &sites);
                 (pools, sites)
             }
             (None, Some(pools), None) => self.no_way(pools.place, Fault::MissingKey("sites")),
             (None, None, Some(sites)) => self.no_way(sites.place, Fault::MissingKey("pools")),
             (None, None, None) => self.no_way(self.root.place, Fault::NoUpstream),
+        }
+    }
+
+    /// The sites that applications may hand on to.
+    fn handed_on(&mut self, pools: &Pools, sites: &[SiteConfig]) {
+        let names = || sites.iter().map(|site| site.name.as_str());
+        for (pool, config) in pools {
+            for name in config.reproxy.sites.iter().filter(|name| names().all(|known| known != **name)) {
+                let keys = ["pools", pool, "reproxy", "sites"];
+                let typed = keys.iter().try_fold(self.root, |node, key| node.below(key));
+                let place = typed.map_or(self.root.place, |node| node.place);
+                let problem = Problem::new(place, Fault::UnknownSite(name.clone()));
+                let nearest = nearest(name, names());
+                self.problems.push(problem.expected("a key of `sites`").nearest(nearest));
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
     Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
-    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, Secret, ServerConfig, SignConfig,
-    StoreConfig, Timeouts, defaults, form,
+    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, Secret, ServerConfig,
+    SignConfig, StoreConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -119,6 +119,7 @@ static POOL: Section<PoolConfig> = Section {
             true => value.put(&mut pool.keepalive.connections, &form::COUNT_OR_NONE),
             false => KEEPALIVE.fill(&mut pool.keepalive, value),
         }),
+        Key::section("reproxy", ".", &REPROXY, |pool, value| REPROXY.fill(&mut pool.reproxy, value)),
     ],
 };
 
@@ -153,6 +154,23 @@ static KEEPALIVE: Section<KeepaliveConfig> = Section {
             value.put(&mut keepalive.connections, &form::COUNT_OR_NONE)
         }),
         Key::new("idle", |keepalive, value| value.put(&mut keepalive.idle, &form::DURATION)),
+    ],
+};
+
+static REPROXY: Section<ReproxyConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("urls", |reproxy, value| {
+            value.each_of_some(|item| reproxy.urls.extend(item.read(&form::URL_PATTERN)));
+        }),
+        Key::new("files", |reproxy, value| {
+            value.each_of_some(|item| reproxy.files.extend(item.read(&form::ABSOLUTE_FOLDER)));
+        }),
+        Key::new("sites", |reproxy, value| {
+            value.each_of_some(|item| reproxy.sites.extend(item.read(&form::HOST)));
+        }),
+        Key::new("cache", |reproxy, value| value.put(&mut reproxy.cache, &form::COUNT_OR_NONE)),
     ],
 };
 

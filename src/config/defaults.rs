@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
-    PoolConfig, QueueConfig, ServerConfig, SlowReader, Timeouts,
+    PoolConfig, QueueConfig, ReproxyConfig, ServerConfig, SlowReader, Timeouts,
 };
 
 const KIB: usize = 1 << 10;
@@ -35,6 +35,7 @@ impl PoolConfig {
             max_connections: None,
             queue: QueueConfig::default(),
             keepalive: KeepaliveConfig::default(),
+            reproxy: ReproxyConfig::default(),
         }
     }
 }

@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::draft::SyncWord;
 use super::problem::nearest;
 use super::{
-    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, StoreConfig, address,
-    units,
+    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, StoreConfig, UrlPattern,
+    address, units,
 };
 
 /// How one kind of value is written.
@@ -246,6 +246,21 @@ pub(super) static FILE: Form<PathBuf> = Form {
 
 /// A folder by its path.
 pub(super) static FOLDER: Form<PathBuf> = Form { expected: "the path of a folder", read: FILE.read };
+
+/// A folder that exists, whose path doesn't depend on where the proxy was started.
+pub(super) static ABSOLUTE_FOLDER: Form<PathBuf> = Form {
+    expected: "the path of a folder that exists, from the root",
+    read: |text| {
+        let path = FILE.read(text)?;
+        if path.is_absolute() && path.is_dir() { Ok(path) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// URLs by host or network.
+pub(super) static URL_PATTERN: Form<UrlPattern> = Form {
+    expected: "a host such as media.example, \"*.example.com\" or \"*\", an IP address or a network such as 10.0.0.0/8; a host and an address may have a port",
+    read: address::url_pattern,
+};
 
 /// The name of a file that stands for the folder it lies in.
 pub(super) static INDEX: Form<String> = Form {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HistoryConfig,
-    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, SignConfig, SlowReader, StoreConfig, SyncTime,
-    Target,
+    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, SignConfig, SlowReader, StoreConfig,
+    SyncTime, Target, UrlPattern,
 };
 
 fn config(text: &str) -> Config {
@@ -64,6 +64,13 @@ pools:
     keepalive: { connections: off, idle: 2s }
   blog: blog.internal:3000
   alone: { servers: http://a:1, queue: off, keepalive: 7 }
+  trusted:
+    servers: http://a:1
+    reproxy:
+      urls: [Media.example, "*.cdn.example:81", 10.0.0.0/8, 10.0.0.1:80, "[::1]:80", "[::1]", ::1, "*"]
+      files: [/, /dev]
+      sites: Blog.example
+      cache: 100
 sites:
   Example.COM:
     aliases: "*.example.com"
@@ -109,6 +116,27 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     let alone = &config.pools["alone"];
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));
     assert_eq!(alone.queue.timeout, QueueConfig::default().timeout);
+    let reproxy = &config.pools["trusted"].reproxy;
+    let host = |host: &str, port| UrlPattern::Host { host: host.into(), port };
+    let net = |net: &str, port| UrlPattern::Net { net: net.parse().unwrap(), port };
+    assert_eq!(
+        reproxy.urls,
+        [
+            host("media.example", None),
+            host("*.cdn.example", Some(81)),
+            net("10.0.0.0/8", None),
+            net("10.0.0.1/32", Some(80)),
+            net("::1/128", Some(80)),
+            net("::1/128", None),
+            net("::1/128", None),
+            host("*", None),
+        ]
+    );
+    assert_eq!(
+        (reproxy.files.len(), &*reproxy.sites, reproxy.cache),
+        (2, &["blog.example".to_owned()][..], 100)
+    );
+    assert_eq!(config.pools["app"].reproxy, ReproxyConfig::default());
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
     let named = |origins: &[&str]| CorsConfig::Origins(origins.iter().map(|&o| o.to_owned()).collect());
     assert_eq!(first.cors, named(&["https://www.example.com", "http://localhost:8080"]));

@@ -166,6 +166,8 @@ pub struct PoolConfig {
     pub queue: QueueConfig,
     /// Idle connections that each server keeps, and for how long.
     pub keepalive: KeepaliveConfig,
+    /// Where answers of its servers may point.
+    pub reproxy: ReproxyConfig,
 }
 
 /// One server of a pool, as it was written and where it is.
@@ -226,6 +228,38 @@ pub struct NamedConfig {
     pub name: String,
     /// Its whole value; `None` is any.
     pub value: Option<String>,
+}
+
+/// What is fetched for an application that only says where it lies; nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReproxyConfig {
+    /// Hosts and networks that URLs may name.
+    pub urls: Vec<UrlPattern>,
+    /// Absolute folders, whose files may be named.
+    pub files: Vec<PathBuf>,
+    /// Names of sites that requests may be handed on to; each exists.
+    pub sites: Vec<String>,
+    /// Answers that are remembered; 0 is `off` in the file.
+    pub cache: usize,
+}
+
+/// URLs that may be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlPattern {
+    /// By name, as hosts of sites are written. What it resolves to has to be public, or be listed too.
+    Host {
+        /// In lower case.
+        host: String,
+        /// The only port, if there is one.
+        port: Option<u16>,
+    },
+    /// By address, private ones included.
+    Net {
+        /// One address or many.
+        net: IpNet,
+        /// The only port, if there is one.
+        port: Option<u16>,
+    },
 }
 
 /// Idle connections to a server.

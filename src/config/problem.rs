@@ -166,6 +166,9 @@ pub enum Fault {
     /// A route to a pool that doesn't exist.
     #[error("there is no pool `{0}`")]
     UnknownPool(String),
+    /// A site that isn't there.
+    #[error("there is no site `{0}`")]
+    UnknownSite(String),
     /// A route that would be answered in two ways.
     #[error("`{key}` can't stand beside `{other}`, since a route leads to one place")]
     TwoActions {

@@ -42,10 +42,15 @@ pub(super) struct Entry {
 impl Node {
     /// The node below at a path of keys that are joined by dots.
     pub(super) fn at(&self, path: &str) -> Option<&Node> {
-        path.split('.').try_fold(self, |node, key| match &node.content {
+        path.split('.').try_fold(self, Node::below)
+    }
+
+    /// The node behind a key.
+    pub(super) fn below(&self, key: &str) -> Option<&Node> {
+        match &self.content {
             Content::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             _ => None,
-        })
+        }
     }
 }
 

@@ -72,6 +72,12 @@ pub enum Refusal {
     /// The application's instruction can't be understood. The client isn't told what it says.
     #[error("the server sent an instruction that can not be understood")]
     BadInstruction(BadInstruction),
+    /// The application's answer points to where nothing may be fetched. The client isn't told where.
+    #[error("the server sent an instruction that can not be followed")]
+    BadHandoff(BadInstruction),
+    /// What the application's answer points to can't be had.
+    #[error("what is asked for can not be reached")]
+    Unfetched,
     /// The body that goes with a hold passes the limit.
     #[error("the server's answer is too large for a connection that is held")]
     HoldBody,
@@ -103,9 +109,9 @@ impl Refusal {
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
-            Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_)) | Refusal::HoldsFull => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_))
+            | Refusal::HoldsFull
+            | Refusal::Unfetched => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NoLease(NoLease::ConnectTimeout { .. })
             | Refusal::ResponseTimeout
             | Refusal::UploadTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -114,6 +120,7 @@ impl Refusal {
             | Refusal::BadAnswer(_)
             | Refusal::Truncated
             | Refusal::BadInstruction(_)
+            | Refusal::BadHandoff(_)
             | Refusal::HoldBody => StatusCode::BAD_GATEWAY,
         }
     }
@@ -123,7 +130,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 20] = [
+    pub(super) const REASONS: [&str; 21] = [
         "bad_request",
         "no_route",
         "method",
@@ -144,6 +151,7 @@ impl Refusal {
         "no_file",
         "file",
         "denied",
+        "unfetched",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -163,12 +171,13 @@ impl Refusal {
             Refusal::NoAnswer(Why::BadResponse) | Refusal::BadAnswer(_) => 13,
             Refusal::NoAnswer(_) | Refusal::Truncated => 11,
             Refusal::ResponseTimeout | Refusal::UploadTimeout => 12,
-            Refusal::BadInstruction(_) => 14,
+            Refusal::BadInstruction(_) | Refusal::BadHandoff(_) => 14,
             Refusal::HoldBody => 15,
             Refusal::HoldsFull => 16,
             Refusal::NoFile => 17,
             Refusal::File(_) => 18,
             Refusal::Denied => 19,
+            Refusal::Unfetched => 20,
         }
     }
 
@@ -183,6 +192,8 @@ impl Refusal {
             Refusal::NoAnswer(Why::BadResponse)
             | Refusal::BadAnswer(_)
             | Refusal::BadInstruction(_)
+            | Refusal::BadHandoff(_)
+            | Refusal::Unfetched
             | Refusal::HoldBody => End::UpstreamBad,
             Refusal::NoAnswer(_) | Refusal::Truncated => End::UpstreamReset,
             Refusal::ResponseTimeout | Refusal::UploadTimeout => End::UpstreamTimeout,
@@ -193,7 +204,7 @@ impl Refusal {
     /// Tells the operator what only he can mend; a client's mistake is a counter.
     pub(super) fn tell(&self) {
         match self {
-            Refusal::BadInstruction(bad) => tracing::warn!("{bad}"),
+            Refusal::BadInstruction(bad) | Refusal::BadHandoff(bad) => tracing::warn!("{bad}"),
             Refusal::HoldBody => tracing::warn!("{self}: raise limits.hold_body or send less"),
             Refusal::NoLease(reason @ NoLease::Connect { source, .. }) => {
                 tracing::warn!("{reason}: {source}")
@@ -416,6 +427,7 @@ mod tests {
         let timeout = Refusal::NoLease(NoLease::QueueTimeout(Duration::from_secs(1)));
         assert_eq!((timeout.reason(), timeout.end()), ("queue_timeout", End::QueueTimeout));
         assert_eq!(Refusal::HoldsFull.reason(), "holds_full");
+        assert_eq!((Refusal::NoFile.reason(), Refusal::Unfetched.reason()), ("no_file", "unfetched"));
         assert_eq!(Refusal::NoAnswer(Why::BadResponse).reason(), "bad_response");
     }
 }

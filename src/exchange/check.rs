@@ -52,6 +52,11 @@ pub(super) fn check(parts: &Parts, body: &hyper::body::Incoming, rules: &Rules) 
     read(parts, length, rules)
 }
 
+/// The same of a request whose body is gone.
+pub(super) fn without_body(parts: &Parts, rules: &Rules) -> Result<Asked, Refusal> {
+    read(parts, Some(0), rules)
+}
+
 /// With the length of the body, `None` where it is chunked.
 fn read(parts: &Parts, length: Option<u64>, rules: &Rules) -> Result<Asked, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str() == "TRACK" {

@@ -1,4 +1,4 @@
-//! What the head of an answer means: relay it, hold the connection, or open a tunnel; pure.
+//! What the head of an answer means: relay it, fetch the rest of it, hold the connection, or open a tunnel; pure.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -6,22 +6,30 @@ use hyper::http::response::Parts;
 
 use super::answer::Refusal;
 use super::check::Asked;
+use super::reproxy::{self, Handoffs};
 use super::rules::Rules;
 use crate::hold::{BadInstruction, Instruction, read_instruction};
 
 /// What is to be done with an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Verdict<'a> {
     /// The client gets it.
     Relay,
     /// The client's connection is held.
     Hold(Instruction),
+    /// The rest of it lies elsewhere.
+    Reproxy(&'a Handoffs, reproxy::Instruction),
     /// Both connections become a tunnel.
     Tunnel,
 }
 
 /// Reads the head of an answer.
-pub(super) fn classify(asked: &Asked, head: &Parts, rules: &Rules) -> Result<Verdict, Refusal> {
+pub(super) fn classify<'a>(
+    asked: &Asked,
+    head: &Parts,
+    rules: &Rules,
+    handoffs: Option<&'a Handoffs>,
+) -> Result<Verdict<'a>, Refusal> {
     let headers = &head.headers;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let agreed = headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
@@ -36,16 +44,26 @@ pub(super) fn classify(asked: &Asked, head: &Parts, rules: &Rules) -> Result<Ver
     if has(TRANSFER_ENCODING) && has(CONTENT_LENGTH) {
         return Err(Refusal::BadAnswer("the server's answer has two lengths"));
     }
-    if !asked.holdable {
-        return Ok(Verdict::Relay);
-    }
-    match read_instruction(headers).map_err(Refusal::BadInstruction)? {
-        None => Ok(Verdict::Relay),
+    let hold = match asked.holdable {
+        true => read_instruction(headers).map_err(Refusal::BadInstruction)?,
+        false => None,
+    };
+    match hold {
+        None => handed_on(head, handoffs),
         Some(instruction) if instruction.channels.len() > rules.hold_channels => {
             Err(too_many(&instruction, rules))
         }
         Some(instruction) => Ok(Verdict::Hold(instruction)),
     }
+}
+
+/// An answer that says that the client has it already is whole.
+fn handed_on<'a>(head: &Parts, handoffs: Option<&'a Handoffs>) -> Result<Verdict<'a>, Refusal> {
+    let Some(handoffs) = handoffs.filter(|_| head.status != StatusCode::NOT_MODIFIED) else {
+        return Ok(Verdict::Relay);
+    };
+    let read = reproxy::read(&head.headers, handoffs).map_err(Refusal::BadHandoff)?;
+    Ok(read.map_or(Verdict::Relay, |instruction| Verdict::Reproxy(handoffs, instruction)))
 }
 
 fn too_many(instruction: &Instruction, rules: &Rules) -> Refusal {
@@ -73,7 +91,11 @@ mod tests {
     use super::*;
     use crate::exchange::check::Framing;
 
-    fn verdict(status: u16, fields: &[(&str, &str)], asked: impl Fn(&mut Asked)) -> Result<Verdict, String> {
+    fn verdict(
+        status: u16,
+        fields: &[(&str, &str)],
+        asked: impl Fn(&mut Asked),
+    ) -> Result<Verdict<'static>, String> {
         let rules = Rules {
             request_body: None,
             hold_body: 100,
@@ -96,7 +118,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).unwrap().into_parts();
-        classify(&wish, &head, &rules).map_err(|refusal| refusal.reason().to_owned())
+        classify(&wish, &head, &rules, None).map_err(|refusal| refusal.reason().to_owned())
     }
 
     #[test]

@@ -1,24 +1,22 @@
 //! An answer that is a file: conditions, the part that is wanted, and its bytes as fast as the client takes them.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Turn, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{Refusal, answer};
-use super::check;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
 use super::rules::{Client, Rules};
-use crate::access_log::{AccessLog, End};
-use crate::body::{Body, BodyError};
-use crate::clock::Clock;
+use super::sending::whole;
+use super::{check, sending};
+use crate::access_log::AccessLog;
+use crate::body::Body;
 use crate::files::{
     Folder, Found, Name, Opened, Outcome, Ranged, Reading, file_headers, range, unmet, validators,
 };
@@ -78,12 +76,12 @@ async fn look(
         Found::Folder => Ok(to_folder(place.path, parts.uri.query(), record)),
         Found::File(opened) => {
             let headers = file_headers(&opened, place.folder.cache_control.as_ref(), SystemTime::now());
-            Ok(Sending { client, rules, parts }.send(StatusCode::OK, headers, &opened, record))
+            Ok(Wish { client, rules, parts }.grant(StatusCode::OK, headers, &opened, record))
         }
     }
 }
 
-async fn find(folder: &Arc<Folder>, name: Name, headers: &HeaderMap) -> Result<Found, Refusal> {
+pub(super) async fn find(folder: &Arc<Folder>, name: Name, headers: &HeaderMap) -> Result<Found, Refusal> {
     folder.find(name, headers).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Refusal::NoFile,
         _ => Refusal::File(error),
@@ -105,41 +103,38 @@ fn to_folder(path: &[u8], query: Option<&str>, record: &mut Record) -> Response<
         target.push(b'?');
         target.extend_from_slice(query.as_bytes());
     }
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let location = HeaderValue::from_bytes(&target).expect("a URI is visible ASCII");
-    response.headers_mut().insert(LOCATION, location);
     record.answers(StatusCode::MOVED_PERMANENTLY);
-    record.ends(End::Ok);
-    response
+    let headers = HeaderMap::from_iter([(LOCATION, location)]);
+    response(StatusCode::MOVED_PERMANENTLY, headers, whole(Bytes::new(), record))
 }
 
 /// To whom a file is sent, and what was asked of it.
 #[derive(Clone, Copy)]
-struct Sending<'a> {
-    client: &'a Client,
-    rules: &'a Rules,
-    parts: &'a Parts,
+pub(super) struct Wish<'a> {
+    pub(super) client: &'a Client,
+    pub(super) rules: &'a Rules,
+    pub(super) parts: &'a Parts,
 }
 
-impl Sending<'_> {
-    /// Sends what the request wants of a file that would be answered with this status.
-    fn send(
+impl Wish<'_> {
+    /// Sends what is wished of a file that would be answered with this head. Only a 200 has conditions and parts
+    /// (RFC 9110 §13.2.1, §14.2).
+    pub(super) fn grant(
         self,
         status: StatusCode,
         mut headers: HeaderMap,
         opened: &Opened,
         record: &mut Record,
     ) -> Response<Body> {
-        let wish = &self.parts.headers;
+        let Wish { client, rules, parts } = self;
         if status == StatusCode::OK
-            && let Some(outcome) = unmet(wish, validators(&headers))
+            && let Some(outcome) = unmet(&parts.headers, validators(&headers))
         {
             return without_body(outcome, headers, record);
         }
-        let is_partial = status == StatusCode::OK && self.parts.method == Method::GET;
-        let ranged = match is_partial {
-            true => range(wish, validators(&headers), opened.length(), SystemTime::now()),
+        let ranged = match status == StatusCode::OK && parts.method == Method::GET {
+            true => range(&parts.headers, validators(&headers), opened.length(), SystemTime::now()),
             false => Ranged::Whole,
         };
         let (said, part) = ranged.describe(opened.length(), &mut headers);
@@ -149,33 +144,22 @@ impl Sending<'_> {
         }
         record.head_came();
         record.answers(status);
-        let body = match self.parts.method {
+        let body = match parts.method {
             Method::HEAD => whole(Bytes::new(), record),
-            _ => self.body(Reading::new(opened.file().clone(), part), record),
+            _ => {
+                let mut reading = Reading::new(opened.file().clone(), part);
+                match reading.at_once() {
+                    Some(bytes) => whole(bytes, record),
+                    None => sending::send(client, rules, reading, record),
+                }
+            }
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        response(status, headers, body)
     }
-
-    fn body(self, mut reading: Reading, record: &mut Record) -> Body {
-        if let Some(bytes) = reading.at_once() {
-            return whole(bytes, record);
-        }
-        let (record, clock, limit) = (record.take(), self.client.clock.clone(), self.rules.body_timeout);
-        Body::Boxed(Box::pin(FileBody { reading, record, clock, limit }))
-    }
-}
-
-fn whole(bytes: Bytes, record: &mut Record) -> Body {
-    record.sends(bytes.len() as u64);
-    record.ends(End::Ok);
-    Body::Bytes(bytes)
 }
 
 /// The answer to a condition that isn't met.
-fn without_body(outcome: Outcome, mut headers: HeaderMap, record: &mut Record) -> Response<Body> {
+pub(super) fn without_body(outcome: Outcome, mut headers: HeaderMap, record: &mut Record) -> Response<Body> {
     let status = match outcome {
         Outcome::NotModified => StatusCode::NOT_MODIFIED,
         Outcome::Failed => StatusCode::PRECONDITION_FAILED,
@@ -186,64 +170,18 @@ fn without_body(outcome: Outcome, mut headers: HeaderMap, record: &mut Record) -
     }
     record.head_came();
     record.answers(status);
-    record.ends(End::Ok);
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    response(status, headers, whole(Bytes::new(), record))
 }
 
 /// What describes a content that isn't sent.
-fn forget_content(headers: &mut HeaderMap) {
+pub(super) fn forget_content(headers: &mut HeaderMap) {
     headers.remove(CONTENT_TYPE);
     headers.remove(CONTENT_ENCODING);
 }
 
-/// A file on its way.
-struct FileBody {
-    reading: Reading,
-    record: Record,
-    clock: Clock,
-    limit: Duration,
-}
-
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Turn<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let FileBody { reading, record, clock, limit } = &mut *self;
-        let piece = match reading.poll_piece(cx) {
-            Poll::Pending if clock.expired() => {
-                record.ends(End::Stalled);
-                return Poll::Ready(Some(Err(BodyError::Stalled(*limit))));
-            }
-            piece => ready!(piece),
-        };
-        Poll::Ready(piece.map(|piece| match piece {
-            Ok(bytes) => {
-                clock.start(*limit);
-                record.sends(bytes.len() as u64);
-                if reading.left() == 0 {
-                    record.ends(End::Ok);
-                }
-                Ok(Frame::data(bytes))
-            }
-            Err(error) => {
-                record.ends(End::FileBroken);
-                Err(BodyError::File(error))
-            }
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.reading.left() == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.reading.left())
-    }
+pub(super) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }

@@ -46,7 +46,7 @@ pub(super) async fn forward(
     parts: &request::Parts,
     asked: &Asked,
     marks: &Marks,
-    body: Incoming,
+    body: Option<Incoming>,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
@@ -79,10 +79,10 @@ fn class(ctx: &Context<'_>, parts: &request::Parts, queue: &QueueConfig) -> Clas
     Look { headers: &parts.headers, path: parts.uri.path(), client }.class(queue)
 }
 
-fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Incoming) -> (Outgoing, Option<Arc<Upload>>) {
-    match asked.framing {
-        Framing::Absent | Framing::Length(0) => (Outgoing::default(), None),
-        Framing::Length(_) | Framing::Chunked => {
+fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Option<Incoming>) -> (Outgoing, Option<Arc<Upload>>) {
+    match (asked.framing, body) {
+        (Framing::Absent | Framing::Length(0), _) | (_, None) => (Outgoing::default(), None),
+        (Framing::Length(_) | Framing::Chunked, Some(body)) => {
             let (body, upload) = Outgoing::new(body, ctx.rules.request_body);
             (body, Some(upload))
         }
@@ -99,7 +99,8 @@ fn write<'a>(
 ) -> RequestHead<'a> {
     let client = ctx.client;
     let trusted = ctx.rules.trusts(client.ip());
-    let sender = Sender { address: &client.address, secure: client.secure, trusted, marks };
+    let takes_files = ctx.handoffs.is_some_and(|handoffs| handoffs.reproxy.sends_files());
+    let sender = Sender { address: &client.address, secure: client.secure, trusted, takes_files, marks };
     let mut fields = to_upstream(&parts.headers, asked, &sender, position);
     edit(&mut fields, ctx.edits);
     // Without scheme and authority (RFC 9112 §3.2.1).

@@ -33,6 +33,8 @@ pub(super) struct Sender<'a> {
     pub(super) secure: bool,
     /// Whether it is a proxy of ours.
     pub(super) trusted: bool,
+    /// Whether the application may hand on to files.
+    pub(super) takes_files: bool,
     /// What its request is called.
     pub(super) marks: &'a Marks,
 }
@@ -62,6 +64,9 @@ pub(super) fn to_upstream<'a>(
     }
     add_forwarded(&mut fields, host, sender);
     add_marks(&mut fields, client, sender.marks);
+    if sender.takes_files {
+        fields.add("x-proxy-capabilities", &b"reproxy-file"[..]);
+    }
     add_framing(&mut fields, asked);
     fields.add("x-comet-proxy", PROXY.as_bytes());
     fields.add("x-comet-position", position.as_bytes());
@@ -98,7 +103,7 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
 
 /// Whether a field could be taken for an instruction, by us or by any other proxy.
 fn is_instruction(name: &str) -> bool {
-    const PREFIXES: [&str; 4] = ["x-reproxy-", "x-accel-", "x-sendfile", "grip-"];
+    const PREFIXES: [&str; 5] = ["x-reproxy-", "x-accel-", "x-sendfile", "x-proxy-capabilities", "grip-"];
     hold::is_instruction(name)
         || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -309,7 +314,7 @@ mod tests {
         let address = HeaderValue::from_static("192.0.2.7");
         let client = map(client);
         let marks = Marks::new(&client, trusted);
-        let sender = Sender { address: &address, secure: true, trusted, marks: &marks };
+        let sender = Sender { address: &address, secure: true, trusted, takes_files: false, marks: &marks };
         let position = HeaderValue::from_static("e-5");
         let all = to_upstream(&client, &asked, &sender, &position);
         let all =

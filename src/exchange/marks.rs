@@ -33,6 +33,7 @@ thread_local! {
 }
 
 /// The names of one request.
+#[derive(Clone)]
 pub(super) struct Marks {
     /// `X-Request-Id`.
     pub(super) id: HeaderValue,

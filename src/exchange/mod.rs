@@ -19,7 +19,9 @@ mod holding;
 mod marks;
 mod record;
 mod relay;
+mod reproxy;
 mod rules;
+mod sending;
 mod tunnel;
 mod urgency;
 
@@ -29,6 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::{AccessLog, End};
@@ -41,6 +44,7 @@ pub use answer::{Refusal, is_own};
 pub use cors::Cors;
 pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
+pub use reproxy::{Elsewhere, Handoffs, Reproxy};
 pub use rules::{Client, Rules};
 
 use answer::answer;
@@ -61,6 +65,8 @@ pub struct Context<'a> {
     pub cors: &'a Cors,
     /// Where to ask.
     pub pool: &'a Arc<Pool>,
+    /// Where its answers may point, if anywhere.
+    pub handoffs: Option<&'a Handoffs>,
     /// Who holds.
     pub keeper: &'a dyn Keeper,
     /// Where the lines go.
@@ -69,23 +75,43 @@ pub struct Context<'a> {
     pub edits: &'a [Edit],
 }
 
+/// What became of a request.
+pub enum Outcome {
+    /// The client gets this.
+    Answered(Response<Body>),
+    /// The client's connection leaves.
+    Left(TakeOver),
+    /// Another route is to answer.
+    Elsewhere(Box<Elsewhere>),
+}
+
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
 /// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
-pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Result<Response<Body>, TakeOver> {
+pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Outcome {
     let (parts, body) = request.into_parts();
     let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts, &marks);
     let had_body = !body.is_end_stream();
-    match steps(&ctx, &parts, body, &marks, &mut record).await {
-        Ok(Ended::Answered(response)) => Ok(response),
-        Ok(Ended::Left(take_over)) => Err(take_over),
-        Err(refusal) => {
-            let unread = had_body && !record.request_is_whole();
-            record.refused(&refusal);
-            ctx.client.clock.start(ctx.rules.body_timeout);
-            Ok(answer(&refusal, unread, &parts.headers))
-        }
-    }
+    let ended = match check::check(&parts, &body, ctx.rules) {
+        Ok(asked) => steps(&ctx, &parts, &asked, Some(body), &marks, &mut record).await,
+        Err(refusal) => Err(refusal),
+    };
+    finish(&ctx, &parts, ended, had_body, &mut record)
+}
+
+fn finish(
+    ctx: &Context<'_>,
+    parts: &Parts,
+    ended: Result<Outcome, Refusal>,
+    had_body: bool,
+    record: &mut Record,
+) -> Outcome {
+    ended.unwrap_or_else(|refusal| {
+        let unread = had_body && !record.request_is_whole();
+        record.refused(&refusal);
+        ctx.client.clock.start(ctx.rules.body_timeout);
+        Outcome::Answered(answer(&refusal, unread, &parts.headers))
+    })
 }
 
 /// Refuses a request that reaches no pool, with its counters and its line in the log.
@@ -120,33 +146,38 @@ pub fn redirect(
     answer::redirect(status, location, !body.is_end_stream())
 }
 
-enum Ended {
-    Answered(Response<Body>),
-    Left(TakeOver),
-}
-
+/// The steps themselves. A request that was handed on from another route has no body.
 async fn steps(
     ctx: &Context<'_>,
-    parts: &hyper::http::request::Parts,
-    body: Incoming,
+    parts: &Parts,
+    asked: &check::Asked,
+    body: Option<Incoming>,
     marks: &Marks,
     record: &mut Record,
-) -> Result<Ended, Refusal> {
-    let asked = check::check(parts, &body, ctx.rules)?;
+) -> Result<Outcome, Refusal> {
     if let Some(response) = ctx.cors.preflight(parts) {
         record.answers(response.status());
         record.ends(End::Ok);
         ctx.client.clock.start(ctx.rules.body_timeout);
-        return Ok(Ended::Answered(response));
+        return Ok(Outcome::Answered(response));
     }
-    let answer = forward::forward(ctx, parts, &asked, marks, body, record).await?;
-    let verdict = classify::classify(&asked, &answer.head, ctx.rules);
+    if let Some(handoffs) = ctx.handoffs
+        && let Some(response) = Box::pin(reproxy::remembered(ctx, handoffs, parts, asked, record)).await
+    {
+        return Ok(Outcome::Answered(response));
+    }
+    let answer = forward::forward(ctx, parts, asked, marks, body, record).await?;
+    let verdict = classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
-        Verdict::Relay => relay::relay(ctx, &asked, answer, record).map(Ended::Answered),
+        Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),
         Verdict::Hold(instruction) => {
             // A future of its own, so that ordinary requests don't carry its size.
-            Box::pin(holding::hold(ctx, parts, &asked, instruction, answer, record)).await.map(Ended::Left)
+            Box::pin(holding::hold(ctx, parts, asked, instruction, answer, record)).await.map(Outcome::Left)
         }
-        Verdict::Tunnel => tunnel::tunnel(answer, record).map(Ended::Left),
+        Verdict::Reproxy(handoffs, instruction) => {
+            let request = (parts, asked, marks);
+            Box::pin(reproxy::hand_on(ctx, request, handoffs, instruction, answer, record)).await
+        }
+        Verdict::Tunnel => tunnel::tunnel(answer, record).map(Outcome::Left),
     }
 }

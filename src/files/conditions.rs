@@ -49,10 +49,12 @@ pub fn unmet(headers: &HeaderMap, validators: Validators<'_>) -> Option<Outcome>
 
 /// The part that a GET asks for, of a thing that is so long. `If-Range` may take the wish back (§13.1.5).
 pub fn range(headers: &HeaderMap, validators: Validators<'_>, length: u64, now: SystemTime) -> Ranged {
-    match one(headers, RANGE) {
-        Some(range) if may_be_partial(headers, validators, now) => ranges::read(range, length),
-        _ => Ranged::Whole,
-    }
+    if may_be_partial(headers, validators, now) { any_range(headers, length) } else { Ranged::Whole }
+}
+
+/// The same, whatever `If-Range` says.
+pub fn any_range(headers: &HeaderMap, length: u64) -> Ranged {
+    one(headers, RANGE).map_or(Ranged::Whole, |range| ranges::read(range, length))
 }
 
 fn may_be_partial(headers: &HeaderMap, validators: Validators<'_>, now: SystemTime) -> bool {

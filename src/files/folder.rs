@@ -16,7 +16,7 @@ use super::name::Name;
 use super::open::{Pace, open};
 
 /// Files that are served.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Folder {
     /// Where they lie.
     pub path: PathBuf,

@@ -18,7 +18,7 @@ mod open;
 mod ranges;
 mod reading;
 
-pub use conditions::{Outcome, Validators, range, unmet};
+pub use conditions::{Outcome, Validators, any_range, range, unmet};
 pub use folder::{Folder, Found, Opened};
 pub use head::{file_headers, validators};
 pub use name::Name;

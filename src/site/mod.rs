@@ -25,7 +25,8 @@ use crate::body::Body;
 use crate::config::{Config, Edit, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::Edge;
 use crate::exchange::{
-    Client, Context, Place, Refusal, Rules, SiteMetrics, exchange, is_own, redirect, refuse, serve_file,
+    Client, Context, Elsewhere, Handoffs, Outcome, Place, Refusal, Reproxy, Rules, SiteMetrics, exchange,
+    is_own, redirect, refuse, serve_file,
 };
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
@@ -53,6 +54,15 @@ struct PoolInUse {
     config: PoolConfig,
     connect: Duration,
     pool: Arc<Pool>,
+    reproxy: Arc<Reproxy>,
+}
+
+impl PoolInUse {
+    /// Where answers may point on a site that has routes for it, or has none.
+    fn handoffs(&self, redirects: bool) -> Option<Handoffs> {
+        let handoffs = Handoffs { reproxy: self.reproxy.clone(), redirects };
+        (redirects || self.reproxy.is_on()).then_some(handoffs)
+    }
 }
 
 /// The snapshot in use, for all threads.
@@ -72,17 +82,20 @@ impl Snapshot {
                 config: config.clone(),
                 connect,
                 pool: Pool::new(name, config, connect, metrics),
+                reproxy: Arc::new(Reproxy::new(name, &config.reproxy, connect, metrics)),
             };
             (name.clone(), kept.cloned().unwrap_or_else(fresh))
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
-        let route = |site: &SiteConfig, route: &RouteConfig| {
-            let pool = |name: &String| pools.get(name).map(|in_use| in_use.pool.clone());
+        let route = |site: &SiteConfig, route: &RouteConfig, redirects: bool| {
+            let pool =
+                |name: &String| pools.get(name).map(|used| (used.pool.clone(), used.handoffs(redirects)));
             Some((route.path.clone(), Route::new(site, route, pool)?))
         };
-        let sites = config.sites.iter().map(|site| router::Site {
-            hosts: site.hosts.clone(),
-            routes: site.routes.iter().filter_map(|config| route(site, config)).collect(),
+        let sites = config.sites.iter().map(|site| {
+            let redirects = site.routes.iter().any(|route| route.internal);
+            let routes = site.routes.iter().filter_map(|config| route(site, config, redirects)).collect();
+            router::Site { hosts: site.hosts.clone(), routes }
         });
         Snapshot {
             router: Router::new(sites.collect()),
@@ -165,17 +178,19 @@ impl Site {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, TakeOver> {
         let (index, edge, wish) = match snapshot.router.find(authority(&request), request.uri().path()) {
-            Found::Route(index, route) if !route.is_internal => (index, &route.edge, Wish::Route(route)),
+            Found::Route(index, route) if !route.is_internal => {
+                (index, &route.edge, Wish::Route(index, route))
+            }
             Found::NoRoute(index) | Found::Route(index, _) => {
                 (index, &snapshot.edges[index], Wish::None(Refusal::NoRoute))
             }
             Found::Ambiguous(index) => (index, &snapshot.edges[index], Wish::None(AMBIGUOUS)),
             Found::NoSite => {
-                let errand = Errand { client, rules: &snapshot.rules, site: &snapshot.other };
+                let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.other };
                 return Ok(self.refuse(errand, request, &Refusal::NoRoute));
             }
         };
-        let errand = Errand { client, rules: &snapshot.rules, site: &snapshot.sites[index] };
+        let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.sites[index] };
         match edge {
             None => self.act(errand, wish, &[], request).await,
             // In a box of its own, so that requests without an edge don't carry its size.
@@ -235,16 +250,21 @@ impl Site {
         edits: &[Edit],
         request: Request<Incoming>,
     ) -> Result<Response<Body>, TakeOver> {
-        let Errand { client, rules, site } = errand;
-        let route = match wish {
-            Wish::Route(route) => route,
+        let Errand { client, rules, site, .. } = errand;
+        let (index, route) = match wish {
+            Wish::Route(index, route) => (index, route),
             Wish::None(refusal) => return Ok(self.refuse(errand, request, &refusal)),
         };
         let (keeper, log) = (self.keeper.as_ref(), &self.log);
         match &route.action {
-            Action::Pool(pool) => {
-                let cors = &route.cors;
-                exchange(Context { client, rules, site, cors, pool, keeper, log, edits }, request).await
+            Action::Pool(pool, handoffs) => {
+                let (cors, handoffs) = (&route.cors, handoffs.as_ref());
+                let ctx = Context { client, rules, site, cors, pool, handoffs, keeper, log, edits };
+                match exchange(ctx, request).await {
+                    Outcome::Answered(response) => Ok(response),
+                    Outcome::Left(take_over) => Err(take_over),
+                    Outcome::Elsewhere(elsewhere) => Box::pin(self.elsewhere(errand, index, elsewhere)).await,
+                }
             }
             Action::Files(folder) => {
                 // A future of its own, so that requests to an application don't carry its size.
@@ -258,7 +278,7 @@ impl Site {
     }
 
     fn refuse(&self, errand: Errand<'_>, request: Request<Incoming>, refusal: &Refusal) -> Response<Body> {
-        let Errand { client, rules, site } = errand;
+        let Errand { client, rules, site, .. } = errand;
         refuse(client, rules, site, &self.log, request, refusal)
     }
 
@@ -269,7 +289,7 @@ impl Site {
         status: StatusCode,
         location: &str,
     ) -> Response<Body> {
-        let Errand { client, rules, site } = errand;
+        let Errand { client, rules, site, .. } = errand;
         redirect(client, rules, site, &self.log, request, (status, location))
     }
 }
@@ -278,13 +298,15 @@ impl Site {
 #[derive(Clone, Copy)]
 struct Errand<'a> {
     client: &'a Client,
+    snapshot: &'a Snapshot,
     rules: &'a Rules,
     site: &'a Arc<SiteMetrics>,
 }
 
 /// What a request is for.
 enum Wish<'a> {
-    Route(&'a Route),
+    /// What this route of the site at this index has.
+    Route(usize, &'a Route),
     /// Nothing that is here.
     None(Refusal),
 }
@@ -294,6 +316,57 @@ enum Stop {
     Denied,
     /// It belongs there.
     Elsewhere(String),
+}
+
+impl Site {
+    /// A request that an answer has sent to another route, which may be an internal one. Who may come in was decided
+    /// where it came from; what is edited here counts too.
+    async fn elsewhere(
+        &self,
+        errand: Errand<'_>,
+        from: usize,
+        elsewhere: Box<Elsewhere>,
+    ) -> Result<Response<Body>, TakeOver> {
+        let Errand { client, snapshot, rules, .. } = errand;
+        let named = |name: &str| snapshot.sites.iter().position(|site| **site.name() == *name);
+        let index = elsewhere.site().map_or(Some(from), named);
+        let path = elsewhere.path().to_owned();
+        let Some(Found::Route(_, route)) = index.map(|index| snapshot.router.find_in(index, &path)) else {
+            return Ok(elsewhere.nowhere(client, rules));
+        };
+        let mut result = self.act_elsewhere(errand, route, &path, elsewhere).await;
+        if let Some(edge) = &route.edge {
+            match &mut result {
+                Ok(response) => edge.edit_answer(response.headers_mut()),
+                Err(take_over) => take_over.edit_head(|headers| edge.edit_answer(headers)),
+            }
+        }
+        result
+    }
+
+    async fn act_elsewhere(
+        &self,
+        errand: Errand<'_>,
+        route: &Route,
+        path: &str,
+        elsewhere: Box<Elsewhere>,
+    ) -> Result<Response<Body>, TakeOver> {
+        let Errand { client, rules, site, .. } = errand;
+        match (&route.action, plain(path)) {
+            (Action::Pool(pool, _), _) => {
+                let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
+                let (cors, keeper, log) = (&route.cors, self.keeper.as_ref(), &self.log);
+                elsewhere
+                    .ask(Context { client, rules, site, cors, pool, handoffs: None, keeper, log, edits })
+                    .await
+            }
+            (Action::Files(folder), Some(path)) => {
+                let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
+                Ok(elsewhere.file(client, rules, Place { folder, path: &path, rest }).await)
+            }
+            (Action::Files(_), None) | (Action::Redirect(_), _) => Ok(elsewhere.nowhere(client, rules)),
+        }
+    }
 }
 
 /// Of a folder, by what stands in the path behind that of the route.

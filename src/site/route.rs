@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 
 use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Redirect};
-use crate::exchange::Cors;
+use crate::exchange::{Cors, Handoffs};
 use crate::files::Folder;
 use crate::upstream::Pool;
 
@@ -26,8 +26,8 @@ pub(super) struct Route {
 
 /// What answers the requests of a route.
 pub(super) enum Action {
-    /// A pool of servers.
-    Pool(Arc<Pool>),
+    /// A pool of servers, and where its answers may point, if anywhere.
+    Pool(Arc<Pool>, Option<Handoffs>),
     /// A folder of files.
     Files(Arc<Folder>),
     /// Another address.
@@ -39,10 +39,13 @@ impl Route {
     pub(super) fn new(
         site: &SiteConfig,
         config: &RouteConfig,
-        pool: impl FnOnce(&String) -> Option<Arc<Pool>>,
+        pool: impl FnOnce(&String) -> Option<(Arc<Pool>, Option<Handoffs>)>,
     ) -> Option<Arc<Route>> {
         let action = match &config.action {
-            config::Action::Pool(name) => Action::Pool(pool(name)?),
+            config::Action::Pool(name) => {
+                let (pool, handoffs) = pool(name)?;
+                Action::Pool(pool, handoffs)
+            }
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };

@@ -63,6 +63,11 @@ impl<T> Router<T> {
     /// The route for an authority (a Host, or that of an absolute target) and the path of a target.
     pub fn find(&self, authority: &str, path: &str) -> Found<'_, T> {
         let Some(index) = self.site(authority) else { return Found::NoSite };
+        self.find_in(index, path)
+    }
+
+    /// The route of a site by its index, for the path of a target.
+    pub fn find_in(&self, index: usize, path: &str) -> Found<'_, T> {
         let routes = &self.sites[index].routes;
         // One route for everything, as most sites have: nothing to be mistaken about.
         if let [(root, target)] = routes.as_slice()

@@ -37,11 +37,12 @@ const READ_MAX: usize = 512 * 1024;
 
 /// A connection with everything that belongs to it. Idle ones stay where their socket is registered. In a box, since
 /// it moves from hand to hand.
-pub(super) struct Link(Box<Ends>);
+/// It is that of a server of a pool, or of none.
+pub(super) struct Link<S = Arc<Server>>(Box<Ends<S>>);
 
-struct Ends {
+struct Ends<S> {
     /// Whose connection it is.
-    server: Arc<Server>,
+    server: S,
     socket: Socket,
     request: RequestWriter,
     /// Bytes read and not understood yet.
@@ -95,9 +96,9 @@ pub enum LinkError {
     Request(#[source] OutgoingError),
 }
 
-impl Link {
+impl<S> Link<S> {
     /// Speaks HTTP over a socket that is registered with this thread.
-    pub(super) fn open(socket: Socket, server: Arc<Server>, worker: usize) -> Link {
+    pub(super) fn open(socket: Socket, server: S, worker: usize) -> Link<S> {
         Link(Box::new(Ends {
             server,
             socket,
@@ -175,7 +176,7 @@ impl Link {
     }
 
     /// Makes an idle connection one of this thread, so that its wake-ups come from here.
-    pub(super) fn move_to(mut self, worker: usize) -> io::Result<Link> {
+    pub(super) fn move_to(mut self, worker: usize) -> io::Result<Link<S>> {
         if self.0.worker == worker {
             return Ok(self);
         }
@@ -189,7 +190,7 @@ impl Link {
         Ok(self)
     }
 
-    pub(super) fn server(&self) -> &Arc<Server> {
+    pub(super) fn server(&self) -> &S {
         &self.0.server
     }
 
@@ -213,7 +214,7 @@ impl Link {
     }
 }
 
-impl Ends {
+impl<S> Ends<S> {
     fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing) {
         self.is_answer_to_head = *head.method == Method::HEAD;
         self.request.begin(head, body);

@@ -11,6 +11,7 @@
 //! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
 
 mod chunked;
+mod errand;
 mod lease;
 mod link;
 mod opening;
@@ -28,6 +29,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use errand::Errand;
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
 pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};

@@ -22,6 +22,7 @@ mod queue;
 mod refusals;
 mod relay;
 mod reload;
+mod reproxy;
 mod resume;
 mod slow;
 mod tls;

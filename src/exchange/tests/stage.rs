@@ -147,7 +147,7 @@ impl Proxy {
 
     fn context(&self) -> Context<'_> {
         let Proxy { client, rules, site, cors, pool, keeper, log, .. } = self;
-        Context { client, rules, site, cors, pool, keeper, log, edits: &[] }
+        Context { client, rules, site, cors, pool, handoffs: None, keeper, log, edits: &[] }
     }
 
     /// Drives the connection as the listener does; what it leaves for goes to `left`.
@@ -155,7 +155,13 @@ impl Proxy {
         let proxy = self.clone();
         let service = service_fn(move |request| {
             let proxy = proxy.clone();
-            Box::pin(async move { exchange(proxy.context(), request).await })
+            Box::pin(async move {
+                match exchange(proxy.context(), request).await {
+                    Outcome::Answered(response) => Ok(response),
+                    Outcome::Left(take_over) => Err(take_over),
+                    Outcome::Elsewhere(_) => panic!("nothing is handed on without handoffs"),
+                }
+            })
         });
         let mut connection =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
