@@ -3,7 +3,8 @@
 use std::io::ErrorKind::PermissionDenied;
 
 use hyper::header::{
-    ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
 };
 use hyper::{Response, StatusCode};
 
@@ -81,6 +82,12 @@ pub enum Refusal {
     /// The body that goes with a hold passes the limit.
     #[error("the server's answer is too large for a connection that is held")]
     HoldBody,
+    /// The application holds WebSockets here, and the request is none.
+    #[error("only a WebSocket of version 13 can be opened here")]
+    UpgradeRequired,
+    /// A page of another site wants a WebSocket, which would carry the cookies of its visitor.
+    #[error("pages of this origin may not open a WebSocket here")]
+    ForeignOrigin,
     /// No place is left for another hold.
     #[error("too many connections are held")]
     HoldsFull,
@@ -103,7 +110,8 @@ impl Refusal {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::NoRoute | Refusal::NoFile => StatusCode::NOT_FOUND,
             Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Denied => StatusCode::FORBIDDEN,
+            Refusal::Denied | Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Refusal::File(error) if error.kind() == PermissionDenied => StatusCode::FORBIDDEN,
             Refusal::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -130,7 +138,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 21] = [
+    pub(super) const REASONS: [&str; 22] = [
         "bad_request",
         "no_route",
         "method",
@@ -152,6 +160,7 @@ impl Refusal {
         "file",
         "denied",
         "unfetched",
+        "upgrade_required",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -176,8 +185,9 @@ impl Refusal {
             Refusal::HoldsFull => 16,
             Refusal::NoFile => 17,
             Refusal::File(_) => 18,
-            Refusal::Denied => 19,
+            Refusal::Denied | Refusal::ForeignOrigin => 19,
             Refusal::Unfetched => 20,
+            Refusal::UpgradeRequired => 21,
         }
     }
 
@@ -335,6 +345,10 @@ pub(super) fn answer(refusal: &Refusal, unread: bool, request: &HeaderMap) -> Re
     }
     if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(refusal.allowed()));
+    }
+    if refusal.status() == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     if unread || refusal.ends_connection() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -46,6 +46,20 @@ impl Cors {
     /// Whether a page of this origin is one that the site has named.
     pub(super) fn names(&self, origin: &HeaderValue) -> bool {
         self.origins.contains(origin)
+    }
+
+    /// Whether a request may become a WebSocket: browsers let any page open one, with its visitor's cookies, and say
+    /// whose it is. Pages of the same host may, and those that are named (RFC 6455 §10.2).
+    pub(super) fn admits_socket(&self, request: &HeaderMap) -> bool {
+        let Some(origin) = request.get(ORIGIN) else { return true };
+        let host = request.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        let own = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let is_own = own.is_some_and(|(scheme, page)| {
+            let implied: &[u8] = if scheme == "https" { b":443" } else { b":80" };
+            let host = host.strip_suffix(implied).unwrap_or(host);
+            page.as_bytes().eq_ignore_ascii_case(host)
+        });
+        is_own || self.names(origin)
     }
 
     /// Marks a held answer, unless the application has done so itself. Cookies are for named origins only.
@@ -125,6 +139,24 @@ mod tests {
         own.insert(ACCESS_CONTROL_ALLOW_ORIGIN, "https://b.example".parse().unwrap());
         named.mark(Some(&"https://www.example.com".parse().unwrap()), &mut own);
         assert_eq!(own.len(), 1);
+    }
+
+    #[test]
+    fn a_socket_is_opened_by_pages_of_the_same_host_and_named_ones() {
+        let named = cors(&["https://www.example.com"]);
+        let admitted = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            origin.map(|origin| headers.insert(ORIGIN, origin.parse().unwrap()));
+            named.admits_socket(&headers)
+        };
+        assert!(admitted("a.example", None));
+        assert!(admitted("A.example:443", Some("https://a.example")));
+        assert!(admitted("a.example:8080", Some("http://a.example:8080")));
+        assert!(admitted("a.example", Some("https://www.example.com")));
+        for foreign in ["https://evil.example", "https://a.example.evil", "null", "https://a.example:8080"] {
+            assert!(!admitted("a.example", Some(foreign)), "{foreign}");
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@ use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
 use super::relay::collect;
-use crate::hold::{Answer, Asked as AskedToHold, BadCallback, ClientSide, Instruction, TakeOver};
+use crate::hold::{
+    Answer, Asked as AskedToHold, BadCallback, BadUpgrade, ClientSide, Instruction, TakeOver, Unfit,
+};
 
 /// Makes the hold. The application's connection is back in its pool before this returns.
 pub(super) async fn hold(
@@ -29,17 +31,26 @@ pub(super) async fn hold(
     let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
-    let query = parts.uri.query();
-    let asked = AskedToHold { headers: &parts.headers, query, forwarded_at, now: ctx.keeper.head() };
+    let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);
+    let asked = AskedToHold { headers, upgrade, query, forwarded_at, now: ctx.keeper.head() };
     let answer = Answer { status: head.status, headers: head.headers, body };
-    let mut hold = instruction.hold(asked, answer, client).map_err(bad_callback)?;
-    hold.subject = record.held(head.status);
+    let mut hold = instruction.hold(asked, answer, client).map_err(unfit)?;
+    if hold.is_socket() && !ctx.cors.admits_socket(headers) {
+        return Err(Refusal::ForeignOrigin);
+    }
+    hold.subject = record.held(hold.answer.status);
     Ok(TakeOver::new(Box::new(hold), permit))
 }
 
-fn bad_callback(bad: BadCallback) -> Refusal {
-    Refusal::BadRequest(match bad {
-        BadCallback::Name => "the callback is not the name of a function",
-        BadCallback::Foreign => "another site can't name a callback here",
-    })
+fn unfit(unfit: Unfit) -> Refusal {
+    match unfit {
+        Unfit::Callback(BadCallback::Name) => {
+            Refusal::BadRequest("the callback is not the name of a function")
+        }
+        Unfit::Callback(BadCallback::Foreign) => {
+            Refusal::BadRequest("another site can't name a callback here")
+        }
+        Unfit::Upgrade(BadUpgrade::Key) => Refusal::BadRequest("the key of the WebSocket is not valid"),
+        Unfit::Upgrade(BadUpgrade::Unasked) => Refusal::UpgradeRequired,
+    }
 }

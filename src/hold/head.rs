@@ -15,6 +15,8 @@ pub enum Length {
     Unknown,
     /// After bytes that are counted later: the head is left open for `content-length` and the empty line.
     Later,
+    /// Everything behind the head is another protocol (RFC 9110 §7.8).
+    Upgraded,
     /// There is none, and no header may claim one (RFC 9110 §8.6: 204, 304).
     Bodiless,
 }
@@ -56,6 +58,7 @@ fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
     match length {
         Length::Known(bytes) => field("content-length", bytes.to_string().as_bytes(), out),
         Length::Unknown if client.version != Version::HTTP_10 => field("transfer-encoding", b"chunked", out),
+        Length::Upgraded => return field("connection", b"upgrade", out),
         Length::Unknown | Length::Later | Length::Bodiless => {}
     }
     let until_close = length == Length::Unknown && client.version == Version::HTTP_10;

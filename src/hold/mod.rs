@@ -8,6 +8,7 @@ mod comet;
 mod departure;
 mod head;
 mod tunnel;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use crate::transport::BadCallback;
 pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
 pub use tunnel::{Duplex, Tunnel};
+pub use upgrade::BadUpgrade;
 
 /// A way in which applications write instructions.
 pub struct Dialect {
@@ -92,12 +94,25 @@ pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Instruction>, BadI
 pub struct Asked<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
     /// The query of its target.
     pub query: Option<&'a str>,
     /// The hub's head when it was forwarded.
     pub forwarded_at: Position,
     /// The hub's head now.
     pub now: Position,
+}
+
+/// A request that can't be held in the way that the application wants; its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It names a function that can't be called.
+    #[error(transparent)]
+    Callback(#[from] BadCallback),
+    /// It can't become a WebSocket.
+    #[error(transparent)]
+    Upgrade(#[from] BadUpgrade),
 }
 
 /// The application's own answer, fit for the client: no instruction, no hop-by-hop header, no length.
@@ -147,14 +162,21 @@ impl Instruction {
     /// Joins the instruction with the request that it answers.
     ///
     /// # Errors
-    /// The request names a function that can't be called.
-    pub fn hold(self, asked: Asked, answer: Answer, client: ClientSide) -> Result<Hold, BadCallback> {
+    /// The request can't be held like that.
+    pub fn hold(self, asked: Asked, mut answer: Answer, client: ClientSide) -> Result<Hold, Unfit> {
         let transport = self.transport.unwrap_or_else(|| {
             let accept = asked.headers.get_all(hyper::header::ACCEPT).iter();
-            transport::automatic(accept.map(|value| value.as_bytes()), asked.query)
+            transport::automatic(asked.upgrade, accept.map(|value| value.as_bytes()), asked.query)
         });
+        let mut accept = None;
+        if transport == transport::WEBSOCKET {
+            let asked = Some(asked.headers).filter(|_| asked.upgrade).ok_or(BadUpgrade::Unasked)?;
+            accept = Some(upgrade::accept(asked)?);
+            upgrade::trim(&mut answer.headers);
+            answer.status = StatusCode::SWITCHING_PROTOCOLS;
+        }
         let cross_site = asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-        let of_frames = transport::Asked { query: asked.query, cross_site };
+        let of_frames = transport::Asked { query: asked.query, cross_site, accept: accept.as_deref() };
         let parameters = self.parameters.complete(transport::transport(transport), of_frames)?;
         let default = client_start(&asked).unwrap_or(Start::After(asked.forwarded_at));
         let start = |since| match since {
@@ -167,6 +189,13 @@ impl Instruction {
         let Instruction { timeout, keepalive, retry, .. } = self;
         let subject = None;
         Ok(Hold { wishes, transport, parameters, timeout, keepalive, retry, answer, client, subject })
+    }
+}
+
+impl Hold {
+    /// Whether it becomes a WebSocket.
+    pub fn is_socket(&self) -> bool {
+        self.transport == transport::WEBSOCKET
     }
 }
 
@@ -194,7 +223,7 @@ mod tests {
         if let Some(header) = header {
             headers.insert("last-event-id", header.parse().unwrap());
         }
-        let asked = Asked { headers: &headers, query, forwarded_at: at(5), now: at(8) };
+        let asked = Asked { headers: &headers, upgrade: false, query, forwarded_at: at(5), now: at(8) };
         let answer_parts = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
         let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client).unwrap();

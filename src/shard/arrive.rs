@@ -4,9 +4,9 @@ use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
-use super::held::{Cold, Held, Memberships, PollAnswer, Reason, Stage};
+use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
 use super::runs;
-use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Length, Permit, write_head};
+use crate::hold::{Answer, Departure, Hold, Home, Length, Permit, write_head};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position};
 use crate::transport::{self, Delivery, MediaType, Opening};
@@ -36,11 +36,12 @@ impl EventLoop {
         self.measures.gaps(hold.transport, self.gaps.len());
         let opening = self.opening(&hold, &joined);
         match transport::transport(hold.transport).delivery() {
-            Delivery::Stream => self.open_stream(key, &hold, &opening, joined.complete),
+            Delivery::Stream | Delivery::Socket => self.open_stream(key, &hold, &opening, joined.complete),
             Delivery::OneAnswer => self.open_poll(key),
             Delivery::AtOnce => self.answer_at_once(key, &opening),
         }
         self.end_if_leaving(key);
+        self.hear_beginning(key);
         // The socket announces only what comes from now on.
         if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {
             self.hear(key);
@@ -58,7 +59,7 @@ impl EventLoop {
         };
         let places: Vec<u32> = joined.channels.iter().map(|channel| place(*channel)).collect();
         let memberships = Memberships::new(&joined.channels, &places);
-        let framing = framing(hold.client);
+        let framing = framing(hold);
         self.held.insert(Held::new(
             arrival.wire,
             hold.transport,
@@ -86,17 +87,22 @@ impl EventLoop {
     fn cold(&self, read_ahead: Vec<u8>, permit: Permit, home: Home, hold: &Hold, opening: &Opening) -> Cold {
         let settings = self.settings.load();
         let transport = transport::transport(hold.transport);
-        let poll = (transport.delivery() != Delivery::Stream).then(|| poll_answer(hold, opening));
-        let timeout = hold.timeout.or(poll.is_some().then_some(settings.poll_timeout));
+        let manner = match transport.delivery() {
+            Delivery::Stream => Manner::Stream(None),
+            Delivery::Socket => Manner::Stream(Some(Box::default())),
+            Delivery::OneAnswer | Delivery::AtOnce => Manner::Poll(poll_answer(hold, opening)),
+        };
+        let is_poll = transport.delivery().is_answer();
+        let timeout = hold.timeout.or(is_poll.then_some(settings.poll_timeout));
         let silence = hold.keepalive.or(settings.keepalive);
-        let silence = silence.filter(|_| poll.is_none() && !transport.keep_alive().is_empty());
+        let silence = silence.filter(|_| !is_poll && !transport.keep_alive().is_empty());
         let since = self.tick;
         Cold {
             _permit: permit,
             home,
             client: hold.client,
             subject: hold.subject.clone(),
-            poll,
+            manner,
             read_ahead,
             status: hold.answer.status.as_u16(),
             channels: hold.wishes.len() as u16,
@@ -108,7 +114,7 @@ impl EventLoop {
 
     /// Head, the application's beginning, gaps and what was missed, in one write.
     fn open_stream(&mut self, key: usize, hold: &Hold, opening: &Opening, complete: bool) {
-        let framing = framing(hold.client);
+        let framing = framing(hold);
         let mut bytes = stream_head(hold, opening);
         let transport = transport::transport(hold.transport);
         bytes.extend_from_slice(runs::chunk(|out| transport.open(opening, out)).bytes(framing));
@@ -140,6 +146,15 @@ impl EventLoop {
         self.answer(key, &body);
     }
 
+    /// What the client of a WebSocket has said before it was answered.
+    fn hear_beginning(&mut self, key: usize) {
+        let Some(held) = self.held.get_mut(key) else { return };
+        if held.cold.conversation().is_some() {
+            let said = std::mem::take(&mut held.cold.read_ahead);
+            self.listen(key, &said);
+        }
+    }
+
     fn end_if_leaving(&mut self, key: usize) {
         let live = self.held.get(key).is_some_and(|held| held.stage == Stage::Live);
         if live && self.drain.is_some() {
@@ -156,14 +171,16 @@ struct Arrival {
     home: Home,
 }
 
-fn framing(client: ClientSide) -> Framing {
-    if client.version == hyper::Version::HTTP_10 { Framing::UntilClose } else { Framing::Chunked }
+fn framing(hold: &Hold) -> Framing {
+    let bare = hold.is_socket() || hold.client.version == hyper::Version::HTTP_10;
+    if bare { Framing::UntilClose } else { Framing::Chunked }
 }
 
 /// The head of a stream. A status without a body can't begin one, so it becomes 200.
 fn stream_head(hold: &Hold, opening: &Opening) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
-    write_own_head(hold, opening, Length::Unknown, &mut head);
+    let length = if hold.is_socket() { Length::Upgraded } else { Length::Unknown };
+    write_own_head(hold, opening, length, &mut head);
     head
 }
 
@@ -173,6 +190,7 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
     let status = if bodiless(*status) { StatusCode::OK } else { *status };
     let media_type = match transport::transport(hold.transport).media_type() {
         MediaType::Own(media_type) => Some(media_type),
+        MediaType::Nothing => None,
         MediaType::Default(media_type) => (!headers.contains_key(CONTENT_TYPE)).then_some(media_type),
     };
     let fields = transport::fields(hold.transport, opening);

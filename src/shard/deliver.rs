@@ -103,7 +103,7 @@ impl EventLoop {
         held.position = last.sequence();
         let events = segment.len() - skipped;
         self.measures.delivered(held.transport, events);
-        if held.cold.poll.is_some() {
+        if held.cold.poll().is_some() {
             let body = self.runs.answer(segment, skipped, held.transport).clone();
             return self.answer_afterwards(key, &body, events);
         }
@@ -165,7 +165,7 @@ impl EventLoop {
             self.measures.delivered(transport, self.entries.len());
             match transport::transport(transport).delivery() {
                 Delivery::OneAnswer | Delivery::AtOnce => return self.answer_missed(key),
-                Delivery::Stream => self.stream_missed(key),
+                Delivery::Stream | Delivery::Socket => self.stream_missed(key),
             }
         }
     }
@@ -202,7 +202,7 @@ impl EventLoop {
     /// Writes head and body of a poll's answer, which is its last.
     fn write_answer(&mut self, key: usize, body: &Frame, events: usize) -> Outcome {
         let held = &mut self.held[key];
-        let Some(poll) = &held.cold.poll else { return Outcome::Broken };
+        let Some(poll) = held.cold.poll() else { return Outcome::Broken };
         let body = &poll.body(body);
         let head = poll.head_for(body.payload().len());
         held.stage = Stage::Ending(Reason::Answered);

@@ -65,7 +65,7 @@ pub(super) struct EventLoop {
     pub(super) runs: Runs,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) gaps: Vec<Gap>,
-    read_buffer: Box<[u8]>,
+    pub(super) read_buffer: Box<[u8]>,
     due: Vec<usize>,
     /// Tick of the next look at memory that isn't used any more.
     rest_at: u32,
@@ -196,6 +196,7 @@ impl EventLoop {
             Stage::Live => {
                 let behind = held.behind;
                 self.schedule(key);
+                self.answer_ping(key);
                 if behind {
                     self.catch_up(key);
                 }
@@ -205,6 +206,9 @@ impl EventLoop {
     }
 
     pub(super) fn hear(&mut self, key: usize) {
+        if self.held[key].cold.conversation().is_some() {
+            return self.hear_socket(key);
+        }
         let limit = self.settings.load().read_ahead;
         let held = &mut self.held[key];
         match held.hear(limit, &mut self.read_buffer, &mut self.scratch) {

@@ -10,7 +10,7 @@ use super::runs;
 use crate::access_log::HoldEnd;
 use crate::hold::Return;
 use crate::message::{Frame, Framing};
-use crate::transport::{self, Closing};
+use crate::transport::{self, Closing, websocket};
 
 /// How long a client may take to read the last bytes and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -57,8 +57,11 @@ impl EventLoop {
 
     fn last_words(&self, key: usize, reason: Reason) -> Frame {
         let held = &self.held[key];
-        if let Some(poll) = &held.cold.poll {
+        if let Some(poll) = held.cold.poll() {
             return poll.fallback.clone();
+        }
+        if let Some(code) = held.cold.farewell() {
+            return runs::chunk(|out| websocket::close(code, "", out));
         }
         let retry = match &self.drain {
             Some(drain) if reason == Reason::Drain => Some(RETRY_MIN + random_within(drain.spread)),
@@ -86,7 +89,7 @@ impl EventLoop {
     pub(super) fn finish(&mut self, key: usize, reason: Reason) {
         self.leave(key, reason);
         let held = &mut self.held[key];
-        let until_close = held.cold.poll.is_none() && held.framing == Framing::UntilClose;
+        let until_close = held.cold.poll().is_none() && held.framing == Framing::UntilClose;
         if held.cold.client.keep_alive && !until_close && self.drain.is_none() {
             return self.send_home(key);
         }

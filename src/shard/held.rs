@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::socket::Conversation;
 use crate::access_log::Subject;
 use crate::hold::{ClientSide, Home, Permit};
 use crate::hub::ChannelId;
@@ -48,7 +49,7 @@ pub(super) struct Cold {
     pub(super) home: Home,
     pub(super) client: ClientSide,
     pub(super) subject: Option<Box<Subject>>,
-    pub(super) poll: Option<PollAnswer>,
+    pub(super) manner: Manner,
     pub(super) read_ahead: Vec<u8>,
     /// Tick at which it was taken over.
     pub(super) since: u32,
@@ -60,6 +61,40 @@ pub(super) struct Cold {
     pub(super) channels: u16,
     /// Ticks of silence before a keep-alive; 0 for none.
     pub(super) keepalive: u32,
+}
+
+/// What a connection is, as far as it needs to keep something for it. Two variants, so that one fits between the
+/// bytes of the other.
+pub(super) enum Manner {
+    Poll(PollAnswer),
+    /// A stream, with ears where it is a WebSocket.
+    Stream(Option<Box<Conversation>>),
+}
+
+impl Cold {
+    /// The answers of a poll.
+    pub(super) fn poll(&self) -> Option<&PollAnswer> {
+        match &self.manner {
+            Manner::Poll(poll) => Some(poll),
+            Manner::Stream(_) => None,
+        }
+    }
+
+    /// What a WebSocket's client has said.
+    pub(super) fn conversation(&mut self) -> Option<&mut Conversation> {
+        match &mut self.manner {
+            Manner::Stream(conversation) => conversation.as_deref_mut(),
+            Manner::Poll(_) => None,
+        }
+    }
+
+    /// The code with which a WebSocket is closed for what its client has said.
+    pub(super) fn farewell(&self) -> Option<u16> {
+        match &self.manner {
+            Manner::Stream(Some(conversation)) => conversation.farewell,
+            Manner::Stream(None) | Manner::Poll(_) => None,
+        }
+    }
 }
 
 /// The two answers that a poll may get.
@@ -108,10 +143,11 @@ pub(super) enum Reason {
     Drain,
     WriteError,
     Limit,
+    Protocol,
 }
 
 impl Reason {
-    pub(super) const ALL: [(Reason, &str); 8] = [
+    pub(super) const ALL: [(Reason, &str); 9] = [
         (Reason::Client, "client"),
         (Reason::Answered, "answered"),
         (Reason::Timeout, "timeout"),
@@ -120,6 +156,7 @@ impl Reason {
         (Reason::Drain, "drain"),
         (Reason::WriteError, "write_error"),
         (Reason::Limit, "limit"),
+        (Reason::Protocol, "protocol"),
     ];
 
     pub(super) fn word(self) -> &'static str {

@@ -15,6 +15,7 @@ mod held;
 mod inbox;
 mod measures;
 mod runs;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod wheel;

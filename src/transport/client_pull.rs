@@ -94,7 +94,7 @@ mod tests {
     use crate::transport::{self, Asked, Parameters};
 
     fn opening(query: &str) -> Parameters {
-        let asked = Asked { query: Some(query), cross_site: false };
+        let asked = Asked { query: Some(query), cross_site: false, accept: None };
         Parameters::default().complete(&ClientPull, asked).unwrap()
     }
 

@@ -76,7 +76,7 @@ fn written(transport: &dyn Transport, entries: &[Entry]) -> Vec<u8> {
         out.extend_from_slice(if index > 0 { transport.separator() } else { b"" });
         transport.piece(entry, &mut out);
     }
-    if transport.delivery() != Delivery::Stream {
+    if transport.delivery().is_answer() {
         transport.close(&Closing { retry: None }, &mut out);
     }
     out.extend_from_slice(around.map_or("", |around| around.after).as_bytes());
@@ -93,6 +93,7 @@ fn read(transport: &dyn Transport, bytes: &[u8]) -> Vec<Said> {
         "iframe" | "htmlfile" => read_calls(&text()),
         "multipart" => read_parts(&text()),
         "gif" => read_frames(bytes),
+        "websocket" => read_socket(bytes),
         "client-pull" => read_page(&text()),
         "long-poll" | "poll" => read_answer(&text()),
         "jsonp" => {
@@ -198,6 +199,29 @@ fn read_frames(bytes: &[u8]) -> Vec<Said> {
     vec![Said::Message(String::new()); count]
 }
 
+/// Frames of a server, each a message by itself; pings are answered and passed over.
+fn read_socket(mut bytes: &[u8]) -> Vec<Said> {
+    let mut said = Vec::new();
+    while let [code, length, rest @ ..] = bytes {
+        let (digits, length) = match length {
+            126 => (2, 0),
+            127 => (8, 0),
+            length => (0, usize::from(*length)),
+        };
+        let Some((long, rest)) = rest.split_at_checked(digits) else { break };
+        let length = long.iter().fold(length, |length, digit| length << 8 | usize::from(*digit));
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        match code {
+            0x81 => said.push(read_object(std::str::from_utf8(payload).unwrap())),
+            0x82 => said.push(Said::Message(String::from_utf8_lossy(payload).into_owned())),
+            0x89 => {}
+            code => panic!("a frame of its own: {code:x}"),
+        }
+        bytes = rest;
+    }
+    said
+}
+
 fn read_page(text: &str) -> Vec<Said> {
     assert!(!text.contains("<script") && !text.contains("<img"), "{text}");
     let paragraphs = whole(text, "</p>\n");
@@ -275,7 +299,7 @@ fn a_piece_says_the_same_to_everybody() {
 
 #[test]
 fn a_sign_of_life_is_passed_over() {
-    for transport in with_messages().filter(|transport| transport.delivery() == Delivery::Stream) {
+    for transport in with_messages().filter(|transport| !transport.delivery().is_answer()) {
         let mut bytes = written(transport, &entries(&["one"]));
         let before = read(transport, &bytes);
         bytes.extend_from_slice(transport.keep_alive());
@@ -288,7 +312,7 @@ fn a_sign_of_life_is_passed_over() {
 
 #[test]
 fn a_gap_is_said_between_messages_or_not_at_all() {
-    for transport in with_messages().filter(|transport| transport.delivery() == Delivery::Stream) {
+    for transport in with_messages().filter(|transport| !transport.delivery().is_answer()) {
         let mut said = Vec::new();
         transport.gap(&gap(), &mut said);
         let mut bytes = written(transport, &entries(&["one"]));
@@ -304,7 +328,7 @@ fn a_gap_is_said_between_messages_or_not_at_all() {
 
 #[test]
 fn an_answer_says_that_there_is_a_gap() {
-    for transport in TRANSPORTS.iter().filter(|transport| transport.delivery() != Delivery::Stream) {
+    for transport in TRANSPORTS.iter().filter(|transport| transport.delivery().is_answer()) {
         let answer = |gap| {
             let mut out = Vec::new();
             transport.open(&Opening { gap, ..opening(b"") }, &mut out);
@@ -343,6 +367,9 @@ fn bytes_that_are_no_text_leave_no_frame_either() {
 fn nothing_on_the_way_may_keep_or_change_what_is_sent() {
     for (index, transport) in TRANSPORTS.iter().enumerate() {
         let fields = fields(TransportId::new(index), &opening(b""));
+        if transport.delivery() == Delivery::Socket {
+            continue;
+        }
         assert!(fields.contains(&("cache-control", "no-cache, no-transform".into())), "{}", transport.name());
         let stream = transport.delivery() == Delivery::Stream;
         assert_eq!(fields.contains(&("x-accel-buffering", "no".into())), stream, "{}", transport.name());

@@ -22,6 +22,7 @@ mod poll;
 mod script;
 mod sse;
 mod stream;
+pub mod websocket;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -84,6 +85,8 @@ pub trait Transport: Sync {
 pub enum Delivery {
     /// Head at once, then everything as it comes.
     Stream,
+    /// A WebSocket: its head, then frames as they come, and ears for what the client says.
+    Socket,
     /// One whole answer when there is something to say.
     OneAnswer,
     /// One whole answer at once, whether there is something to say or not.
@@ -97,6 +100,15 @@ pub enum MediaType {
     Own(&'static str),
     /// Stands where the application names none.
     Default(&'static str),
+    /// There is no body to have one.
+    Nothing,
+}
+
+impl Delivery {
+    /// Whether a client gets one answer, and no more than that.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Delivery::OneAnswer | Delivery::AtOnce)
+    }
 }
 
 /// A field of a head: its name in lower case, and its value.
@@ -140,6 +152,7 @@ pub static TRANSPORTS: &[&dyn Transport] = &[
     &sse::Sse,
     &long_poll::LongPoll,
     &jsonp::Jsonp,
+    &websocket::Websocket,
     &stream::Stream,
     &ndjson::Ndjson,
     &multipart::Multipart,
@@ -159,6 +172,8 @@ pub const SSE: TransportId = TransportId::new(0);
 pub const LONG_POLL: TransportId = TransportId::new(1);
 /// `jsonp` in [`TRANSPORTS`].
 pub const JSONP: TransportId = TransportId::new(2);
+/// `websocket` in [`TRANSPORTS`].
+pub const WEBSOCKET: TransportId = TransportId::new(3);
 
 /// The transport with this number.
 pub fn transport(id: TransportId) -> &'static dyn Transport {
@@ -174,7 +189,11 @@ pub fn by_name(name: &str) -> Option<TransportId> {
 /// for later, or change it: what recodes a stream (RFC 9111 §5.2.2.6) waits for its end.
 pub fn fields(id: TransportId, opening: &Opening) -> Vec<Field> {
     let transport = transport(id);
-    let mut fields: Vec<Field> = vec![("cache-control", "no-cache, no-transform".into())];
+    let mut fields = Vec::new();
+    // A WebSocket is nothing that could be kept.
+    if transport.delivery() != Delivery::Socket {
+        fields.push(("cache-control", "no-cache, no-transform".into()));
+    }
     if transport.delivery() == Delivery::Stream {
         fields.push(("x-accel-buffering", "no".into()));
     }
@@ -182,9 +201,16 @@ pub fn fields(id: TransportId, opening: &Opening) -> Vec<Field> {
     fields
 }
 
-/// What `auto` means for a request: `sse` where it accepts an event stream, `jsonp` where it names a function to
-/// call, else `long-poll`.
-pub fn automatic<'a>(accept: impl Iterator<Item = &'a [u8]>, query: Option<&str>) -> TransportId {
+/// What `auto` means for a request: `websocket` where it asks for one, `sse` where it accepts an event stream,
+/// `jsonp` where it names a function to call, else `long-poll`.
+pub fn automatic<'a>(
+    upgrade: bool,
+    accept: impl Iterator<Item = &'a [u8]>,
+    query: Option<&str>,
+) -> TransportId {
+    if upgrade {
+        return WEBSOCKET;
+    }
     let mut ranges = accept.flat_map(|value| value.split(|byte| *byte == b','));
     let event_stream = |range: &[u8]| {
         let media = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -208,18 +234,20 @@ mod tests {
         assert_eq!(by_name("sse"), Some(SSE));
         assert_eq!(by_name("long-poll"), Some(LONG_POLL));
         assert_eq!(by_name("jsonp"), Some(JSONP));
+        assert_eq!(by_name("websocket"), Some(WEBSOCKET));
         assert_eq!(by_name("telepathy"), None);
     }
 
     #[test]
     fn auto_follows_what_the_request_accepts_and_names() {
-        let choose = |accept: &'static str, query| automatic([accept.as_bytes()].into_iter(), query);
+        let choose = |accept: &'static str, query| automatic(false, [accept.as_bytes()].into_iter(), query);
         assert_eq!(choose("text/event-stream", Some("callback=f")), SSE);
         assert_eq!(choose("text/html, Text/Event-Stream;q=0.9", None), SSE);
         assert_eq!(choose("*/*", None), LONG_POLL);
         assert_eq!(choose("*/*", Some("a=1&callback=f")), JSONP);
         assert_eq!(choose("*/*", Some("jsonp=f")), JSONP);
         assert_eq!(choose("*/*", Some("callbacks=f")), LONG_POLL);
-        assert_eq!(automatic(std::iter::empty(), None), LONG_POLL);
+        assert_eq!(automatic(false, std::iter::empty(), None), LONG_POLL);
+        assert_eq!(automatic(true, std::iter::empty(), Some("callback=f")), WEBSOCKET);
     }
 }

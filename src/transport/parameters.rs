@@ -19,6 +19,8 @@ pub struct Parameters {
     pub(super) padding: usize,
     /// The query with which a client that is answered at once comes again, without its position.
     pub(super) query: Option<Box<str>>,
+    /// What the head of a WebSocket says to the request's key.
+    pub(super) accept: Option<Box<str>>,
 }
 
 /// What a request says of its frames.
@@ -28,6 +30,8 @@ pub struct Asked<'a> {
     pub query: Option<&'a str>,
     /// Whether a browser says that another site has sent it (`Sec-Fetch-Site: cross-site`).
     pub cross_site: bool,
+    /// The answer to its key, where it becomes a WebSocket.
+    pub accept: Option<&'a str>,
 }
 
 /// The function that the request wants to be called can't be.
@@ -88,6 +92,7 @@ impl Parameters {
                 return Err(BadCallback::Foreign);
             }
         }
+        self.accept = asked.accept.map(Into::into);
         if transport.delivery() == Delivery::AtOnce {
             self.query = asked.query.map(without_position);
         }
@@ -97,7 +102,7 @@ impl Parameters {
 
 /// What bytes that are shared by all clients are made with.
 pub(crate) static NONE: Parameters =
-    Parameters { callback: None, domain: None, origin: None, padding: 0, query: None };
+    Parameters { callback: None, domain: None, origin: None, padding: 0, query: None, accept: None };
 
 /// Whether a query names a function to call.
 pub(super) fn names_callback(query: Option<&str>) -> bool {
@@ -164,7 +169,8 @@ mod tests {
 
     fn complete(name: &str, query: impl AsRef<str>, cross_site: bool) -> Result<Parameters, BadCallback> {
         let transport = transport::transport(transport::by_name(name).unwrap());
-        Parameters::default().complete(transport, Asked { query: Some(query.as_ref()), cross_site })
+        Parameters::default()
+            .complete(transport, Asked { query: Some(query.as_ref()), cross_site, accept: None })
     }
 
     #[test]

@@ -28,3 +28,4 @@ mod slow;
 mod tls;
 mod transports;
 mod upgrade;
+mod websocket;
