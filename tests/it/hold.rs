@@ -293,7 +293,10 @@ fn one_hold_too_many_is_503_with_retry_after_and_nobody_is_evicted() {
     assert_eq!(first.next().data, "for the two");
     drop(second);
     proxy.wait_subscribers("news", 1);
-    EventSource::open(proxy.http(), "/hold?news");
+    // A place is free a moment after its connection has left the channel.
+    wait_until("a place is free", || {
+        ask(&proxy, "/hold?news", "Accept: text/event-stream\r\n").head().status() == 200
+    });
     assert_eq!(proxy.get("/").text(), "ordinary");
 }
 
