@@ -99,7 +99,8 @@ families! {
     upstream_connections_opened: counters("perihelion_upstream_connections_opened_total", "Connections opened to servers.", ["pool", "server"]);
     upstream_connections_reused: counters("perihelion_upstream_connections_reused_total", "Requests that went over a kept connection.", ["pool", "server"]);
     upstream_errors: counters("perihelion_upstream_errors_total", "What went wrong with servers, by reason.", ["pool", "server", "reason"]);
-    upstream_retries: counters("perihelion_upstream_retries_total", "Requests sent a second time, by reason.", ["pool", "reason"]);
+    upstream_retries: counters("perihelion_upstream_retries_total", "Requests sent again, by reason.", ["pool", "reason"]);
+    upstream_retry_budget_exhausted: counters("perihelion_upstream_retry_budget_exhausted_total", "Requests that were not sent again because too many had been.", ["pool"]);
     queue_length: gauges("perihelion_queue_length", "Requests that wait for a connection.", ["pool", "class"]);
     queue_wait: histograms("perihelion_queue_wait_seconds", "How long requests that had to wait did so.", ["pool", "class"], QUEUE_SECONDS);
     queue_rejected: counters("perihelion_queue_rejected_total", "Requests that left the queue without a connection, by reason.", ["pool", "reason"]);

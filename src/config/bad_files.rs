@@ -105,6 +105,31 @@ upstream: x
 pools:
   app:
     servers: http://127.0.0.1:8000
+    keepalive: {requests: 0}
+    connect_ahead: 0
+    verify: DELETE /up
+    retries: {attempts: no, share: 20, floor: -1}
+    error_retries: [1, 2s]
+  b: {servers: http://127.0.0.1:8001, verify: GET *, retries: {share: 101%}}
+sites: {x.example: app}
+",
+        problems: &[
+            r"5:27: `requests` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+            r"6:20: `connect_ahead` can't be `0` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
+            r"7:13: `verify` can't be `DELETE /up` (expected a method and a path such as `OPTIONS /up`, `OPTIONS *`, `HEAD /up` or `GET /up`)",
+            r"8:25: `attempts` can't be `no` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
+            r"8:36: `share` can't be `20` (expected a share from 0% to 100%; did you mean `20%`?)",
+            r"8:47: `floor` can't be `-1` (expected a whole number)",
+            r"9:21: `error_retries` can't be `1` (expected a duration such as 250ms, 5s, 10m, 1h or 2d; did you mean `1s`?)",
+            r"10:47: `verify` can't be `GET *` (expected a method and a path such as `OPTIONS /up`, `OPTIONS *`, `HEAD /up` or `GET /up`)",
+            r"10:71: `share` can't be `101%` (expected a share from 0% to 100%)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app:
+    servers: http://127.0.0.1:8000
     queue: {high: [{}, {cokie: vip}], low: [{cookie: a b}, vip], relief: 0}
 sites: {x.example: app}
 ",
@@ -546,7 +571,7 @@ sites: {'*': app}
             r"6:33: `timeout` can't be `30` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `30s`?)",
             r"7:30: `connections` can't be `-1` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
             r"7:40: `idle` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
-            r"8:5: unknown key `health` (expected servers, max_connections, queue, keepalive or reproxy)",
+            r"8:5: unknown key `health` (expected servers, max_connections, queue, keepalive, reproxy, connect_ahead, verify, retries or error_retries)",
             r"9:3: `pools` can't hold the name `my pool` (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
             r"10:10: `servers` is missing (expected at least one server)",
         ],

@@ -14,8 +14,8 @@ use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
     Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
-    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, Secret, ServerConfig,
-    SignConfig, StoreConfig, Timeouts, defaults, form,
+    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, RetriesConfig, Secret,
+    ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -120,6 +120,25 @@ static POOL: Section<PoolConfig> = Section {
             false => KEEPALIVE.fill(&mut pool.keepalive, value),
         }),
         Key::section("reproxy", ".", &REPROXY, |pool, value| REPROXY.fill(&mut pool.reproxy, value)),
+        Key::new("connect_ahead", |pool, value| value.put(&mut pool.connect_ahead, &form::COUNT_OR_NONE)),
+        Key::new("verify", |pool, value| pool.verify = value.read(&form::VERIFY)),
+        Key::section("retries", ".", &RETRIES, |pool, value| match value.is_text() {
+            true => value.put(&mut pool.retries.attempts, &form::COUNT_OR_NONE),
+            false => RETRIES.fill(&mut pool.retries, value),
+        }),
+        Key::new("error_retries", |pool, value| {
+            value.each_of_some(|item| pool.error_retries.extend(item.read(&form::DELAY)));
+        }),
+    ],
+};
+
+static RETRIES: Section<RetriesConfig> = Section {
+    short: Some(form::COUNT_OR_NONE.expected),
+    required: &[],
+    keys: &[
+        Key::new("attempts", |retries, value| value.put(&mut retries.attempts, &form::COUNT_OR_NONE)),
+        Key::new("share", |retries, value| value.put(&mut retries.share, &form::PERCENT)),
+        Key::new("floor", |retries, value| value.put(&mut retries.floor, &form::FLOOR)),
     ],
 };
 
@@ -154,6 +173,7 @@ static KEEPALIVE: Section<KeepaliveConfig> = Section {
             value.put(&mut keepalive.connections, &form::COUNT_OR_NONE)
         }),
         Key::new("idle", |keepalive, value| value.put(&mut keepalive.idle, &form::DURATION)),
+        Key::new("requests", |keepalive, value| value.put(&mut keepalive.requests, &form::TURNS)),
     ],
 };
 

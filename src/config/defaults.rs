@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
-    PoolConfig, QueueConfig, ReproxyConfig, ServerConfig, SlowReader, Timeouts,
+    PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts,
 };
 
 const KIB: usize = 1 << 10;
@@ -36,6 +36,25 @@ impl PoolConfig {
             queue: QueueConfig::default(),
             keepalive: KeepaliveConfig::default(),
             reproxy: ReproxyConfig::default(),
+            // A spare connection takes a worker of a prefork server.
+            connect_ahead: 0,
+            verify: None,
+            retries: RetriesConfig::default(),
+            // It hides faults of the application, so that somebody has to want it.
+            error_retries: Vec::new(),
+        }
+    }
+}
+
+impl Default for RetriesConfig {
+    fn default() -> Self {
+        RetriesConfig {
+            // A request that breaks two servers is not given to a third.
+            attempts: 1,
+            // What is lost when one server of a few dies, and no more work than a pool can do besides.
+            share: 20,
+            // So that a quiet site has some, too.
+            floor: 10,
         }
     }
 }
@@ -63,6 +82,8 @@ impl Default for KeepaliveConfig {
             // Under node's 5 s, so that a connection is seldom closed under a request. gunicorn's 2 s is shorter
             // still: the retry of a stale connection is for those.
             idle: Duration::from_secs(4),
+            // The application server knows itself when a worker has served enough.
+            requests: None,
         }
     }
 }

@@ -6,14 +6,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode, Uri};
 use ipnet::IpNet;
 
 use super::draft::SyncWord;
 use super::problem::nearest;
 use super::{
     AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, StoreConfig, UrlPattern,
-    address, units,
+    VerifyConfig, address, units,
 };
 
 /// How one kind of value is written.
@@ -76,6 +76,39 @@ pub(super) static TURNS: Form<Option<NonZeroU32>> = Form {
     read: |text| {
         let count = (COUNT_OR_OFF.read)(text)?;
         Ok(count.and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new))
+    },
+};
+
+/// A share of a hundred.
+pub(super) static PERCENT: Form<u32> = Form {
+    expected: "a share from 0% to 100%",
+    read: |text| {
+        let number = text.strip_suffix('%').unwrap_or(text);
+        let share = usize_in(units::count(number)?, 0..=100)?;
+        if number == text { Err(Unfit::Meant(format!("{text}%"))) } else { Ok(share as u32) }
+    },
+};
+
+/// A number that may be none.
+pub(super) static FLOOR: Form<u32> = Form {
+    expected: "a whole number",
+    read: |text| Ok(usize_in(units::count(text)?, 0..=u32::MAX.into())? as u32),
+};
+
+/// A question that changes nothing.
+pub(super) static VERIFY: Form<VerifyConfig> = Form {
+    expected: "a method and a path such as `OPTIONS /up`, `OPTIONS *`, `HEAD /up` or `GET /up`",
+    read: |text| {
+        let (method, target) = text.split_once(' ').ok_or(Unfit::Unlike)?;
+        let method = match method {
+            "OPTIONS" => Method::OPTIONS,
+            "HEAD" => Method::HEAD,
+            "GET" => Method::GET,
+            _ => return Err(Unfit::Unlike),
+        };
+        let is_target = target.starts_with('/') || target == "*" && method == Method::OPTIONS;
+        let target = target.parse::<Uri>().ok().filter(|_| is_target).map(|_| target.to_owned());
+        Ok(VerifyConfig { method, target: target.ok_or(Unfit::Unlike)? })
     },
 };
 

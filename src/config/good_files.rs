@@ -1,13 +1,16 @@
 //! Good files, and the configuration that each of them is.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use hyper::Method;
 
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HistoryConfig,
-    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, SignConfig, SlowReader, StoreConfig,
-    SyncTime, Target, UrlPattern,
+    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig, SignConfig,
+    SlowReader, StoreConfig, SyncTime, Target, UrlPattern, VerifyConfig,
 };
 
 fn config(text: &str) -> Config {
@@ -61,7 +64,11 @@ pools:
       high: [{ cookie: vip }, { cookie: tier=gold, path: /shop/ }, { header: "X-Priority:  high" }]
       low: { peer: 10.0.0.0/8 }
       relief: off
-    keepalive: { connections: off, idle: 2s }
+    keepalive: { connections: off, idle: 2s, requests: 100 }
+    connect_ahead: 3
+    verify: OPTIONS /up
+    retries: { attempts: 2, share: 0%, floor: 0 }
+    error_retries: [0s, 250ms]
   blog: blog.internal:3000
   alone: { servers: http://a:1, queue: off, keepalive: 7 }
   trusted:
@@ -112,7 +119,14 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!(app.queue.high, [SignConfig { cookie: named("vip", None), ..none() }, gold, urgent]);
     assert_eq!(app.queue.low, [SignConfig { peer: Some("10.0.0.0/8".parse().unwrap()), ..none() }]);
     assert_eq!(app.queue.relief, None);
-    assert_eq!(app.keepalive, KeepaliveConfig { connections: 0, idle: Duration::from_secs(2) });
+    assert_eq!(
+        app.keepalive,
+        KeepaliveConfig { connections: 0, idle: Duration::from_secs(2), requests: NonZeroU32::new(100) }
+    );
+    let verify = VerifyConfig { method: Method::OPTIONS, target: "/up".to_owned() };
+    assert_eq!((app.connect_ahead, &app.verify), (3, &Some(verify)));
+    assert_eq!(app.retries, RetriesConfig { attempts: 2, share: 0, floor: 0 });
+    assert_eq!(app.error_retries, [Duration::ZERO, Duration::from_millis(250)]);
     let alone = &config.pools["alone"];
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));
     assert_eq!(alone.queue.timeout, QueueConfig::default().timeout);

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 
 pub use decode::keys;
@@ -168,6 +168,34 @@ pub struct PoolConfig {
     pub keepalive: KeepaliveConfig,
     /// Where answers of its servers may point.
     pub reproxy: ReproxyConfig,
+    /// Connections that are opened before somebody needs them; 0 is `off` in the file.
+    pub connect_ahead: usize,
+    /// What a new connection is asked before it may take a request.
+    pub verify: Option<VerifyConfig>,
+    /// Requests that are sent again.
+    pub retries: RetriesConfig,
+    /// How long to wait before each further attempt of a GET or HEAD that was answered 500; empty is `off`.
+    pub error_retries: Vec<Duration>,
+}
+
+/// A question to a new connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// GET, HEAD or OPTIONS.
+    pub method: Method,
+    /// A path, or `*` with OPTIONS.
+    pub target: String,
+}
+
+/// What may be sent again because a connection broke before its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetriesConfig {
+    /// How often one request; 0 is `off` in the file.
+    pub attempts: usize,
+    /// Percent of a pool's requests.
+    pub share: u32,
+    /// How many in ten seconds in any case.
+    pub floor: u32,
 }
 
 /// One server of a pool, as it was written and where it is.
@@ -269,6 +297,8 @@ pub struct KeepaliveConfig {
     pub connections: usize,
     /// How long one may be idle; less than what the application server allows.
     pub idle: Duration,
+    /// Requests that one connection serves; `None` is `off`.
+    pub requests: Option<NonZeroU32>,
 }
 
 /// One site: the hosts it answers for and its routes.

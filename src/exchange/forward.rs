@@ -1,4 +1,4 @@
-//! A request to the application and the head of its answer: lease, send, and once more where that is safe.
+//! A request to the application and the head of its answer: lease, send, and again where that is safe.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,11 +17,12 @@ use super::check::{Asked, Framing};
 use super::forwarding::{Sender, edit, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
+use super::retries::{Again, Retries};
 use super::urgency::Look;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
 use crate::message::Position;
-use crate::upstream::{Class, Fault, Lease, Outgoing, RequestHead, SendError, Stage, Upload, Why};
+use crate::upstream::{Class, Fault, Lease, NoLease, Outgoing, RequestHead, SendError, Stage, Upload, Why};
 
 /// The head of an answer, and the connection that its body comes from.
 pub(super) struct Answer {
@@ -53,23 +54,48 @@ pub(super) async fn forward(
     let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
     let (mut body, upload) = outgoing(ctx, asked, body);
     record.uploads(upload.clone());
+    let mut retries = Retries::new(ctx.pool, parts, asked);
     loop {
         record.asks(lease.server());
         let forwarded_at = ctx.keeper.head();
         let position = ctx.client.position(forwarded_at);
         let head = write(ctx, parts, asked, marks, &position);
-        let failure = match send(ctx, &mut lease, &head, std::mem::take(&mut body), upload.as_deref()).await {
-            Ok(head) => {
-                record.head_came();
-                return Ok(Answer { head, lease, forwarded_at });
-            }
-            Err(failure) => failure,
+        // What may be sent again has no body, so that nothing is left of it.
+        let body = std::mem::take(&mut body);
+        let again = match send(ctx, &mut lease, &head, body, upload.as_deref()).await {
+            Ok(head) => match retries.after_answer(head.status) {
+                Some(again) => again,
+                None => {
+                    record.head_came();
+                    return Ok(Answer { head, lease, forwarded_at });
+                }
+            },
+            Err(failure) => match failure.sent().and_then(|error| retries.after_failure(error, &lease)) {
+                Some(again) => again,
+                None => return Err(failure.refusal(&lease, upload.as_deref())),
+            },
         };
-        if !failure.may_be_sent_again(asked) || record.has_retried() {
-            return Err(failure.refusal(&lease, upload.as_deref()));
-        }
-        lease = Box::pin(lease.renew(clock)).await?;
         record.retries();
+        lease = Box::pin(lease_again(ctx, parts, lease, again)).await?;
+    }
+}
+
+/// The connection for another attempt.
+async fn lease_again(
+    ctx: &Context<'_>,
+    parts: &request::Parts,
+    lease: Lease,
+    again: Again,
+) -> Result<Lease, NoLease> {
+    let clock = &ctx.client.clock;
+    match again {
+        Again::Renewed => lease.renew(clock).await,
+        Again::Elsewhere => lease.elsewhere(clock).await,
+        Again::After(delay) => {
+            lease.discard(clock).await;
+            tokio::time::sleep(delay).await;
+            ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await
+        }
     }
 }
 
@@ -168,9 +194,12 @@ impl<'a> Phase<'a> {
 }
 
 impl Failure {
-    /// Where nothing was answered, and the application may get it twice.
-    fn may_be_sent_again(&self, asked: &Asked) -> bool {
-        matches!(self, Failure::Send(error) if error.stale && asked.replayable)
+    /// What went wrong where no clock ran out.
+    fn sent(&self) -> Option<&SendError> {
+        match self {
+            Failure::Send(error) => Some(error),
+            Failure::Late(_) => None,
+        }
     }
 
     fn refusal(self, lease: &Lease, upload: Option<&Upload>) -> Refusal {

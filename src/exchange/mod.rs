@@ -20,6 +20,7 @@ mod marks;
 mod record;
 mod relay;
 mod reproxy;
+mod retries;
 mod rules;
 mod sending;
 mod tunnel;

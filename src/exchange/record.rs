@@ -158,11 +158,7 @@ impl Record {
     }
 
     pub(super) fn retries(&mut self) {
-        self.change(|entry| entry.retries += 1);
-    }
-
-    pub(super) fn has_retried(&self) -> bool {
-        self.0.as_ref().is_some_and(|entry| entry.retries > 0)
+        self.change(|entry| entry.retries = entry.retries.saturating_add(1));
     }
 
     /// The head of the answer is there.

@@ -21,6 +21,10 @@ use crate::clock::Clock;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
+/// Bytes of an answer, and the time for them, that are read away to keep its connection.
+const DISCARDED_MAX: usize = 64 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
 /// A connection to a server that belongs to one request. Dropping it closes the connection.
 pub struct Lease {
     /// Before its place, so that it is closed when the place is free.
@@ -34,8 +38,9 @@ pub struct Lease {
 pub struct SendError {
     /// What happened, in a word.
     pub why: Why,
-    /// The connection had been idle and not a byte of an answer came: the server may have closed it before the
-    /// request arrived, so that whatever may be repeated may be sent again.
+    /// Not a byte of an answer came, and the request was whole: whatever may be repeated may be sent again.
+    pub silent: bool,
+    /// The same on a connection that had been idle: the server may have closed it before the request arrived.
     pub stale: bool,
     /// What happened.
     #[source]
@@ -102,7 +107,7 @@ impl Lease {
             Err(error) => {
                 let why = Why::of(&error);
                 let silent = !self.link.has_heard() && matches!(why, Why::Closed | Why::Reset);
-                Err(SendError { why, stale: self.link.is_reused() && silent, error })
+                Err(SendError { why, silent, stale: self.link.is_reused() && silent, error })
             }
         }
     }
@@ -113,6 +118,40 @@ impl Lease {
         let (server, worker) = (link.server().clone(), link.worker());
         drop(link);
         seat.pool.clone().renew(seat, server, worker, clock).await
+    }
+
+    /// Whether another server could take the request.
+    pub fn has_alternative(&self) -> bool {
+        self.seat.pool.has_other(self.seat.server)
+    }
+
+    /// Closes the connection and takes one to another server.
+    pub async fn elsewhere(self, clock: &Clock) -> Result<Lease, NoLease> {
+        let Lease { link, seat } = self;
+        let worker = link.worker();
+        drop(link);
+        seat.pool.clone().elsewhere(seat, worker, clock).await
+    }
+
+    /// Reads what is left of the answer, if it is little, so that the connection can serve again; else closes it.
+    pub async fn discard(self, clock: &Clock) {
+        let mut body = self.into_body();
+        let mut left = DISCARDED_MAX;
+        let rest = std::future::poll_fn(|cx| {
+            loop {
+                match std::task::ready!(Pin::new(&mut body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        match frame.data_ref().map_or(Some(left), |data| left.checked_sub(data.len())) {
+                            Some(rest) => left = rest,
+                            None => return Poll::Ready(()),
+                        }
+                    }
+                    Some(Err(_)) | None => return Poll::Ready(()),
+                }
+            }
+        });
+        // Whether it was the end or enough is seen by the body, which is dropped here.
+        let _ = clock.limit(DISCARD_TIME, rest).await;
     }
 
     /// Becomes the body of its answer.

@@ -58,6 +58,10 @@ struct Ends<S> {
     heard: bool,
     /// Whether a request went over it before the present one.
     reused: bool,
+    /// Requests that went over it.
+    uses: u32,
+    /// Whether it is closed after the present request.
+    is_last: bool,
     /// The thread whose reactor knows the socket.
     worker: usize,
     /// How long the server lets it idle, where it said so.
@@ -111,6 +115,8 @@ impl<S> Link<S> {
             keep_alive: true,
             heard: false,
             reused: false,
+            uses: 0,
+            is_last: false,
             worker,
             patience: None,
             idle_until: None,
@@ -198,6 +204,22 @@ impl<S> Link<S> {
         self.0.reused
     }
 
+    /// Requests that went over it.
+    pub(super) fn uses(&self) -> u32 {
+        self.0.uses
+    }
+
+    /// Takes a request, which may be the last.
+    pub(super) fn take_up(&mut self, is_last: bool) {
+        self.0.uses = self.0.uses.saturating_add(1);
+        self.0.is_last = is_last;
+    }
+
+    /// Whether it is closed after the present request.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.is_last
+    }
+
     pub(super) fn worker(&self) -> usize {
         self.0.worker
     }
@@ -217,7 +239,7 @@ impl<S> Link<S> {
 impl<S> Ends<S> {
     fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing) {
         self.is_answer_to_head = *head.method == Method::HEAD;
-        self.request.begin(head, body);
+        self.request.begin(head, body, self.is_last);
         self.answer = Answer::Head;
         self.heard = false;
     }

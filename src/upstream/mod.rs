@@ -10,6 +10,7 @@
 //!
 //! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
 
+mod budget;
 mod chunked;
 mod errand;
 mod lease;
@@ -24,6 +25,7 @@ mod response_head;
 mod seats;
 mod server;
 mod socket;
+mod verify;
 mod waiting;
 
 #[cfg(test)]
@@ -33,7 +35,7 @@ pub use errand::Errand;
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
 pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
-pub use pool::{NoLease, Pool};
+pub use pool::{NoLease, Pool, Retry};
 pub use queue::Class;
 pub use request_head::{Fields, RequestHead};
 pub use server::Fault;

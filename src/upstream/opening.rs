@@ -40,7 +40,7 @@ impl Opening {
         let mut refused = Vec::new();
         loop {
             let failure = match self.dial(worker).await {
-                Ok(link) => return self.up(link),
+                Ok(link) => return self.up(link, worker),
                 Err(failure) => failure,
             };
             refused.push(self.server);
@@ -54,7 +54,7 @@ impl Opening {
     async fn dial(&mut self, worker: usize) -> Result<Link, NoLease> {
         let pool = self.pool.clone();
         let server = pool.seats().server(self.server).clone();
-        let mut dialing = std::pin::pin!(pool.dial(&server, worker));
+        let mut dialing = std::pin::pin!(pool.dial_verified(&server, worker));
         if let Ok(result) = tokio::time::timeout(SLOW, dialing.as_mut()).await {
             return result;
         }
@@ -64,11 +64,16 @@ impl Opening {
         dialing.await
     }
 
-    fn up(mut self, link: Link) {
+    fn up(mut self, link: Link, worker: usize) {
         self.held = false;
-        let rested = self.pool.seats().up(self.server, self.slow, link, Instant::now());
-        self.pool.hand_on(self.server, rested);
-        self.pool.serve_line();
+        let (pool, now) = (&self.pool, Instant::now());
+        let rested = pool.seats().up(self.server, self.slow, link, now);
+        pool.hand_on(self.server, rested);
+        pool.serve_line();
+        let besides = pool.seats().ahead(now);
+        if let Some(server) = besides {
+            pool.opening(server).begin(worker);
+        }
     }
 
     /// The place for the next attempt, if there is to be one.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio_util::task::TaskTracker;
 
+use super::budget::Budget;
 use super::lease::Lease;
 use super::link::Link;
 use super::opening::Opening;
@@ -16,12 +17,13 @@ use super::seats::{Bounds, Offer, Rested, Seats};
 use super::server::Server;
 use super::waiting::{Caller, Grant};
 use crate::clock::Clock;
-use crate::config::{PoolConfig, QueueConfig};
+use crate::config::{PoolConfig, QueueConfig, VerifyConfig};
 use crate::metrics::Metrics;
 
 /// Servers that run the same application.
 pub struct Pool {
     seats: Mutex<Seats<Caller>>,
+    budget: Mutex<Budget>,
     /// What is needed only by those who wait.
     pub(super) settings: ArcSwap<Settings>,
     /// Connections that are being opened. Each ends within `timeouts.connect` for each server, or with the runtime
@@ -35,6 +37,20 @@ pub(super) struct Settings {
     pub(super) queue: QueueConfig,
     /// `timeouts.connect`.
     pub(super) connect: Duration,
+    pub(super) verify: Option<VerifyConfig>,
+    attempts: usize,
+    error_retries: Arc<[Duration]>,
+}
+
+/// Why a request is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// A kept connection turned out to be closed.
+    Stale,
+    /// The connection broke before the answer.
+    Reset,
+    /// The answer was 500.
+    Status,
 }
 
 pub(super) struct PoolMetrics {
@@ -44,7 +60,9 @@ pub(super) struct PoolMetrics {
     pub(super) rejected_full: IntCounter,
     pub(super) rejected_timeout: IntCounter,
     pub(super) rejected_gone: IntCounter,
-    retries: IntCounter,
+    /// By [`Retry`].
+    retries: [IntCounter; 3],
+    retries_refused: IntCounter,
 }
 
 /// Why there is no lease.
@@ -90,11 +108,20 @@ impl Pool {
             connections: config.max_connections.map_or(usize::MAX, usize::from),
             keep: config.keepalive.connections,
             idle: config.keepalive.idle,
+            uses: config.keepalive.requests,
+            ahead: config.connect_ahead,
         };
         let queue = Queue::new(config.queue.length, config.queue.relief);
-        let settings = Settings { queue: config.queue.clone(), connect };
+        let settings = Settings {
+            queue: config.queue.clone(),
+            connect,
+            verify: config.verify.clone(),
+            attempts: config.retries.attempts,
+            error_retries: config.error_retries.as_slice().into(),
+        };
         Arc::new(Pool {
             seats: Mutex::new(Seats::new(servers.collect(), bounds, queue)),
+            budget: Mutex::new(Budget::new(config.retries.share, config.retries.floor)),
             settings: ArcSwap::from_pointee(settings),
             tasks: TaskTracker::new(),
             metrics: PoolMetrics::new(name, metrics),
@@ -112,20 +139,21 @@ impl Pool {
     ) -> Result<Lease, NoLease> {
         let now = clock.now().into_std();
         let taken = self.seats.lock().take(worker, now);
-        let taken = match taken {
-            Some((server, link)) => {
-                let seat = self.seat(server);
-                if link.worker() == worker && !link.is_stale(now) {
-                    link.server().metrics.reused.inc();
-                    return Ok(Lease::new(seat, link));
-                }
-                Some((seat, link))
+        let mut rest = None;
+        if let Some((server, link, besides)) = taken {
+            let seat = self.seat(server);
+            if let Some(server) = besides {
+                self.opening(server).begin(worker);
             }
-            None => None,
-        };
+            if link.worker() == worker && !link.is_stale(now) {
+                link.server().metrics.reused.inc();
+                return Ok(Lease::new(seat, link));
+            }
+            rest = Some((link, seat));
+        }
         // A future of its own, since a request carries what it seldom needs.
         Box::pin(async move {
-            if let Some((seat, link)) = taken
+            if let Some((link, seat)) = rest
                 && let Some(lease) = self.awaken(link, seat, worker)
             {
                 return Ok(lease);
@@ -142,6 +170,7 @@ impl Pool {
         let cleared = self.seats.lock().clear(|link| link.is_stale(now));
         drop(cleared);
         self.serve_line();
+        self.budget.lock().tick(self.answers());
     }
 
     /// Brings the gauges up to date.
@@ -184,6 +213,30 @@ impl Pool {
         None
     }
 
+    /// Requests that the servers have answered.
+    fn answers(&self) -> u64 {
+        self.seats.lock().counts().map(|(server, ..)| server.metrics.answers()).sum()
+    }
+
+    /// Whether one more request may be sent again, which it is then. A stale connection is no fault of the
+    /// application's: there are no more of them than were kept.
+    pub fn may_retry(&self, why: Retry) -> bool {
+        let may = why == Retry::Stale || self.budget.lock().take(self.answers());
+        let counter = if may { &self.metrics.retries[why as usize] } else { &self.metrics.retries_refused };
+        counter.inc();
+        may
+    }
+
+    /// How often one request may be sent again because connections broke.
+    pub fn attempts(&self) -> usize {
+        self.settings.load().attempts
+    }
+
+    /// The delays before each further attempt of what was answered 500.
+    pub fn error_retries(&self) -> Arc<[Duration]> {
+        self.settings.load().error_retries.clone()
+    }
+
     /// A fresh connection in the place of one that turned out to be stale; where the server can't be reached, any.
     pub(super) async fn renew(
         self: &Arc<Self>,
@@ -192,11 +245,13 @@ impl Pool {
         worker: usize,
         clock: &Clock,
     ) -> Result<Lease, NoLease> {
-        self.metrics.retries.inc();
         clock.stop();
-        match self.dial(&server, worker).await {
-            Ok(link) => {
-                self.seats.lock().note(seat.server, None);
+        match self.dial_verified(&server, worker).await {
+            Ok(mut link) => {
+                let mut seats = self.seats.lock();
+                seats.note(seat.server, None);
+                seats.take_up(&mut link);
+                drop(seats);
                 Ok(Lease::new(seat, link))
             }
             Err(_) => {
@@ -206,6 +261,37 @@ impl Pool {
                 self.wait(Class::High, worker, clock).await
             }
         }
+    }
+
+    /// Whether another server than this one could take a request now.
+    pub(super) fn has_other(&self, server: usize) -> bool {
+        self.seats.lock().has_other(server, Instant::now())
+    }
+
+    /// A connection to another server for a request that has lost its own: one that is idle, or a new one.
+    pub(super) async fn elsewhere(
+        self: &Arc<Self>,
+        seat: Seat,
+        worker: usize,
+        clock: &Clock,
+    ) -> Result<Lease, NoLease> {
+        clock.stop();
+        let moved = self.seats.lock().move_seat(seat.server, worker, Instant::now());
+        // The place that was left is free for others, and the new one is held from here on.
+        let Some((other, idle)) = moved else {
+            drop(seat);
+            return self.wait(Class::High, worker, clock).await;
+        };
+        let seat = seat.moved_to(other);
+        self.serve_line();
+        if let Some(link) = idle
+            && !link.is_stale(Instant::now())
+            && let Ok(link) = link.move_to(worker)
+        {
+            return Ok(Lease::new(seat, link));
+        }
+        let server = self.seats.lock().server(other).clone();
+        self.renew(seat, server, worker, clock).await
     }
 
     pub(super) fn seat(self: &Arc<Self>, server: usize) -> Seat {
@@ -251,6 +337,14 @@ impl Pool {
     }
 }
 
+impl Seat {
+    /// The same place at another server, as the table has it already.
+    fn moved_to(mut self, server: usize) -> Seat {
+        self.server = server;
+        self
+    }
+}
+
 impl Drop for Pool {
     /// After a reload, when the last of its leases is gone.
     fn drop(&mut self) {
@@ -280,7 +374,9 @@ impl PoolMetrics {
             rejected_full: rejected("full"),
             rejected_timeout: rejected("timeout"),
             rejected_gone: rejected("client_gone"),
-            retries: metrics.upstream_retries.with_label_values(&[pool, "stale"]),
+            retries: ["stale", "reset", "status"]
+                .map(|reason| metrics.upstream_retries.with_label_values(&[pool, reason])),
+            retries_refused: metrics.upstream_retry_budget_exhausted.with_label_values(&[pool]),
         }
     }
 }

@@ -69,8 +69,9 @@ impl<'a> Fields<'a> {
 }
 
 impl RequestHead<'_> {
-    /// Appends it as it goes over the wire.
-    pub(super) fn write(&self, into: &mut Vec<u8>) {
+    /// Appends it as it goes over the wire. The last one on a connection says so (RFC 9112 §9.6), unless that becomes
+    /// something else.
+    pub(super) fn write(&self, into: &mut Vec<u8>, is_last: bool) {
         let fields = self.fields.iter();
         into.reserve(
             LINE + self.target.len()
@@ -79,6 +80,9 @@ impl RequestHead<'_> {
         put(into, &[self.method.as_str().as_bytes(), b" ", self.target.as_bytes(), b" HTTP/1.1\r\n"]);
         for (name, value) in self.fields.iter() {
             put(into, &[name.as_bytes(), b": ", value, b"\r\n"]);
+        }
+        if is_last && !self.fields.has("upgrade") {
+            into.extend_from_slice(b"connection: close\r\n");
         }
         into.extend_from_slice(b"\r\n");
     }
@@ -106,7 +110,7 @@ mod tests {
         fields.remove("c");
         let head = RequestHead { method: &Method::POST, target: "/x?y", fields };
         let mut text = Vec::new();
-        head.write(&mut text);
+        head.write(&mut text, false);
         assert_eq!(text, b"POST /x?y HTTP/1.1\r\na: 6\r\nb: 2\r\nd: 7\r\n\r\n");
     }
 }

@@ -49,10 +49,10 @@ pub(super) enum Unwritten {
 
 impl RequestWriter {
     /// Takes the next request, whose head says by `Transfer-Encoding` whether its body is chunked.
-    pub(super) fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing) {
+    pub(super) fn begin(&mut self, head: &RequestHead<'_>, body: Outgoing, is_last: bool) {
         self.lead.clear();
         self.led = 0;
-        head.write(&mut self.lead);
+        head.write(&mut self.lead, is_last);
         let chunked = !body.is_end_stream() && head.fields.has("transfer-encoding");
         self.length = match body.size_hint().exact() {
             Some(length) if !chunked => Length::Left(length),

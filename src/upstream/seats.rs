@@ -4,6 +4,7 @@
 //! and whatever connection becomes free first serves whoever is first. A connection that is being opened therefore
 //! belongs to nobody. Nobody waits while an idle connection could serve them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,10 @@ pub(super) struct Bounds {
     /// Idle connections, and how long.
     pub(super) keep: usize,
     pub(super) idle: Duration,
+    /// Requests that a connection serves.
+    pub(super) uses: Option<NonZeroU32>,
+    /// Idle connections that are had ready, at all servers together.
+    pub(super) ahead: usize,
 }
 
 /// One server's connections.
@@ -101,11 +106,27 @@ impl<W> Seats<W> {
         Seats { rows: servers.into_iter().map(row).collect(), bounds, opening: 0, turn: 0, queue }
     }
 
-    /// The idle connection of the server that is next. `None` where a connection would have to be opened there, or
-    /// to be waited for.
-    pub(super) fn take(&mut self, worker: usize, now: Instant) -> Option<(usize, Link)> {
+    /// The idle connection of the server that is next, and a server where one is to be had ready instead. `None`
+    /// where a connection would have to be opened or waited for.
+    pub(super) fn take(&mut self, worker: usize, now: Instant) -> Option<(usize, Link, Option<usize>)> {
         let index = self.choose(now, &[])?;
-        self.pick(index, worker)
+        let (server, link) = self.pick(index, worker)?;
+        Some((server, link, self.ahead(now)))
+    }
+
+    /// A server at which a connection is to be opened for those who come later: the one with the fewest to spare.
+    pub(super) fn ahead(&mut self, now: Instant) -> Option<usize> {
+        if self.bounds.ahead == 0 {
+            return None;
+        }
+        let spare: usize = self.rows.iter().map(|row| row.idle.len() + row.opening).sum();
+        let spare = spare.saturating_sub(self.queue.len());
+        let has_room = |index: &usize| {
+            let row = &self.rows[*index];
+            row.opening == 0 && self.is_usable(*index, now, &[]) && row.has_room(&self.bounds)
+        };
+        let next = self.in_turn().filter(has_room).min_by_key(|index| self.rows[*index].idle.len())?;
+        (spare < self.bounds.ahead).then(|| self.reserve(next))
     }
 
     /// For somebody who has to wait: an idle connection after all, of whatever server, or a place in line, by his
@@ -166,7 +187,8 @@ impl<W> Seats<W> {
     }
 
     fn pick(&mut self, index: usize, worker: usize) -> Option<(usize, Link)> {
-        let link = self.rows[index].pick(worker)?;
+        let mut link = self.rows[index].pick(worker)?;
+        self.bounds.take_up(&mut link);
         self.rows[index].busy += 1;
         self.turn = (index + 1) % self.rows.len();
         Some((index, link))
@@ -190,7 +212,41 @@ impl<W> Seats<W> {
 
     /// Another idle connection for a place whose first one was stale.
     pub(super) fn exchange(&mut self, server: usize, worker: usize) -> Option<Link> {
-        self.rows[server].pick(worker)
+        let mut link = self.rows[server].pick(worker)?;
+        self.bounds.take_up(&mut link);
+        Some(link)
+    }
+
+    /// Prepares a connection that somebody opened for himself in his place.
+    pub(super) fn take_up(&self, link: &mut Link) {
+        self.bounds.take_up(link);
+    }
+
+    /// Whether another server can be used and has a place.
+    pub(super) fn has_other(&self, server: usize, now: Instant) -> bool {
+        self.choose_other(server, now).is_some()
+    }
+
+    /// Moves a busy place to another server, and takes an idle connection there if there is one.
+    pub(super) fn move_seat(
+        &mut self,
+        server: usize,
+        worker: usize,
+        now: Instant,
+    ) -> Option<(usize, Option<Link>)> {
+        let other = self.choose_other(server, now)?;
+        self.rows[server].busy -= 1;
+        match self.pick(other, worker) {
+            Some((other, link)) => Some((other, Some(link))),
+            None => {
+                self.rows[other].busy += 1;
+                Some((other, None))
+            }
+        }
+    }
+
+    fn choose_other(&self, server: usize, now: Instant) -> Option<usize> {
+        self.choose(now, &[server]).filter(|index| self.is_usable(*index, now, &[server]))
     }
 
     /// Leaves the line; false for those who were called before.
@@ -230,10 +286,11 @@ impl<W> Seats<W> {
 
     /// A connection in use is free: it goes to whoever is first in line, else among the idle, else it comes back.
     pub(super) fn rest(&mut self, server: usize, mut link: Link, now: Instant) -> Rested<W> {
-        if !link.rest(self.bounds.idle, now) {
+        if link.is_last() || !link.rest(self.bounds.idle, now) {
             return Rested::TooMany(link);
         }
         if let Some(waiter) = self.queue.call() {
+            self.bounds.take_up(&mut link);
             return Rested::Next(waiter, link);
         }
         let row = &mut self.rows[server];
@@ -252,9 +309,11 @@ impl<W> Seats<W> {
         row.failed = None;
         if let Some(waiter) = self.queue.call() {
             row.busy += 1;
+            self.bounds.take_up(&mut link);
             return Rested::Next(waiter, link);
         }
-        if !link.rest(self.bounds.idle, now) || row.idle.len() >= self.bounds.keep {
+        // One that nobody has used yet may be had ready where none is kept.
+        if !link.rest(self.bounds.idle, now) || row.idle.len() >= self.bounds.keep.max(self.bounds.ahead) {
             return Rested::TooMany(link);
         }
         row.idle.push(link);
@@ -328,9 +387,22 @@ impl<W> Seats<W> {
     }
 }
 
+impl Bounds {
+    /// Gives a connection a request, which may be its last.
+    fn take_up(&self, link: &mut Link) {
+        let is_last = self.keep == 0 || self.uses.is_some_and(|uses| link.uses() + 1 >= uses.get());
+        link.take_up(is_last);
+    }
+}
+
 impl Row {
     fn has_place(&self, bounds: &Bounds) -> bool {
-        !self.idle.is_empty() || self.slow == 0 && self.load() < bounds.connections
+        !self.idle.is_empty() || self.has_room(bounds)
+    }
+
+    /// Whether another connection may be opened.
+    fn has_room(&self, bounds: &Bounds) -> bool {
+        self.slow == 0 && self.load() + self.idle.len() < bounds.connections
     }
 
     fn load(&self) -> usize {
@@ -363,7 +435,8 @@ mod tests {
             let config = ServerConfig { name: format!("{number}"), target: Target::Unix("/x".into()) };
             Arc::new(Server::new("app", &config, &metrics))
         };
-        let bounds = Bounds { connections, keep: 4, idle: Duration::from_secs(1) };
+        let idle = Duration::from_secs(1);
+        let bounds = Bounds { connections, keep: 4, idle, uses: None, ahead: 0 };
         Seats::new((0..servers).map(server).collect(), bounds, Queue::new(2, None))
     }
 

@@ -1,8 +1,9 @@
 //! One server of a pool: who it is, and the handles of its metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::config::{ServerConfig, Target};
@@ -13,7 +14,11 @@ pub(super) struct Server {
     /// As configured.
     pub(super) name: Arc<str>,
     pub(super) target: Target,
+    /// What a question of the proxy's own says as `Host`.
+    pub(super) host: String,
     pub(super) metrics: ServerMetrics,
+    /// Until when its connections are used unasked.
+    unverifiable: Mutex<Option<Instant>>,
 }
 
 /// Everything that is counted for one server.
@@ -35,6 +40,8 @@ pub enum Fault {
     Connect,
     /// It didn't take the connection in time.
     ConnectTimeout,
+    /// It took a connection and didn't answer what that was asked first.
+    Verify,
     /// It didn't answer in time.
     ResponseTimeout,
     /// It closed or reset the connection before its answer.
@@ -46,9 +53,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
     const NAMES: [&str; Fault::COUNT] =
-        ["connect", "connect_timeout", "response_timeout", "reset", "bad_response", "truncated"];
+        ["connect", "connect_timeout", "verify", "response_timeout", "reset", "bad_response", "truncated"];
 }
 
 impl Server {
@@ -57,10 +64,35 @@ impl Server {
         Server {
             name: name.into(),
             target: config.target.clone(),
+            host: host(&config.target),
             metrics: ServerMetrics::new(pool, name, metrics),
+            unverifiable: Mutex::new(None),
         }
     }
+
+    /// Whether a question to a new connection is of use.
+    pub(super) fn is_verifiable(&self, now: Instant) -> bool {
+        self.unverifiable.lock().is_none_or(|until| until <= now)
+    }
+
+    /// It closes connections that were asked.
+    pub(super) fn note_unverifiable(&self, now: Instant) {
+        *self.unverifiable.lock() = Some(now + UNVERIFIABLE);
+    }
 }
+
+/// Host and port (RFC 9110 §7.2); a Unix socket has neither.
+fn host(target: &Target) -> String {
+    match target {
+        Target::Tcp { host, port: 80 } if !host.contains(':') => host.clone(),
+        Target::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+        Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Unix(_) => "localhost".to_owned(),
+    }
+}
+
+/// How long a server that closes connections which were asked is not asked again: what Perlbal does.
+const UNVERIFIABLE: Duration = Duration::from_secs(60);
 
 impl ServerMetrics {
     fn new(pool: &str, server: &str, metrics: &Metrics) -> ServerMetrics {
@@ -88,6 +120,11 @@ impl ServerMetrics {
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1).min(5);
         self.requests[class].inc();
         self.response.observe(after.as_secs_f64());
+    }
+
+    /// Requests that it has answered.
+    pub(super) fn answers(&self) -> u64 {
+        self.requests.iter().map(IntCounter::get).sum()
     }
 
     pub(super) fn failed(&self, fault: Fault) {

@@ -73,7 +73,7 @@ fn bench(servers: &[SocketAddr], limit: Option<usize>, queue: usize, queue_timeo
     let config = PoolConfig {
         max_connections: limit.and_then(NonZeroUsize::new),
         queue: QueueConfig { length: queue, timeout: queue_timeout, ..QueueConfig::default() },
-        keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+        keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30), requests: None },
         ..PoolConfig::of(servers.iter().map(server).collect())
     };
     let metrics = Metrics::new().unwrap();

@@ -8,6 +8,7 @@ mod support;
 
 mod cli;
 mod clients;
+mod connections;
 mod control;
 mod cors;
 mod drain;
@@ -24,6 +25,7 @@ mod relay;
 mod reload;
 mod reproxy;
 mod resume;
+mod retries;
 mod slow;
 mod tls;
 mod transports;

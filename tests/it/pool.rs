@@ -177,7 +177,7 @@ fn while_a_server_is_down_another_answers() {
 }
 
 #[test]
-fn a_request_on_a_stale_connection_is_sent_again_on_a_fresh_one() {
+fn trap_3_a_request_on_a_stale_connection_is_sent_again_on_a_fresh_one() {
     let origin = Origin::new(ClosesOnSecondRequest);
     let proxy = Perihelion::before(&origin);
     let mut raw = proxy.connect();

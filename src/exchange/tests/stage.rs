@@ -122,7 +122,7 @@ impl Proxy {
         let config = PoolConfig {
             max_connections: NonZeroUsize::new(2),
             queue,
-            keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30) },
+            keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30), requests: None },
             ..PoolConfig::of(vec![ServerConfig { name, target }])
         };
         let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
