@@ -44,6 +44,9 @@ impl State {
         let channels: Vec<_> = state.directory.ids().collect();
         channels.into_iter().for_each(|channel| state.settle(channel, now));
         state.evict(head);
+        if state.directory.len() > state.settings.channels {
+            state.make_room(now);
+        }
         state.count_kept();
         state
     }

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::disk::End;
+
 /// Channels that a program uses.
 pub(crate) const CHANNELS: usize = 4;
 /// Taps that a program uses.
@@ -25,6 +27,8 @@ pub(crate) struct Shape {
     pub(crate) evict_over: Option<usize>,
     /// Channels that may live.
     pub(crate) channels: usize,
+    /// There is a disk.
+    pub(crate) store: bool,
 }
 
 /// One thing that happens. Numbers without bounds are taken modulo what there is.
@@ -65,6 +69,14 @@ pub(crate) enum Step {
     Replace {
         tap: usize,
     },
+    /// A batch is published, everything that the disk is asked for fails from the `fault`th operation on, and the
+    /// process ends, or with it the machine. Without a disk nothing happens.
+    Crash {
+        batch: Vec<(usize, Option<u8>)>,
+        fault: u64,
+        torn: u8,
+        end: End,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,13 +102,15 @@ fn shape() -> impl Strategy<Value = Shape> {
         0usize..6,
         prop_oneof![4 => Just(None), 1 => (0usize..6).prop_map(Some)],
         prop_oneof![4 => Just(100usize), 1 => 1usize..4],
+        any::<bool>(),
     )
-        .prop_map(|(history, history_seconds, window, evict_over, channels)| Shape {
+        .prop_map(|(history, history_seconds, window, evict_over, channels, store)| Shape {
             history,
             history_seconds,
             window,
             evict_over,
             channels,
+            store,
         })
 }
 
@@ -104,8 +118,10 @@ fn step() -> impl Strategy<Value = Step> {
     let tap = 0..TAPS;
     let limit = 0usize..5;
     let id = prop_oneof![3 => Just(None), 1 => (0u8..3).prop_map(Some)];
+    let batch = vec((0..CHANNELS, id), 1..6);
+    let end = prop_oneof![Just(End::Process), any::<u8>().prop_map(|part| End::Power { part })];
     prop_oneof![
-        8 => vec((0..CHANNELS, id), 1..6).prop_map(Step::Publish),
+        8 => batch.clone().prop_map(Step::Publish),
         6 => (tap.clone(), vec((0..CHANNELS, wish()), 1..4), limit.clone())
             .prop_map(|(tap, wishes, limit)| Step::Join { tap, wishes, limit }),
         6 => tap.clone().prop_map(|tap| Step::Take { tap }),
@@ -118,6 +134,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Tick),
         1 => Just(Step::Inspect),
         1 => tap.prop_map(|tap| Step::Replace { tap }),
+        2 => (batch, 1u64..6, any::<u8>(), end)
+            .prop_map(|(batch, fault, torn, end)| Step::Crash { batch, fault, torn, end }),
     ]
 }
 

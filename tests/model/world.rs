@@ -3,12 +3,14 @@
 use std::iter::zip;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use perihelion::hub::{ChannelId, Hub, HubSettings, News, Outcome, Refused, Tap, Turn};
+use perihelion::hub::{ChannelId, Committer, Hub, HubSettings, News, Outcome, Receipt, Refused, Tap, Turn};
 use perihelion::message::{Batch, ChannelName, Data, Entry, Epoch, Gap, Message, Position, Sequence, Start};
 use perihelion::metrics::Metrics;
+use perihelion::store::{Disk, DiskSettings};
 
+use crate::disk::{End, Fault, SimulatedDisk};
 use crate::oracle::Oracle;
 use crate::program::{CHANNELS, Shape, Step, TAPS, Wish};
 
@@ -19,7 +21,10 @@ pub(crate) struct World {
     hub: Arc<Hub>,
     metrics: Metrics,
     oracle: Oracle,
+    began: Instant,
     now: Instant,
+    disk: SimulatedDisk,
+    committer: Option<Committer>,
     taps: Vec<SimulatedTap>,
     readers: Vec<Reader>,
 }
@@ -55,19 +60,11 @@ struct Follow {
 
 impl World {
     pub(crate) fn new(shape: Shape) -> World {
-        let metrics = Metrics::new().expect("metrics register");
-        let settings = HubSettings {
-            history_messages: shape.history,
-            history_age: shape.history_seconds.map(Duration::from_secs),
-            history_bytes: shape.evict_over.map_or(usize::MAX, |messages| messages * cost_bytes()),
-            channels: shape.channels,
-            window_messages: shape.window,
-            publisher_ids: 1000,
-        };
-        let hub = Hub::new(EPOCH, settings, metrics.clone());
+        let (disk, now) = (SimulatedDisk::default(), Instant::now());
+        let (hub, committer, metrics) = open(shape, &disk, now, now);
         let taps = (0..TAPS).map(|_| SimulatedTap::new(&hub)).collect();
         let oracle = Oracle::new(shape);
-        World { shape, hub, metrics, oracle, now: Instant::now(), taps, readers: Vec::new() }
+        World { shape, hub, metrics, oracle, began: now, now, disk, committer, taps, readers: Vec::new() }
     }
 
     pub(crate) fn step(&mut self, step: Step) {
@@ -84,12 +81,19 @@ impl World {
             }
             Step::Delete { channel } => self.delete(channel),
             Step::Advance { seconds } => self.now += Duration::from_secs(seconds),
-            Step::Tick => self.hub.tick(self.now),
+            Step::Tick => {
+                self.hub.tick(self.now);
+                self.committer.iter_mut().for_each(Committer::tick);
+            }
             Step::Inspect => self.inspect(),
             Step::Replace { tap } => {
                 self.readers.retain(|reader| reader.tap != tap);
                 self.taps[tap] = SimulatedTap::new(&self.hub);
             }
+            Step::Crash { batch, fault, torn, end } if self.shape.store => {
+                self.crash(&batch, Fault { at: self.disk.changes() + fault, count: 1000, torn }, end);
+            }
+            Step::Crash { .. } => {}
         }
     }
 
@@ -123,13 +127,39 @@ impl World {
     }
 
     fn publish(&mut self, messages: &[(usize, Option<u8>)]) {
-        let messages_of = messages.iter().map(|&(channel, id)| message(channel, id)).collect();
-        let batch = Batch { messages: messages_of, expected: Vec::new() };
         let channels = self.metrics.comet_channels.get();
-        let Ok(receipts) = settled(self.hub.publish(batch, self.now)) else {
-            assert_eq!(self.hub.head(), position(self.oracle.head()), "a refused batch publishes nothing");
-            return self.inspect_refusal(channels);
-        };
+        match self.try_publish(messages) {
+            Ok(receipts) => self.acknowledged(messages, &receipts),
+            Err(refused) => {
+                assert!(matches!(refused, Refused::TooManyChannels { .. }), "{refused}");
+                assert_eq!(
+                    self.hub.head(),
+                    position(self.oracle.head()),
+                    "a refused batch publishes nothing"
+                );
+                self.inspect_refusal(channels);
+            }
+        }
+    }
+
+    fn try_publish(&mut self, messages: &[(usize, Option<u8>)]) -> Result<Vec<Receipt>, Refused> {
+        let messages = messages.iter().map(|&(channel, id)| message(channel, id)).collect();
+        let outcome = self.hub.publish(Batch { messages, expected: Vec::new() }, self.now);
+        self.settled(outcome)
+    }
+
+    fn settled<T>(&mut self, outcome: Outcome<T>) -> Result<T, Refused> {
+        match (outcome, &mut self.committer) {
+            (Outcome::Settled(result), None) => result,
+            (Outcome::Waiting(mut result), Some(committer)) => {
+                assert!(committer.turn(self.now, at(self.began, self.now)));
+                result.try_recv().expect("a turn answers what waited")
+            }
+            _ => panic!("who waits, waits for a store"),
+        }
+    }
+
+    fn acknowledged(&mut self, messages: &[(usize, Option<u8>)], receipts: &[Receipt]) {
         assert_eq!(receipts.len(), messages.len());
         for (receipt, &(channel, id)) in zip(receipts, messages) {
             let expected = self.oracle.publish(channel, id, self.now);
@@ -137,6 +167,53 @@ impl World {
             assert_eq!(receipt.subscribers, self.subscribers(channel));
         }
         assert_eq!(self.hub.head(), position(self.oracle.head()));
+    }
+
+    fn crash(&mut self, batch: &[(usize, Option<u8>)], fault: Fault, end: End) {
+        self.disk.break_at(Some(fault));
+        let refused = match self.try_publish(batch) {
+            Ok(receipts) => {
+                self.acknowledged(batch, &receipts);
+                false
+            }
+            Err(_) => true,
+        };
+        self.committer.iter_mut().for_each(Committer::tick);
+        self.disk.end(end);
+        self.taps.clear();
+        (self.hub, self.committer, self.metrics) = open(self.shape, &self.disk, self.began, self.now);
+        self.taps = (0..TAPS).map(|_| SimulatedTap::new(&self.hub)).collect();
+        if refused && self.hub.head() != position(self.oracle.head()) {
+            // It was on the disk whole when the process ended.
+            for &(channel, id) in batch {
+                self.oracle.publish(channel, id, self.now);
+            }
+        }
+        assert_eq!(self.hub.head(), position(self.oracle.head()), "all of a batch or nothing");
+        std::mem::take(&mut self.readers).into_iter().for_each(|reader| self.come_back(&reader));
+    }
+
+    /// A client with the position that it has processed.
+    fn come_back(&mut self, reader: &Reader) {
+        let start = Start::After(position(reader.position));
+        let wishes: Vec<_> = reader.follows.iter().map(|follow| (name(follow.channel), start)).collect();
+        let (mut backlog, mut gaps) = (Vec::new(), Vec::new());
+        let tap = &mut self.taps[reader.tap].tap;
+        let Ok(joined) = tap.join(&wishes, usize::MAX, self.now, &mut backlog, &mut gaps) else {
+            assert!(self.shape.channels < CHANNELS, "there is room for every channel");
+            return;
+        };
+        assert!(joined.complete);
+        let follow = |follow: &Follow| Follow { life: self.oracle.lives[follow.channel], ..*follow };
+        self.readers.push(Reader {
+            tap: reader.tap,
+            ids: joined.channels,
+            follows: reader.follows.iter().map(follow).collect(),
+            position: reader.position,
+            joined: joined.head.0,
+            behind: false,
+        });
+        self.deliver(self.readers.len() - 1, &backlog, &gaps, joined.position.0);
     }
 
     fn subscribers(&self, channel: usize) -> usize {
@@ -340,7 +417,8 @@ impl World {
 
     fn delete(&mut self, channel: usize) {
         let existed = self.hub.channel(&name(channel), self.now).is_some();
-        assert_eq!(settled(self.hub.delete(&name(channel), self.now)), Ok(existed));
+        let deleted = self.hub.delete(&name(channel), self.now);
+        assert_eq!(self.settled(deleted), Ok(existed));
         self.oracle.delete(channel);
         assert_eq!(self.hub.channel(&name(channel), self.now), None);
     }
@@ -407,9 +485,38 @@ impl SimulatedTap {
     }
 }
 
-fn settled<T>(outcome: Outcome<T>) -> Result<T, Refused> {
-    let Outcome::Settled(result) = outcome else { panic!("there is no store to wait for") };
-    result
+/// A hub with what the disk has kept, if there is one.
+fn open(
+    shape: Shape,
+    disk: &SimulatedDisk,
+    began: Instant,
+    now: Instant,
+) -> (Arc<Hub>, Option<Committer>, Metrics) {
+    let metrics = Metrics::new().expect("metrics register");
+    let settings = HubSettings {
+        history_messages: shape.history,
+        history_age: shape.history_seconds.map(Duration::from_secs),
+        history_bytes: shape.evict_over.map_or(usize::MAX, |messages| messages * cost_bytes()),
+        channels: shape.channels,
+        window_messages: shape.window,
+        publisher_ids: 1000,
+    };
+    if !shape.store {
+        return (Hub::new(EPOCH, settings, metrics.clone()), None, metrics);
+    }
+    let log = DiskSettings { sync_each: true, segment_bytes: SEGMENT_BYTES };
+    let (store, recovered) = Disk::open(Box::new(disk.clone()), log, EPOCH, None).expect("no damage");
+    let (store, at, own) = (Box::new(store), at(began, now), metrics.clone());
+    let (hub, committer) = Hub::with_store(store, recovered, settings, usize::MAX, own, now, at);
+    (hub, Some(committer), metrics)
+}
+
+/// Small, so that segments end, are looked at and leave.
+const SEGMENT_BYTES: u64 = 300;
+
+/// The same moment by the other clock.
+fn at(began: Instant, now: Instant) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) + (now - began)
 }
 
 fn name(channel: usize) -> ChannelName {

@@ -87,8 +87,10 @@ impl Disk {
             Some(last) => last,
             None => make_segment(&mut *files, 1, recovered.head).map_err(unusable("a new file"))?,
         };
-        // What the process had written but not synced when it ended is shown from now on.
+        // What the process had written but not synced when it ended is shown from now on, and a file that it had made
+        // but not made safe is written to.
         files.sync(&active.name()).map_err(unusable(&active.name()))?;
+        files.sync_folder().map_err(unusable("its folder"))?;
         let trusting = (!settings.sync_each).then(|| boot.unwrap_or("unknown").to_owned());
         let now = Identity { epoch, trusting };
         if identity.as_ref() != Some(&now) {
@@ -104,7 +106,7 @@ impl Disk {
             framer: Framer::default(),
             is_soiled: false,
             is_unsynced: false,
-            are_names_unsynced: true,
+            are_names_unsynced: false,
             rotations: 0,
             looks: 0,
         };
