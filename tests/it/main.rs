@@ -27,6 +27,7 @@ mod reproxy;
 mod resume;
 mod retries;
 mod slow;
+mod store;
 mod tls;
 mod transports;
 mod upgrade;

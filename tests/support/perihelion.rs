@@ -97,17 +97,22 @@ impl Perihelion {
 
     fn launch(place: Place, configuration: &str, token: Option<&str>) -> Perihelion {
         place.write_configuration(configuration);
-        let mut child = Command::new(BINARY)
-            .args(["run", "-c"])
-            .arg(place.folder.path().join("perihelion.yaml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let stdout = Output::of(child.stdout.take());
-        let stderr = Output::of(child.stderr.take());
+        let (child, stdout, stderr) = spawn(&place);
         Perihelion { child, place, token: token.map(str::to_string), stdout, stderr }
+    }
+
+    /// Kills it, and starts it again with the same files.
+    pub(crate) fn kill_and_start(&mut self) {
+        self.signal("KILL");
+        self.wait_exit();
+        (self.child, self.stdout, self.stderr) = spawn(&self.place);
+        self.wait_ready();
+    }
+
+    /// Starts a second process that is expected to end, with the place of this one.
+    pub(crate) fn start_another(&self, configuration: &str) -> Finished {
+        let file = self.place.folder.write("another.yaml", &self.place.fill(configuration));
+        run(&["run", "-c", &file.display().to_string()], "")
     }
 
     fn wait_ready(&mut self) {
@@ -265,6 +270,20 @@ impl Drop for Perihelion {
             eprintln!("--- standard error of the proxy\n{}---", self.stderr.text());
         }
     }
+}
+
+fn spawn(place: &Place) -> (Child, Output, Output) {
+    let mut child = Command::new(BINARY)
+        .args(["run", "-c"])
+        .arg(place.folder.path().join("perihelion.yaml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let stdout = Output::of(child.stdout.take());
+    let stderr = Output::of(child.stderr.take());
+    (child, stdout, stderr)
 }
 
 /// The shortest configuration with more keys behind.

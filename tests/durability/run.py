@@ -1,0 +1,145 @@
+"""Kills a proxy with a store in a folder again and again while clients publish and listen, and checks what they saw.
+
+    PERIHELION_BIN=target/debug/perihelion python3 tests/durability/run.py 50
+
+The argument is the number of kills. The seed is printed; SEED=… repeats the times of the kills.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from checker import Notebook, check
+from clients import Connection, over_long_poll, over_sse, publish, publisher, serve_application, subscriber
+
+CHANNELS = ["a", "b", "c", "d"]
+LIFE = (0.05, 0.4)  # Seconds between the start and the kill.
+DEADLINE = 30  # Seconds until everybody has everything.
+
+
+class Crowd:
+    """Publishers and subscribers, and what they have seen."""
+
+    def __init__(self, http, control, subscribers=50, publishers=8):
+        self.notebook = Notebook()
+        self.http, self.control = http, control
+        self.counts = subscribers, publishers
+        self.stop = asyncio.Event()
+
+    async def start(self):
+        subscribers, publishers = self.counts
+        begin = await publish(Connection(self.control), CHANNELS[0], "begin")
+        transports = [over_sse(self.http), over_long_poll(self.http)]
+        self.subscribers, self.publishers = [], []
+        for number in range(subscribers):
+            who = f"subscriber {number}"
+            self.notebook.begin[who] = begin
+            self.notebook.channels[who] = [CHANNELS[number % 4], CHANNELS[(number + 1 + number // 4 % 3) % 4]]
+            task = subscriber(self.notebook, who, transports[number % 2])
+            self.subscribers.append(asyncio.create_task(task))
+        for number in range(publishers):
+            insists = number % 2 == 0
+            task = publisher(self.notebook, self.control, f"p{number}", CHANNELS, insists, self.stop)
+            self.publishers.append(asyncio.create_task(task))
+
+    async def finish(self, deadline=DEADLINE):
+        """Publishing ends; whoever listens gets some time for what is left."""
+        self.stop.set()
+        await asyncio.gather(*self.publishers)
+        last = time.monotonic() + deadline
+        while time.monotonic() < last and not self.has_everything():
+            await asyncio.sleep(0.05)
+        # What comes twice or unasked may come last.
+        await asyncio.sleep(0.2)
+        for task in self.subscribers:
+            task.cancel()
+
+    def has_everything(self):
+        notebook = self.notebook
+        wanted = {channel: set() for channel in CHANNELS}
+        for data in notebook.acknowledged:
+            wanted[notebook.sent[data]].add(data)
+        for who, channels in notebook.channels.items():
+            got = {data for _, data, _ in notebook.received[who]}
+            if any(wanted[channel] - got for channel in channels):
+                return False
+        return True
+
+
+class Proxy:
+    """The real binary on a folder, killed and started again."""
+
+    def __init__(self, folder, http, control, application):
+        self.control, self.file = control, os.path.join(folder, "perihelion.yaml")
+        with open(self.file, "w", encoding="utf-8") as file:
+            file.write(
+                f"listen: {http[0]}:{http[1]}\ncontrol: {control[0]}:{control[1]}\n"
+                f"upstream: http://{application[0]}:{application[1]}\n"
+                f"store: {{ path: {folder}/store }}\nlog: {{ access: off, level: warn }}\n"
+                "channels: { history: { messages: 1000000, age: off } }\n"
+                "limits: { held_connections: 1000 }\n"
+            )
+
+    async def start(self):
+        self.process = subprocess.Popen([os.environ["PERIHELION_BIN"], "run", "-c", self.file])
+        last = time.monotonic() + DEADLINE
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(*self.control)
+                writer.close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > last:
+                    raise SystemExit(f"the proxy doesn't start: {self.process.poll()}") from None
+                await asyncio.sleep(0.01)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+async def run(kills, seed):
+    times = random.Random(seed)
+    # An address of this run's own, so that nothing else on the machine is in the way.
+    host = f"127.{times.randrange(1, 255)}.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+    http, control, application = (host, 8080), (host, 7070), (host, 8000)
+    with tempfile.TemporaryDirectory() as folder:
+        server = await serve_application(application)
+        proxy = Proxy(folder, http, control, application)
+        await proxy.start()
+        crowd = Crowd(http, control)
+        await crowd.start()
+        began = time.monotonic()
+        for _ in range(kills):
+            await asyncio.sleep(times.uniform(*LIFE))
+            proxy.kill()
+            await proxy.start()
+        await crowd.finish()
+        proxy.kill()
+        server.close()
+    notebook = crowd.notebook
+    faults = check(notebook)
+    received = sum(len(messages) for messages in notebook.received.values())
+    print(
+        f"{kills} kills in {time.monotonic() - began:.0f} s: {len(notebook.sent)} sent, "
+        f"{len(notebook.acknowledged)} acknowledged, {received} received by {len(notebook.channels)} subscribers, "
+        f"{len(faults)} faults"
+    )
+    print("\n".join(faults[:20]))
+    return not faults and len(notebook.acknowledged) > 10 * kills
+
+
+def main():
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    print(f"SEED={seed}")
+    sys.exit(0 if asyncio.run(run(kills, seed)) else 1)
+
+
+if __name__ == "__main__":
+    main()
