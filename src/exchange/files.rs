@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 
 use super::answer::{Refusal, answer};
 use super::marks::Marks;
@@ -39,15 +39,14 @@ pub async fn serve_file(
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
     place: Place<'_>,
-    request: Request<Incoming>,
+    (parts, body): (&Parts, &Incoming),
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
-    let mut record = Record::begin(client, rules, site, log, &parts, &marks);
+    let mut record = Record::begin(client, rules, site, log, parts, &marks);
     client.clock.start(rules.body_timeout);
-    let checked = check::check(&parts, &body, rules).and_then(|_| read_only(&parts.method));
+    let checked = check::check(parts, body, rules).and_then(|_| read_only(&parts.method));
     let answered = match checked {
-        Ok(()) => look(client, rules, place, &parts, &mut record).await,
+        Ok(()) => look(client, rules, place, parts, &mut record).await,
         Err(refusal) => Err(refusal),
     };
     client.clock.start(rules.body_timeout);

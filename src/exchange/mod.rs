@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 
 use crate::access_log::{AccessLog, End};
 use crate::body::Body;
@@ -88,16 +88,15 @@ pub enum Outcome {
 
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
 /// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
-pub async fn exchange(ctx: Context<'_>, request: Request<Incoming>) -> Outcome {
-    let (parts, body) = request.into_parts();
+pub async fn exchange(ctx: Context<'_>, parts: &Parts, body: Incoming) -> Outcome {
     let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
-    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts, &marks);
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let had_body = !body.is_end_stream();
-    let ended = match check::check(&parts, &body, ctx.rules) {
-        Ok(asked) => steps(&ctx, &parts, &asked, Some(body), &marks, &mut record).await,
+    let ended = match check::check(parts, &body, ctx.rules) {
+        Ok(asked) => steps(&ctx, parts, &asked, Some(body), &marks, &mut record).await,
         Err(refusal) => Err(refusal),
     };
-    finish(&ctx, &parts, ended, had_body, &mut record)
+    finish(&ctx, parts, ended, had_body, &mut record)
 }
 
 fn finish(
@@ -121,12 +120,11 @@ pub fn refuse(
     rules: &Rules,
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
-    request: Request<Incoming>,
+    (parts, body): (&Parts, &Incoming),
     refusal: &Refusal,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
-    Record::begin(client, rules, site, log, &parts, &marks).refused(refusal);
+    Record::begin(client, rules, site, log, parts, &marks).refused(refusal);
     client.clock.start(rules.body_timeout);
     answer(refusal, !body.is_end_stream(), &parts.headers)
 }
@@ -137,12 +135,11 @@ pub fn redirect(
     rules: &Rules,
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
-    request: Request<Incoming>,
+    (parts, body): (&Parts, &Incoming),
     (status, location): (StatusCode, &str),
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
-    Record::begin(client, rules, site, log, &parts, &marks).redirected(status);
+    Record::begin(client, rules, site, log, parts, &marks).redirected(status);
     client.clock.start(rules.body_timeout);
     answer::redirect(status, location, !body.is_end_stream())
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::client_io::{ClientIo, poll_leaving};
 use super::farewell;
 use super::head_gate::{GateState, HeadLimits, Refusal};
+use super::leaving::{Ear, Leaving};
 use super::line::{Line, OnLine, Phase, Serve};
 use crate::clock::Clock;
 use crate::config::{Limits, Timeouts};
@@ -116,7 +116,7 @@ pub struct RefusedHead {
 }
 
 enum Drain {
-    Awaited(Pin<Box<WaitForCancellationFutureOwned>>),
+    Awaited(Ear),
     Due,
     Told,
 }
@@ -130,20 +130,15 @@ enum Outcome {
 }
 
 impl<S: Serve> Connection<S> {
-    /// A connection before its first turn. The service runs the same clock. When `drain` is cancelled it ends after the request in service.
-    pub fn new(
-        arrival: Arrival,
-        service: S,
-        clock: Clock,
-        terms: Rc<Terms>,
-        drain: CancellationToken,
-    ) -> Box<Self> {
+    /// A connection before its first turn. The service runs the same clock. When the order to leave is given it ends
+    /// after the request in service.
+    pub fn new(arrival: Arrival, service: S, clock: Clock, terms: Rc<Terms>, leaving: &Leaving) -> Box<Self> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
         let line = Line::new(wire, terms.heads, read_ahead);
         let http =
             terms.http.serve_connection(ClientIo(line.clone()), OnLine { service, line: line.clone() });
         let silence = if kept { terms.idle } else { terms.request_head.min(terms.idle) };
-        let drain = Drain::Awaited(Box::pin(drain.cancelled_owned()));
+        let drain = Drain::Awaited(leaving.ear());
         // In a box, so that what becomes of it at its end doesn't make the task of its life larger.
         Box::new(Connection { http, line, clock, terms, home, silence, seen: None, drain })
     }
@@ -195,7 +190,7 @@ impl<S: Serve> Connection<S> {
     /// because hyper, which hasn't seen it, would close.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
         if let Drain::Awaited(drain) = &mut self.drain
-            && drain.as_mut().poll(cx).is_ready()
+            && drain.poll(cx).is_ready()
         {
             self.drain = Drain::Due;
         }

@@ -14,7 +14,6 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::body::Body;
@@ -53,7 +52,7 @@ struct Server {
     listener: TcpListener,
     home: Home,
     terms: Rc<Terms>,
-    drain: CancellationToken,
+    leaving: Leaving,
     _desk: tokio::sync::mpsc::Receiver<crate::hold::Return>,
 }
 
@@ -63,7 +62,7 @@ impl Server {
         let passport = Passport { peer: listener.local_addr().unwrap(), listener: 0 };
         let (desk, _desk) = tokio::sync::mpsc::channel(1);
         let terms = Rc::new(Terms::new(&limits(), &timeouts));
-        Server { listener, home: Home { desk, passport }, terms, drain: CancellationToken::new(), _desk }
+        Server { listener, home: Home { desk, passport }, terms, leaving: Leaving::default(), _desk }
     }
 
     async fn client(&self) -> TcpStream {
@@ -81,7 +80,7 @@ impl Server {
     }
 
     fn connection<S: Serve>(&self, arrival: Arrival, service: S) -> Box<Connection<S>> {
-        Connection::new(arrival, service, Clock::default(), self.terms.clone(), self.drain.clone())
+        Connection::new(arrival, service, Clock::default(), self.terms.clone(), &self.leaving)
     }
 
     /// What a client gets for these bytes until its end; it keeps its own side open.
@@ -244,16 +243,16 @@ async fn a_drain_closes_what_is_idle_and_lets_a_request_finish() {
         let mut client = server.client().await;
         client.write_all(GET).await.unwrap();
         read_until(&mut client, "/a |").await;
-        server.drain.cancel();
+        server.leaving.begin();
         read_to_end(&mut client).await
     };
     let (rest, _) = tokio::join!(client, server.serve(echo(Rc::default())));
     assert_eq!(rest, "");
 
     let server = Server::new(timeouts()).await;
-    let drain = server.drain.clone();
+    let leaving = server.leaving.clone();
     let draining = service_fn(move |_| {
-        drain.cancel();
+        leaving.begin();
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok(Response::new(Body::from("done")))

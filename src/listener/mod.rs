@@ -20,6 +20,7 @@ pub mod head_gate;
 #[cfg(test)]
 mod head_properties;
 mod head_scan;
+mod leaving;
 mod line;
 mod places;
 mod proxy_header;
@@ -30,6 +31,7 @@ mod tls;
 pub use bind::{BindError, bind};
 pub use connection::{Arrival, Connection, Ended, RefusedHead, Terms};
 pub use door::{Door, Entered, Guest, accept};
+pub use leaving::Leaving;
 pub use line::Serve;
 pub use places::{Place, Places};
 pub use tls::{Tickets, TlsError, server_config};

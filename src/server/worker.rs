@@ -22,7 +22,9 @@ use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::exchange::Client;
 use crate::hold::{Home, Keeper, Passport, Return};
-use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Guest, Place, Places, Terms};
+use crate::listener::{
+    self, Arrival, Connection, Door, Ended, Entered, Guest, Leaving, Place, Places, Terms,
+};
 use crate::site::{NO_SITE, Site, Snapshots};
 use crate::sys;
 use crate::wire::WireStream;
@@ -135,7 +137,7 @@ struct Floor {
     terms: RefCell<Rc<Terms>>,
     /// By number; a closed door stays for the connections that came through it.
     doors: RefCell<Vec<Option<Entrance>>>,
-    drain: CancellationToken,
+    leaving: Leaving,
     tasks: TaskTracker,
     log: AccessLog,
     refused: IntCounterVec,
@@ -159,7 +161,7 @@ impl Floor {
             desk,
             terms: RefCell::new(Rc::new(Terms::clone(&terms))),
             doors: RefCell::default(),
-            drain: CancellationToken::new(),
+            leaving: Leaving::default(),
             tasks: TaskTracker::new(),
             refused,
         }
@@ -177,7 +179,7 @@ impl Floor {
                 self.terms.replace(Rc::new(Terms::clone(&terms)));
                 self.site.renew();
             }
-            Order::Drain => self.drain.cancel(),
+            Order::Drain => self.leaving.begin(),
         }
     }
 
@@ -186,7 +188,7 @@ impl Floor {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(listener = %door.address, %error, "can't accept"),
         };
-        let closed = self.drain.child_token();
+        let closed = self.leaving.child_token();
         let mut doors = self.doors.borrow_mut();
         let place = usize::from(number);
         if doors.len() <= place {
@@ -240,7 +242,7 @@ impl Floor {
         let client = arrival.home.passport.peer.ip().to_canonical();
         let visitor = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
         let visit = self.site.serve(visitor);
-        let connection = Connection::new(arrival, visit, clock, terms, self.drain.clone());
+        let connection = Connection::new(arrival, visit, clock, terms, &self.leaving);
         match connection.run().await {
             Ended::Departed(departure) => self.keeper.keep_socket(*departure),
             Ended::Refused(head) => {

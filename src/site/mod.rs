@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Cache};
 use hyper::body::Incoming;
 use hyper::header::HOST;
+use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
 
@@ -175,9 +176,10 @@ impl Site {
         &self,
         snapshot: &Snapshot,
         client: &Client,
-        request: Request<Incoming>,
+        parts: &Parts,
+        body: Incoming,
     ) -> Result<Response<Body>, TakeOver> {
-        let (index, edge, wish) = match snapshot.router.find(authority(&request), request.uri().path()) {
+        let (index, edge, wish) = match snapshot.router.find(authority(parts), parts.uri.path()) {
             Found::Route(index, route) if !route.is_internal => {
                 (index, &route.edge, Wish::Route(index, route))
             }
@@ -187,14 +189,14 @@ impl Site {
             Found::Ambiguous(index) => (index, &snapshot.edges[index], Wish::None(AMBIGUOUS)),
             Found::NoSite => {
                 let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.other };
-                return Ok(self.refuse(errand, request, &Refusal::NoRoute));
+                return Ok(self.refuse(errand, (parts, &body), &Refusal::NoRoute));
             }
         };
         let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.sites[index] };
         match edge {
-            None => self.act(errand, wish, &[], request).await,
+            None => self.act(errand, wish, &[], parts, body).await,
             // In a box of its own, so that requests without an edge don't carry its size.
-            Some(edge) => Box::pin(self.pass(errand, edge, wish, request)).await,
+            Some(edge) => Box::pin(self.pass(errand, edge, wish, parts, body)).await,
         }
     }
 
@@ -204,13 +206,14 @@ impl Site {
         errand: Errand<'_>,
         edge: &Edge,
         wish: Wish<'_>,
-        request: Request<Incoming>,
+        parts: &Parts,
+        body: Incoming,
     ) -> Result<Response<Body>, TakeOver> {
-        let result = match self.stop(errand, edge, &request) {
-            None => self.act(errand, wish, &edge.request, request).await,
-            Some(Stop::Denied) => Ok(self.refuse(errand, request, &Refusal::Denied)),
+        let result = match self.stop(errand, edge, parts) {
+            None => self.act(errand, wish, &edge.request, parts, body).await,
+            Some(Stop::Denied) => Ok(self.refuse(errand, (parts, &body), &Refusal::Denied)),
             Some(Stop::Elsewhere(location)) => {
-                Ok(self.redirect(errand, request, StatusCode::PERMANENT_REDIRECT, &location))
+                Ok(self.redirect(errand, (parts, &body), StatusCode::PERMANENT_REDIRECT, &location))
             }
         };
         match result {
@@ -229,9 +232,9 @@ impl Site {
     }
 
     /// Why a request gets no further than the edge.
-    fn stop(&self, errand: Errand<'_>, edge: &Edge, request: &Request<Incoming>) -> Option<Stop> {
+    fn stop(&self, errand: Errand<'_>, edge: &Edge, parts: &Parts) -> Option<Stop> {
         let Errand { client, rules, .. } = errand;
-        let headers = request.headers();
+        let headers = &parts.headers;
         if !edge.access.is_empty() {
             let address = client.address_behind(rules, headers);
             if !edge.access.iter().all(|access| access.admits(address)) {
@@ -239,7 +242,7 @@ impl Site {
             }
         }
         let secure = client.is_secure(rules, headers);
-        let location = edge.canon.as_ref()?.location(secure, authority(request), request.uri());
+        let location = edge.canon.as_ref()?.location(secure, authority(parts), &parts.uri);
         location.map(Stop::Elsewhere)
     }
 
@@ -248,19 +251,20 @@ impl Site {
         errand: Errand<'_>,
         wish: Wish<'_>,
         edits: &[Edit],
-        request: Request<Incoming>,
+        parts: &Parts,
+        body: Incoming,
     ) -> Result<Response<Body>, TakeOver> {
         let Errand { client, rules, site, .. } = errand;
         let (index, route) = match wish {
             Wish::Route(index, route) => (index, route),
-            Wish::None(refusal) => return Ok(self.refuse(errand, request, &refusal)),
+            Wish::None(refusal) => return Ok(self.refuse(errand, (parts, &body), &refusal)),
         };
         let (keeper, log) = (self.keeper.as_ref(), &self.log);
         match &route.action {
             Action::Pool(pool, handoffs) => {
                 let (cors, handoffs) = (&route.cors, handoffs.as_ref());
                 let ctx = Context { client, rules, site, cors, pool, handoffs, keeper, log, edits };
-                match exchange(ctx, request).await {
+                match exchange(ctx, parts, body).await {
                     Outcome::Answered(response) => Ok(response),
                     Outcome::Left(take_over) => Err(take_over),
                     Outcome::Elsewhere(elsewhere) => Box::pin(self.elsewhere(errand, index, elsewhere)).await,
@@ -268,16 +272,16 @@ impl Site {
             }
             Action::Files(folder) => {
                 // A future of its own, so that requests to an application don't carry its size.
-                Ok(Box::pin(file(client, rules, site, log, route, folder, request)).await)
+                Ok(Box::pin(file(client, rules, site, log, (route, folder), (parts, &body))).await)
             }
             Action::Redirect(elsewhere) => {
-                let location = elsewhere.location(request.uri());
-                Ok(self.redirect(errand, request, elsewhere.status, &location))
+                let location = elsewhere.location(&parts.uri);
+                Ok(self.redirect(errand, (parts, &body), elsewhere.status, &location))
             }
         }
     }
 
-    fn refuse(&self, errand: Errand<'_>, request: Request<Incoming>, refusal: &Refusal) -> Response<Body> {
+    fn refuse(&self, errand: Errand<'_>, request: (&Parts, &Incoming), refusal: &Refusal) -> Response<Body> {
         let Errand { client, rules, site, .. } = errand;
         refuse(client, rules, site, &self.log, request, refusal)
     }
@@ -285,7 +289,7 @@ impl Site {
     fn redirect(
         &self,
         errand: Errand<'_>,
-        request: Request<Incoming>,
+        request: (&Parts, &Incoming),
         status: StatusCode,
         location: &str,
     ) -> Response<Body> {
@@ -375,12 +379,10 @@ async fn file(
     rules: &Rules,
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
-    route: &Route,
-    folder: &Arc<Folder>,
-    request: Request<Incoming>,
+    (route, folder): (&Route, &Arc<Folder>),
+    request: (&Parts, &Incoming),
 ) -> Response<Body> {
-    let uri = request.uri().clone();
-    let Some(path) = plain(uri.path()) else {
+    let Some(path) = plain(request.0.uri.path()) else {
         return refuse(client, rules, site, log, request, &AMBIGUOUS);
     };
     let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
@@ -390,12 +392,12 @@ async fn file(
 const AMBIGUOUS: Refusal = Refusal::BadRequest("the path has an encoded slash, a backslash or a zero byte");
 
 /// What the request says of the host; that of an absolute target counts more than `Host` (RFC 9112 §3.2.2).
-fn authority(request: &Request<Incoming>) -> &str {
-    match request.uri().authority() {
+fn authority(parts: &Parts) -> &str {
+    match parts.uri.authority() {
         Some(authority) => authority.as_str(),
         // It stands first in most heads, so that looking is cheaper than searching.
         None => {
-            let host = request.headers().iter().find(|(name, _)| **name == HOST);
+            let host = parts.headers.iter().find(|(name, _)| **name == HOST);
             host.and_then(|(_, host)| host.to_str().ok()).unwrap_or_default()
         }
     }
@@ -415,8 +417,10 @@ impl Service<Request<Incoming>> for Visit {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (site, client) = (self.site.clone(), self.client.clone());
         Box::pin(async move {
+            // Everybody further in borrows the head: it is large, and would be moved from hand to hand.
+            let (parts, body) = request.into_parts();
             let snapshot = site.snapshot();
-            site.answer(&snapshot.0, &client, request).await
+            site.answer(&snapshot.0, &client, &parts, body).await
         })
     }
 }

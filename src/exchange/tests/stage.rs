@@ -156,7 +156,8 @@ impl Proxy {
         let service = service_fn(move |request| {
             let proxy = proxy.clone();
             Box::pin(async move {
-                match exchange(proxy.context(), request).await {
+                let (parts, body) = request.into_parts();
+                match exchange(proxy.context(), &parts, body).await {
                     Outcome::Answered(response) => Ok(response),
                     Outcome::Left(take_over) => Err(take_over),
                     Outcome::Elsewhere(_) => panic!("nothing is handed on without handoffs"),
