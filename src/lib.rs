@@ -15,6 +15,7 @@ pub mod hub;
 pub mod listener;
 pub mod message;
 pub mod metrics;
+pub mod quota;
 pub mod server;
 pub mod shard;
 pub mod site;

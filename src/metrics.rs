@@ -92,6 +92,9 @@ families! {
     response_bytes: counters("perihelion_response_bytes_total", "Bytes of response bodies.", ["site"]);
     request_errors: counters("perihelion_request_errors_total", "Requests that the proxy answered itself, by reason.", ["site", "reason"]);
 
+    site_maintenance: gauges("perihelion_site_maintenance", "1 while a site is closed by the control port.", ["site"]);
+    addresses_forgotten: counter("perihelion_addresses_forgotten_total", "Addresses whose requests were forgotten because limits.per_address.addresses was reached.");
+
     upstream_requests: counters("perihelion_upstream_requests_total", "Answers of servers by class of status.", ["pool", "server", "code_class"]);
     upstream_response: histograms("perihelion_upstream_response_seconds", "From the request sent to the head of the server's answer.", ["pool", "server"], REQUEST_SECONDS);
     upstream_connect: histograms("perihelion_upstream_connect_seconds", "Time to connect to a server.", ["pool"], CONNECT_SECONDS);

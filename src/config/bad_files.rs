@@ -257,6 +257,19 @@ sites:
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+limits: { per_address: { connections: 0, requests: 5/d, burst: 0, except: [a], rate: 5 } }
+",
+        problems: &[
+            r"3:39: `connections` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+            r"3:52: `requests` can't be `5/d` (expected a number in a time such as 50/s, 600/m or 1000/h, or `off` for no limit)",
+            r"3:64: `burst` can't be `0` (expected a whole number from 1)",
+            r"3:76: `except` can't be `a` (expected an IP address or a network such as 10.0.0.0/8)",
+            r"3:80: unknown key `rate` (expected connections, requests, burst, addresses or except)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
@@ -269,8 +282,8 @@ upstream: http://127.0.0.1:8000
 limits: {held_conections: 5, "request_heders": 3}
 "#,
         problems: &[
-            r"3:10: unknown key `held_conections` (expected connections, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `held_connections`?)",
-            r"3:30: unknown key `request_heders` (expected connections, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `request_headers`?)",
+            r"3:10: unknown key `held_conections` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `held_connections`?)",
+            r"3:30: unknown key `request_heders` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `request_headers`?)",
         ],
     },
     Bad {

@@ -14,8 +14,8 @@ use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
     Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
-    Limits, LogConfig, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, RetriesConfig, Secret,
-    ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
+    Limits, LogConfig, PerAddress, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, RetriesConfig,
+    Secret, ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -285,6 +285,9 @@ static LIMITS: Section<Limits> = Section {
     required: &[],
     keys: &[
         Key::new("connections", |limits, value| value.put(&mut limits.connections, &form::COUNT_OR_OFF)),
+        Key::section("per_address", ".", &PER_ADDRESS, |limits, value| {
+            PER_ADDRESS.fill(&mut limits.per_address, value);
+        }),
         Key::new("held_connections", |limits, value| {
             value.put(&mut limits.held_connections, &form::COUNT_OR_OFF);
         }),
@@ -300,6 +303,20 @@ static LIMITS: Section<Limits> = Section {
         Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
         Key::new("publish_body", |limits, value| value.put(&mut limits.publish_body, &form::SIZE)),
         Key::new("turn_bytes", |limits, value| value.put(&mut limits.turn_bytes, &form::SIZE)),
+    ],
+};
+
+static PER_ADDRESS: Section<PerAddress> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("connections", |limits, value| value.put(&mut limits.connections, &form::COUNT_OR_OFF)),
+        Key::new("requests", |limits, value| value.put(&mut limits.requests, &form::RATE_OR_OFF)),
+        Key::new("burst", |limits, value| limits.burst = value.read(&form::BURST)),
+        Key::new("addresses", |limits, value| value.put(&mut limits.addresses, &form::COUNT)),
+        Key::new("except", |limits, value| {
+            value.each(|item| limits.except.extend(item.read(&form::NET)));
+        }),
     ],
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
-    PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts,
+    PerAddress, PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts,
 };
 
 const KIB: usize = 1 << 10;
@@ -118,6 +118,7 @@ impl Default for Limits {
         Limits {
             // The operating system's limit on open files is the first that an operator sets.
             connections: None,
+            per_address: PerAddress::default(),
             // About 1 GiB of memory at what a held connection costs.
             held_connections: Some(1_000_000),
             // Room for the cookies and tokens of large sites.
@@ -144,6 +145,20 @@ impl Default for Limits {
             turn_bytes: 256 * KIB,
             // A full batch of messages of the usual size, and few enough for all publishers at once.
             publish_body: 16 * MIB,
+        }
+    }
+}
+
+impl Default for PerAddress {
+    fn default() -> Self {
+        PerAddress {
+            // Behind one address there may be an office, or a country's mobile network.
+            connections: None,
+            requests: None,
+            burst: None,
+            // Some megabytes, and more than a busy site has clients in a minute.
+            addresses: 65_536,
+            except: Vec::new(),
         }
     }
 }

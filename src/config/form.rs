@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::draft::SyncWord;
 use super::problem::nearest;
 use super::{
-    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, ServerConfig, SlowReader, StoreConfig, UrlPattern,
-    VerifyConfig, address, units,
+    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, Rate, ServerConfig, SlowReader, StoreConfig,
+    UrlPattern, VerifyConfig, address, units,
 };
 
 /// How one kind of value is written.
@@ -117,6 +117,15 @@ pub(super) static COUNT_OR_NONE: Form<usize> = Form {
     expected: "a whole number from 1, or `off` for none",
     read: |text| or_off(text, some, units::count).map(Option::unwrap_or_default),
 };
+
+/// So many in a time, or `None` for `off`.
+pub(super) static RATE_OR_OFF: Form<Option<Rate>> = Form {
+    expected: "a number in a time such as 50/s, 600/m or 1000/h, or `off` for no limit",
+    read: |text| or_off(text, rate, units::count),
+};
+
+/// How many may come at once.
+pub(super) static BURST: Form<NonZeroU32> = Form { expected: COUNT.expected, read: nonzero };
 
 /// Threads; more than a thousand are a slip.
 pub(super) static THREADS: Form<NonZeroUsize> = Form {
@@ -342,6 +351,22 @@ fn is_token(text: &str) -> bool {
 
 fn some_time(text: &str) -> Result<Duration, Unfit> {
     units::duration(text).and_then(|time| if time.is_zero() { Err(Unfit::Unlike) } else { Ok(time) })
+}
+
+fn rate(text: &str) -> Result<Rate, Unfit> {
+    let (count, unit) = text.split_once('/').ok_or(Unfit::Unlike)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(Unfit::Unlike),
+    };
+    Ok(Rate { count: nonzero(count)?, per: Duration::from_secs(seconds) })
+}
+
+fn nonzero(text: &str) -> Result<NonZeroU32, Unfit> {
+    let count = u32::try_from(units::count(text)?).ok();
+    count.and_then(NonZeroU32::new).ok_or(Unfit::Unlike)
 }
 
 fn some(text: &str) -> Result<usize, Unfit> {

@@ -428,6 +428,8 @@ pub enum SlowReader {
 pub struct Limits {
     /// Client connections of the whole process, held ones included.
     pub connections: Option<usize>,
+    /// What one address may take.
+    pub per_address: PerAddress,
     /// Held connections of the whole process.
     pub held_connections: Option<usize>,
     /// Bytes of a request's head.
@@ -454,6 +456,30 @@ pub struct Limits {
     pub turn_bytes: usize,
     /// Bytes of the body of `POST /publish`.
     pub publish_body: usize,
+}
+
+/// What one address may take, an IPv6 one together with its /64. `None` is `off`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PerAddress {
+    /// Connections at once, held ones included.
+    pub connections: Option<usize>,
+    /// Requests in a time.
+    pub requests: Option<Rate>,
+    /// Requests that may come at once; `None` for as many as the rate has.
+    pub burst: Option<NonZeroU32>,
+    /// Addresses whose requests are remembered.
+    pub addresses: usize,
+    /// Networks that are not counted.
+    pub except: Vec<IpNet>,
+}
+
+/// So many in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In what time.
+    pub per: Duration,
 }
 
 /// The clocks of a request; each of them separate.

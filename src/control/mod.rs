@@ -9,6 +9,7 @@ mod guard;
 mod publish;
 mod reply;
 mod serve;
+mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 
 pub use guard::Guard;
 pub use serve::ControlListener;
+pub use sites::SiteInUse;
 
 use reply::{Failure, Reply};
 
@@ -42,6 +44,8 @@ pub struct Operations {
     pub reload: Box<dyn Fn() -> Reloading>,
     /// Whether the process takes traffic.
     pub ready: Box<dyn Fn() -> bool>,
+    /// The sites in use.
+    pub sites: Box<dyn Fn() -> Vec<SiteInUse>>,
     /// Brings gauges that are read from the system up to date.
     pub refresh: Box<dyn Fn()>,
 }
@@ -67,6 +71,8 @@ pub struct Control {
     answered: [IntCounter; 3],
 }
 
+/// Bytes of what may be said of a maintenance: some thousand networks.
+const MAINTENANCE_BYTES: usize = 64 * 1024;
 /// How long a request's body may take: publishers are close by.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -115,6 +121,7 @@ impl Control {
             ["reload"] => Err(Failure::method("POST")),
             ["publish"] if method == Method::POST => self.publish_batch(request).await,
             ["publish"] => Err(Failure::method("POST")),
+            ["sites", ..] => self.sites(&method, &segments[1..], request).await,
             ["channels"] if read => channels::list(&self.hub, request.uri().query()),
             ["channels"] => Err(Failure::method("GET")),
             ["channels", name] => self.channel(&method, name, request).await,
@@ -138,6 +145,34 @@ impl Control {
             Method::GET | Method::HEAD => channels::inspect(&self.hub, &name),
             Method::DELETE => channels::delete(&self.hub, &name).await,
             _ => Err(Failure::method("GET, POST, DELETE")),
+        }
+    }
+
+    async fn sites(
+        &self,
+        method: &Method,
+        path: &[&str],
+        request: Request<Incoming>,
+    ) -> Result<Reply, Failure> {
+        let sites = (self.operations.sites)();
+        let name = |segment: &str| {
+            let bytes = channels::percent_decode(segment).and_then(|bytes| String::from_utf8(bytes).ok());
+            bytes.ok_or_else(|| Failure::bad("the site's name is badly encoded"))
+        };
+        match (method, path) {
+            (&Method::GET | &Method::HEAD, []) => Ok(sites::list(&sites)),
+            (&Method::GET | &Method::HEAD, [site] | [site, "maintenance"]) => {
+                sites::inspect(&sites, &name(site)?)
+            }
+            (&Method::POST, [site, "maintenance"]) => {
+                let (head, body) = request.into_parts();
+                let body = read_body(body, &head.headers, MAINTENANCE_BYTES).await?;
+                sites::maintain(&sites, &name(site)?, &body)
+            }
+            (&Method::DELETE, [site, "maintenance"]) => sites::open(&sites, &name(site)?),
+            (_, [] | [_]) => Err(Failure::method("GET")),
+            (_, [_, "maintenance"]) => Err(Failure::method("GET, POST, DELETE")),
+            _ => Err(Failure::new(StatusCode::NOT_FOUND, "a site has nothing there but `maintenance`")),
         }
     }
 

@@ -32,6 +32,7 @@ fn control() -> SocketAddr {
 
 fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics: Metrics) {
     let operations = Operations {
+        sites: Box::new(Vec::new),
         reload: Box::new(|| Box::pin(async { Err("perihelion.yaml:1:1: no".to_owned()) })),
         ready: Box::new(|| false),
         refresh: Box::new(|| ()),

@@ -7,6 +7,7 @@
 mod access;
 mod edits;
 mod location;
+mod maintenance;
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -17,6 +18,7 @@ use crate::config::{EdgeConfig, Edit, ErrorPage, SiteConfig};
 pub use access::Access;
 pub use edits::edit;
 pub use location::{Canon, Redirect};
+pub use maintenance::{Closed, Maintenance};
 
 /// The edge of one route.
 pub struct Edge {

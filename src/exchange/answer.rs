@@ -1,6 +1,7 @@
 //! What the proxy answers by itself: each refusal with its status, its text, and what the log calls it.
 
 use std::io::ErrorKind::PermissionDenied;
+use std::time::Duration;
 
 use hyper::header::{
     ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
@@ -14,7 +15,7 @@ use crate::hold::BadInstruction;
 use crate::upstream::{NoLease, Why};
 
 /// Seconds after which a client may try again where nobody knows better: queues and holds empty within some.
-const RETRY_SECONDS: &str = "5";
+const RETRY_SECONDS: u64 = 5;
 
 /// Why a request gets no answer of the application.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,12 @@ pub enum Refusal {
     /// The client's address may not come in here.
     #[error("this address has no access here")]
     Denied,
+    /// The client's address sends more than it may; how long it has to wait.
+    #[error("too many requests come from this address")]
+    TooFast(Duration),
+    /// The site is closed for a while; when clients should try again.
+    #[error("this site is closed for maintenance")]
+    Maintenance(Option<Duration>),
     /// CONNECT, TRACE.
     #[error("this method is not allowed here")]
     Method,
@@ -112,6 +119,8 @@ impl Refusal {
             Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Denied | Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
             Refusal::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Refusal::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::File(error) if error.kind() == PermissionDenied => StatusCode::FORBIDDEN,
             Refusal::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -138,7 +147,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 22] = [
+    pub(super) const REASONS: [&str; 24] = [
         "bad_request",
         "no_route",
         "method",
@@ -161,6 +170,8 @@ impl Refusal {
         "denied",
         "unfetched",
         "upgrade_required",
+        "too_fast",
+        "maintenance",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -188,6 +199,8 @@ impl Refusal {
             Refusal::Denied | Refusal::ForeignOrigin => 19,
             Refusal::Unfetched => 20,
             Refusal::UpgradeRequired => 21,
+            Refusal::TooFast(_) => 22,
+            Refusal::Maintenance(_) => 23,
         }
     }
 
@@ -340,8 +353,8 @@ pub(super) fn answer(refusal: &Refusal, unread: bool, request: &HeaderMap) -> Re
     if form != Form::Text {
         headers.insert(VARY, HeaderValue::from_static("accept"));
     }
-    if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(refusal.allowed()));
@@ -365,6 +378,15 @@ impl Refusal {
         }
     }
 
+    /// Seconds after which trying again may help, a begun one as a whole.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refusal::TooFast(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            Refusal::Maintenance(time) => time.map(|time| time.as_secs()),
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS),
+        }
+    }
+
     /// Whether it is unclear where the next request would begin.
     fn ends_connection(&self) -> bool {
         matches!(
@@ -380,8 +402,6 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

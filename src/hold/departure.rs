@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::Hold;
 use super::tunnel::Tunnel;
 use crate::message::{Epoch, Position, Sequence};
+use crate::quota::Guest;
 use crate::wire::Wire;
 
 /// Whoever holds connections: the shards, or whoever refuses where holding is off.
@@ -54,20 +55,29 @@ impl Keeper for Refuse {
 
 /// A place among the held connections, given back on drop.
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
+pub struct Permit {
+    held: Arc<AtomicUsize>,
+    /// The client's place among those of its address, where these are counted.
+    guest: Option<Box<Guest>>,
+}
 
 impl Permit {
     /// Takes one of `limit` places (`None`: without end) that `held` counts.
     pub fn take(held: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Permit> {
         let before = held.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(held.clone());
+        let permit = Permit { held: held.clone(), guest: None };
         limit.is_none_or(|limit| before < limit).then_some(permit)
+    }
+
+    /// Keeps the client counted for its address as long as it is held.
+    pub fn keep(&mut self, guest: Option<Box<Guest>>) {
+        self.guest = guest;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

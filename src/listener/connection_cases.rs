@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, PerAddress, Timeouts};
 use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, TakeOver, Tunnel};
 use crate::wire::WireStream;
 
@@ -27,6 +27,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 fn limits() -> Limits {
     Limits {
         connections: None,
+        per_address: PerAddress::default(),
         held_connections: None,
         request_header: 4096,
         request_headers: 100,

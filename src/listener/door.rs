@@ -37,6 +37,7 @@ struct Measures {
     over_limit: IntCounter,
     no_descriptor: IntCounter,
     bad_proxy_header: IntCounter,
+    over_address_limit: IntCounter,
     shaken: IntCounter,
     unshaken: IntCounter,
     late: IntCounter,
@@ -62,6 +63,7 @@ impl Door {
             over_limit: rejected("limit"),
             no_descriptor: rejected("descriptors"),
             bad_proxy_header: rejected("proxy_protocol"),
+            over_address_limit: rejected("per_address"),
             shaken: handshakes("ok"),
             unshaken: handshakes("failed"),
             late: handshakes("timeout"),
@@ -98,6 +100,11 @@ impl Door {
                 None
             }
         }
+    }
+
+    /// Counts a client that is let go because its address has enough connections.
+    pub fn turn_away(&self) {
+        self.measures.over_address_limit.inc();
     }
 
     /// Makes a new socket one that speaks HTTP; `None` if the client doesn't manage to.

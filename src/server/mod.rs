@@ -31,9 +31,11 @@ use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::config::{Config, ControlConfig, Endpoint};
-use crate::control::{Control, ControlListener, Operations, guard_for};
+use crate::control::{Control, ControlListener, Operations, SiteInUse, guard_for};
+use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::site::{Snapshot, Snapshots};
 use crate::store::OpenError;
 use crate::sys;
@@ -127,6 +129,7 @@ pub struct Server {
     log: AccessLog,
     snapshots: Snapshots,
     places: Arc<Places>,
+    quota: Arc<Quota>,
     stage: Stage,
     doors: Doors,
     /// Dropped before what they use.
@@ -145,10 +148,12 @@ impl Server {
         let log = AccessLog::open(config.log.access, &metrics)?;
         let comet = Comet::start(&config, &metrics, &log)?;
         let places = Places::new(config.limits.connections);
+        let quota = Quota::new(&config, &metrics);
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::new(&config, None, &metrics)));
         let surroundings = Surroundings {
             terms: Arc::new(Terms::new(&config.limits, &config.timeouts)),
             places: places.clone(),
+            quota: quota.clone(),
             snapshots: snapshots.clone(),
             keeper: comet.keeper(),
             log: log.clone(),
@@ -160,7 +165,8 @@ impl Server {
         let control_address = control.as_ref().map(|port| port.address.clone());
         announce(&addresses, control_address.as_ref());
         let stage = Stage::new(metrics.clone());
-        let server = Server { config, source, metrics, log, snapshots, places, stage, doors, workers, comet };
+        let server =
+            Server { config, source, metrics, log, snapshots, places, quota, stage, doors, workers, comet };
         let (wishes, thread) = server.run_in_thread(change, control)?;
         Ok(Running { addresses, control: control_address, wishes, thread })
     }
@@ -251,7 +257,9 @@ impl Server {
 
     fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
         let (ready, snapshots) = (self.stage.clone(), self.snapshots.clone());
+        let sites = self.snapshots.clone();
         let operations = Operations {
+            sites: Box::new(move || sites_in_use(&sites.load())),
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
             ready: Box::new(move || ready.is_serving()),
             refresh: Box::new(move || {
@@ -271,6 +279,15 @@ impl Server {
         log.flush(LAST_LINES);
         tracing::info!("ended");
     }
+}
+
+fn sites_in_use(snapshot: &Snapshot) -> Vec<SiteInUse> {
+    let site = |(name, hosts, maintenance): (&str, &[String], &Arc<Maintenance>)| SiteInUse {
+        name: name.to_owned(),
+        hosts: hosts.to_vec(),
+        maintenance: maintenance.clone(),
+    };
+    snapshot.sites_in_use().map(site).collect()
 }
 
 /// How long the access log may take for its last lines.

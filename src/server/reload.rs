@@ -44,6 +44,7 @@ impl Server {
 
         self.snapshots.store(Arc::new(snapshot));
         self.places.set_limit(config.limits.connections);
+        self.quota.reconfigure(&config);
         self.comet.reconfigure(&config);
         self.log.set_format(config.log.access);
         let terms = Arc::new(Terms::new(&config.limits, &config.timeouts));

@@ -22,9 +22,8 @@ use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::exchange::Client;
 use crate::hold::{Home, Keeper, Passport, Return};
-use crate::listener::{
-    self, Arrival, Connection, Door, Ended, Entered, Guest, Leaving, Place, Places, Terms,
-};
+use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Terms};
+use crate::quota::{Guest, Quota};
 use crate::site::{NO_SITE, Site, Snapshots};
 use crate::sys;
 use crate::wire::WireStream;
@@ -46,6 +45,7 @@ pub(super) enum Order {
 pub(super) struct Surroundings {
     pub(super) terms: Arc<Terms>,
     pub(super) places: Arc<Places>,
+    pub(super) quota: Arc<Quota>,
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Arc<dyn Keeper>,
     pub(super) log: AccessLog,
@@ -131,6 +131,7 @@ async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Recei
 struct Floor {
     number: usize,
     places: Arc<Places>,
+    quota: Arc<Quota>,
     keeper: Arc<dyn Keeper>,
     site: Rc<Site>,
     desk: mpsc::Sender<Return>,
@@ -151,11 +152,12 @@ struct Entrance {
 
 impl Floor {
     fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
-        let Surroundings { terms, places, snapshots, keeper, log, refused } = surroundings;
+        let Surroundings { terms, places, quota, snapshots, keeper, log, refused } = surroundings;
         Floor {
             number,
             places,
-            site: Site::new(snapshots, keeper.clone(), log.clone()),
+            site: Site::new(snapshots, keeper.clone(), log.clone(), quota.clone()),
+            quota,
             log,
             keeper,
             desk,
@@ -203,14 +205,16 @@ impl Floor {
         });
     }
 
-    async fn greet(self: Rc<Self>, guest: Guest, listener: u16, door: Arc<Door>) {
-        let Guest { mut socket, peer, place } = guest;
+    async fn greet(self: Rc<Self>, guest: listener::Guest, listener: u16, door: Arc<Door>) {
+        let listener::Guest { mut socket, peer, place } = guest;
         let terms = self.terms.borrow().clone();
         let _entered = door.enter();
         let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
+        let Ok(guest) = self.quota.connect(peer.ip()) else { return door.turn_away() };
         let Some(wire) = door.shake_hands(socket, &terms).await else { return };
         let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener } };
-        self.serve(Arrival { wire, read_ahead: Vec::new(), kept: false, home }, terms, place).await;
+        let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
+        self.serve(arrival, terms, (place, guest)).await;
     }
 
     fn welcome_back(self: Rc<Self>, back: Return) {
@@ -221,8 +225,12 @@ impl Floor {
             let _entered = self.enter(passport.listener);
             let terms = self.terms.borrow().clone();
             let home = Home { desk: self.desk.clone(), passport };
+            let guest = self.quota.keep(passport.peer.ip());
             match WireStream::from_wire(wire) {
-                Ok(wire) => self.serve(Arrival { wire, read_ahead, kept: true, home }, terms, place).await,
+                Ok(wire) => {
+                    let arrival = Arrival { wire, read_ahead, kept: true, home };
+                    self.serve(arrival, terms, (place, guest)).await;
+                }
                 Err(error) => {
                     tracing::debug!(peer = %passport.peer, %error, "connection lost on its way back")
                 }
@@ -236,15 +244,19 @@ impl Floor {
         doors.get(usize::from(listener))?.as_ref().map(|entrance| entrance.door.enter())
     }
 
-    /// The place is given back once the connection is closed, or counts as held.
-    async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, _place: Place) {
+    /// The place is given back once the connection is closed, or counts as held; a held one goes on counting for its
+    /// address.
+    async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, (_place, guest): (Place, Option<Box<Guest>>)) {
         let clock = Clock::default();
         let client = arrival.home.passport.peer.ip().to_canonical();
         let visitor = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
         let visit = self.site.serve(visitor);
         let connection = Connection::new(arrival, visit, clock, terms, &self.leaving);
         match connection.run().await {
-            Ended::Departed(departure) => self.keeper.keep_socket(*departure),
+            Ended::Departed(mut departure) => {
+                departure.permit.keep(guest);
+                self.keeper.keep_socket(*departure);
+            }
             Ended::Refused(head) => {
                 self.refused.with_label_values(&[NO_SITE, reason(head.status)]).inc();
                 self.log.refused(client, &head.line, head.status, head.bytes);

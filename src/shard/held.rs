@@ -40,7 +40,8 @@ pub(super) struct Held {
 
 // Memory of a held connection is what this program is for: `docs/performance.md` has the sum.
 const _: () = assert!(size_of::<Held>() <= 96);
-const _: () = assert!(size_of::<Cold>() <= 144);
+// The allocator's next sizes are 128 and 160.
+const _: () = assert!(size_of::<Cold>() <= 160);
 
 /// What is needed rarely: at the end, at a timer, when the client speaks.
 pub(super) struct Cold {

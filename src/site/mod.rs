@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
@@ -24,7 +24,7 @@ use hyper::{Request, Response, StatusCode};
 use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::config::{Config, Edit, PoolConfig, RouteConfig, SiteConfig};
-use crate::edge::Edge;
+use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
     Client, Context, Elsewhere, Handoffs, Outcome, Place, Refusal, Reproxy, Rules, SiteMetrics, exchange,
     is_own, redirect, refuse, serve_file,
@@ -32,6 +32,7 @@ use crate::exchange::{
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
 use crate::metrics::Metrics;
+use crate::quota::{Pace, Quota};
 use crate::upstream::Pool;
 
 use route::{Action, Route};
@@ -47,7 +48,19 @@ pub struct Snapshot {
     /// For requests that no site is meant by.
     other: Arc<SiteMetrics>,
     rules: Rules,
+    /// How fast an address may ask; `None` for any.
+    pace: Option<Pace>,
+    /// As the control port sees them, by the router's index.
+    facts: Vec<Facts>,
     pools: BTreeMap<String, PoolInUse>,
+}
+
+/// What is said of a site on the control port.
+struct Facts {
+    name: String,
+    hosts: Vec<String>,
+    /// The same over all snapshots in which there is such a site.
+    maintenance: Arc<Maintenance>,
 }
 
 #[derive(Clone)]
@@ -104,8 +117,15 @@ impl Snapshot {
             edges: config.sites.iter().map(|site| Edge::new(site, &site.edge)).collect(),
             other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
             rules: Rules::new(config),
+            pace: Pace::new(&config.limits.per_address),
+            facts: config.sites.iter().map(|site| Facts::new(site, before, metrics)).collect(),
             pools,
         }
+    }
+
+    /// The sites in the order of the configuration.
+    pub fn sites_in_use(&self) -> impl Iterator<Item = (&str, &[String], &Arc<Maintenance>)> {
+        self.facts.iter().map(|facts| (&*facts.name, &*facts.hosts, &facts.maintenance))
     }
 
     /// The pools by name, for whoever sweeps them.
@@ -128,11 +148,23 @@ impl Snapshot {
     }
 }
 
+impl Facts {
+    fn new(site: &SiteConfig, before: Option<&Snapshot>, metrics: &Metrics) -> Facts {
+        let same = |facts: &&Facts| facts.name == site.name;
+        let known = before.and_then(|before| before.facts.iter().find(same));
+        let gauge = || metrics.site_maintenance.with_label_values(&[&site.name]);
+        let maintenance =
+            known.map_or_else(|| Arc::new(Maintenance::new(gauge())), |facts| facts.maintenance.clone());
+        Facts { name: site.name.clone(), hosts: site.hosts.clone(), maintenance }
+    }
+}
+
 /// The sites as one thread serves them.
 pub struct Site {
     snapshot: RefCell<Local>,
     keeper: Arc<dyn Keeper>,
     log: AccessLog,
+    quota: Arc<Quota>,
 }
 
 /// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
@@ -146,10 +178,10 @@ struct Shared(Arc<Snapshot>);
 
 impl Site {
     /// For one thread.
-    pub fn new(snapshots: Snapshots, keeper: Arc<dyn Keeper>, log: AccessLog) -> Rc<Site> {
+    pub fn new(snapshots: Snapshots, keeper: Arc<dyn Keeper>, log: AccessLog, quota: Arc<Quota>) -> Rc<Site> {
         let shared = Rc::new(Shared(snapshots.load_full()));
         let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
-        Rc::new(Site { snapshot, keeper, log })
+        Rc::new(Site { snapshot, keeper, log, quota })
     }
 
     /// The service of one connection.
@@ -181,23 +213,40 @@ impl Site {
     ) -> Result<Response<Body>, TakeOver> {
         let (index, edge, wish) = match snapshot.router.find(authority(parts), parts.uri.path()) {
             Found::Route(index, route) if !route.is_internal => {
-                (index, &route.edge, Wish::Route(index, route))
+                (Some(index), route.edge.as_deref(), Wish::Route(index, route))
             }
             Found::NoRoute(index) | Found::Route(index, _) => {
-                (index, &snapshot.edges[index], Wish::None(Refusal::NoRoute))
+                (Some(index), snapshot.edges[index].as_deref(), Wish::None(Refusal::NoRoute))
             }
-            Found::Ambiguous(index) => (index, &snapshot.edges[index], Wish::None(AMBIGUOUS)),
-            Found::NoSite => {
-                let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.other };
-                return Ok(self.refuse(errand, (parts, &body), &Refusal::NoRoute));
-            }
+            Found::Ambiguous(index) => (Some(index), snapshot.edges[index].as_deref(), Wish::None(AMBIGUOUS)),
+            Found::NoSite => (None, None, Wish::None(Refusal::NoRoute)),
         };
-        let errand = Errand { client, snapshot, rules: &snapshot.rules, site: &snapshot.sites[index] };
+        let wish = self.bar(snapshot, index, client, &parts.headers).map_or(wish, Wish::None);
+        let site = index.map_or(&snapshot.other, |index| &snapshot.sites[index]);
+        let errand = Errand { client, snapshot, rules: &snapshot.rules, site };
         match edge {
             None => self.act(errand, wish, &[], parts, body).await,
             // In a box of its own, so that requests without an edge don't carry its size.
             Some(edge) => Box::pin(self.pass(errand, edge, wish, parts, body)).await,
         }
+    }
+
+    /// Why nothing is to be done for a request at the moment, whatever it asks for.
+    fn bar(
+        &self,
+        snapshot: &Snapshot,
+        index: Option<usize>,
+        client: &Client,
+        headers: &HeaderMap,
+    ) -> Option<Refusal> {
+        let address = || client.address_behind(&snapshot.rules, headers);
+        if let Some(pace) = &snapshot.pace
+            && let Err(wait) = self.quota.request(pace, address(), Instant::now())
+        {
+            return Some(Refusal::TooFast(wait));
+        }
+        let closed = snapshot.facts[index?].maintenance.closed()?;
+        (!closed.admits(address())).then_some(Refusal::Maintenance(closed.retry_after))
     }
 
     /// Through the edge of a route, in and out.

@@ -203,3 +203,65 @@ fn who_may_come_in_is_said_for_a_site_and_for_a_route() {
     }
     assert_eq!(proxy.metric("perihelion_request_errors_total", &[("reason", "denied")]), 6.0);
 }
+
+#[test]
+fn a_site_is_closed_and_opened_by_one_request_each_and_stays_so_over_a_reload() {
+    let origin = hello();
+    let text = sites(&origin, "  shop.example: app\n  \"*\": app") + "trusted_proxies: 127.0.0.0/8\n";
+    let proxy = Perihelion::start(&text);
+    let mut raw = proxy.connect();
+    let mut status = |host: &str, client: &str| {
+        let answer = ask(&mut raw, "/", &format!("Host: {host}\r\nX-Forwarded-For: {client}\r\n"));
+        (answer.status(), answer.head.get("retry-after").map(str::to_owned))
+    };
+    assert_eq!(status("shop.example", "192.0.2.7"), (200, None));
+    let order = r#"{"retry_after":120,"allow":["10.0.0.0/8","192.0.2.9"]}"#;
+    let answer = proxy.control("POST", "/sites/shop.example/maintenance", order);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let closed = (503, Some("120".to_owned()));
+    assert_eq!(status("shop.example", "192.0.2.7"), closed);
+    assert_eq!([status("shop.example", "10.1.2.3").0, status("shop.example", "192.0.2.9").0], [200, 200]);
+    assert_eq!(status("other.example", "192.0.2.7").0, 200, "the other site is open");
+    assert_eq!(proxy.metric("perihelion_site_maintenance", &[("site", "shop.example")]), 1.0);
+
+    assert_eq!(proxy.reload(&format!("{text}log: {{ access: off }}\n")).status(), 200);
+    assert_eq!(status("shop.example", "192.0.2.7"), closed);
+    let said = proxy.control("GET", "/sites/shop.example", "").json();
+    assert_eq!(said["hosts"][0], "shop.example");
+    assert_eq!(
+        said["maintenance"].to_string(),
+        r#"{"allow":["10.0.0.0/8","192.0.2.9/32"],"on":true,"retry_after":120}"#
+    );
+
+    assert_eq!(proxy.control("DELETE", "/sites/shop.example/maintenance", "").status(), 200);
+    assert_eq!(status("shop.example", "192.0.2.7"), (200, None));
+    assert_eq!(proxy.control("POST", "/sites/%2A/maintenance", "").status(), 200);
+    assert_eq!(status("other.example", "192.0.2.7"), (503, None));
+    assert_eq!(proxy.control("POST", "/sites/*/maintenance", r#"{"on":false}"#).status(), 200);
+    assert_eq!(status("other.example", "192.0.2.7"), (200, None));
+    assert_eq!(proxy.metric("perihelion_site_maintenance", &[]), 0.0);
+    assert_eq!(proxy.metric("perihelion_request_errors_total", &[("reason", "maintenance")]), 3.0);
+}
+
+#[test]
+fn a_maintenance_that_can_not_be_understood_closes_nothing() {
+    let origin = hello();
+    let proxy = site(&origin, "    pool: app\n");
+    let refused = [
+        ("POST", "/sites/nowhere/maintenance", "", 404),
+        ("POST", "/sites/*/maintenance", "on", 400),
+        ("POST", "/sites/*/maintenance", r#"{"of":true}"#, 400),
+        ("POST", "/sites/*/maintenance", r#"{"allow":["10.0.0.0/33"]}"#, 400),
+        ("POST", "/sites/*/maintenance", r#"{"retry_after":-1}"#, 400),
+        ("PUT", "/sites/*/maintenance", "", 405),
+        ("POST", "/sites/*", "", 405),
+        ("GET", "/sites/*/other", "", 404),
+    ];
+    for (method, path, body, status) in refused {
+        let answer = proxy.control(method, path, body);
+        assert_eq!(answer.status(), status, "{method} {path} {body}");
+        assert!(answer.json()["error"].is_string());
+    }
+    assert_eq!(proxy.get("/").text(), "hello");
+    assert_eq!(proxy.control("GET", "/sites", "").json()["sites"][0]["maintenance"]["on"], false);
+}

@@ -20,6 +20,7 @@ mod log;
 mod metrics;
 mod pool;
 mod queue;
+mod quota;
 mod refusals;
 mod relay;
 mod reload;
