@@ -18,16 +18,22 @@ use hyper::header::{
 use hyper::http::response::Builder;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::gallery;
 use super::input::{self, BODY_BYTES_MAX, BadInput};
-use super::publisher::{PublishError, Receipt};
+use super::publisher::{Parcel, PublishError, Receipt, publish};
 use super::talk::{Event, SLIDES, Snapshot, Talk, Wish};
 
 /// A body is a line of chat; who takes longer is not typing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nothing from elsewhere, no script in the page itself.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// The gallery's windows are open by other names of this host, too.
+const GALLERY_POLICY: &str = "default-src 'self'; connect-src 'self' http://*.localhost:*; \
+    script-src 'self' http://*.localhost:*; img-src 'self' http://*.localhost:*; \
+    frame-src 'self' http://*.localhost:*; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const GALLERY: &str = include_str!("page/gallery.html");
 const PAGE: &str = include_str!("page/index.html");
 /// Where the page's state goes in [`PAGE`].
 const STATE_MARK: &str = "{{state}}";
@@ -35,8 +41,10 @@ const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Path, type and content of what the page is made of.
-const ASSETS: [(&str, &str, &str); 7] = [
+const ASSETS: [(&str, &str, &str); 9] = [
     ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("/gallery.css", "text/css; charset=utf-8", include_str!("page/gallery.css")),
+    ("/gallery.js", "text/javascript; charset=utf-8", include_str!("page/gallery.js")),
     ("/slides.css", "text/css; charset=utf-8", include_str!("page/slides.css")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
@@ -64,6 +72,8 @@ pub(super) struct Answers {
     orders: mpsc::Sender<Order>,
     /// Shown on the page.
     addresses: Addresses,
+    /// Wakes the painter of the live picture.
+    looked_at: Rc<Notify>,
 }
 
 /// Who is where: on the page, for those who want to try it.
@@ -90,8 +100,13 @@ struct State<'a> {
 
 impl Answers {
     /// Answers from `talk`, hands wishes to `orders`.
-    pub(super) fn new(talk: Rc<RefCell<Talk>>, orders: mpsc::Sender<Order>, addresses: Addresses) -> Answers {
-        Answers { talk, orders, addresses }
+    pub(super) fn new(
+        talk: Rc<RefCell<Talk>>,
+        orders: mpsc::Sender<Order>,
+        addresses: Addresses,
+        looked_at: Rc<Notify>,
+    ) -> Answers {
+        Answers { talk, orders, addresses, looked_at }
     }
 
     /// Answers one request.
@@ -102,7 +117,7 @@ impl Answers {
     async fn route(&self, request: Request<Incoming>) -> Result<Answer, Refused> {
         let (head, body) = request.into_parts();
         let expected = match head.uri.path() {
-            "/chat" | "/slide" => Method::POST,
+            "/chat" | "/slide" | "/gallery/say" => Method::POST,
             _ => Method::GET,
         };
         // hyper leaves the body of an answer to HEAD away by itself.
@@ -116,7 +131,15 @@ impl Answers {
             "/poll" => self.poll(&head.headers),
             "/chat" => self.carry_out(&head.headers, body, input::chat).await,
             "/slide" => self.carry_out(&head.headers, body, input::slide).await,
-            path => asset(path).ok_or(Refused::NotFound),
+            "/gallery" => {
+                let head = self::head(StatusCode::OK, HTML).header(CONTENT_SECURITY_POLICY, GALLERY_POLICY);
+                Ok(finish(head, GALLERY))
+            }
+            "/gallery/say" => self.say(&head.headers, body).await,
+            path => match path.strip_prefix("/gallery/") {
+                Some(name) => self.window(name, &head.headers, head.uri.query()),
+                None => asset(path).ok_or(Refused::NotFound),
+            },
         }
     }
 
@@ -165,6 +188,33 @@ impl Answers {
             .header("X-Comet-Transport", "long-poll")
             .header("X-Comet-Timeout", "25");
         Ok(finish(head, format!("{quiet}\n")))
+    }
+
+    /// One transport of the gallery.
+    fn window(&self, name: &str, headers: &HeaderMap, query: Option<&str>) -> Result<Answer, Refused> {
+        if !is_proxied(headers) {
+            return Err(Refused::NoProxy);
+        }
+        let (head, body) = gallery::window(name, headers, query).ok_or(Refused::NotFound)?;
+        if name == "multipart" {
+            self.looked_at.notify_one();
+        }
+        let quiet = || {
+            let position = value(headers, "x-comet-position");
+            serde_json::json!({ "position": position, "gap": false, "messages": [] }).to_string()
+        };
+        Ok(finish(head, if name == "long-poll" { quiet() } else { body.to_owned() }))
+    }
+
+    /// A line of the gallery's chat, for everybody in every transport.
+    async fn say(&self, headers: &HeaderMap, body: Incoming) -> Result<Answer, Refused> {
+        if !is_own_page(headers) {
+            return Err(Refused::Stranger);
+        }
+        let content_type = value(headers, "content-type").unwrap_or_default();
+        let (name, text) = input::line(content_type, &whole(body).await?)?;
+        let receipt = publish(self.addresses.control, &Parcel::line(&name, &text)).await?;
+        Ok(json(StatusCode::OK, serde_json::json!({ "subscribers": receipt.subscribers }).to_string()))
     }
 
     async fn carry_out(

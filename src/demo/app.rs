@@ -16,11 +16,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::answers::{Addresses, Answers, Order};
-use super::publisher::publish;
+use super::picture;
+use super::publisher::{Parcel, publish};
 use super::talk::Talk;
 
 /// Connections at once; the proxy's pool needs a fraction of it.
@@ -29,6 +30,10 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// A pause after a failed accept, which is mostly a lack of descriptors that time cures.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two live pictures.
+const PICTURE_PAUSE: Duration = Duration::from_millis(500);
+/// Pictures that nobody sees before the painter rests; the first viewer may take as long to arrive.
+const UNSEEN_MAX: u32 = 4;
 /// Wishes that wait for the control port; more people are told to try again.
 const ORDERS_MAX: usize = 64;
 
@@ -114,11 +119,13 @@ fn serve(
 ) {
     let talk = Rc::new(RefCell::new(Talk::new()));
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let answers = Rc::new(Answers::new(Rc::clone(&talk), orders, addresses));
+    let looked_at = Rc::new(Notify::new());
+    let answers = Rc::new(Answers::new(Rc::clone(&talk), orders, addresses, Rc::clone(&looked_at)));
     LocalSet::new().block_on(runtime, async {
         tokio::select! {
             () = accept(listener, answers) => {}
             () = carry_out(waiting, talk, addresses.control) => {}
+            () = paint(&looked_at, addresses.control) => {}
             _ = stopped => {}
         }
     });
@@ -158,12 +165,27 @@ async fn converse(socket: TcpStream, answers: Rc<Answers>) {
 async fn carry_out(mut waiting: mpsc::Receiver<Order>, talk: Rc<RefCell<Talk>>, control: SocketAddr) {
     while let Some(Order { wish, reply }) = waiting.recv().await {
         let event = talk.borrow_mut().apply(wish, now_ms());
-        let outcome = publish(control, &event).await;
+        let outcome = publish(control, &Parcel::event(&event)).await;
         if outcome.is_err() {
             talk.borrow_mut().withdraw(&event);
         }
         // Whoever asked may have left; the event stands.
         let _ = reply.send(outcome.map(|receipt| (event, receipt)));
+    }
+}
+
+/// Publishes a live picture as long as somebody looks at it.
+async fn paint(looked_at: &Notify, control: SocketAddr) {
+    let mut number = 0;
+    loop {
+        looked_at.notified().await;
+        let mut unseen = 0;
+        while unseen < UNSEEN_MAX {
+            number += 1;
+            let seen = publish(control, &Parcel::picture(picture::comet(number))).await;
+            unseen = if seen.is_ok_and(|receipt| receipt.subscribers > 0) { 0 } else { unseen + 1 };
+            tokio::time::sleep(PICTURE_PAUSE).await;
+        }
     }
 }
 

@@ -47,10 +47,14 @@ type Fields = BTreeMap<String, String>;
 
 /// Reads `name` and `text`.
 pub(super) fn chat(content_type: &str, body: &[u8]) -> Result<Wish, BadInput> {
-    let fields = fields(content_type, body)?;
-    let name = field(&fields, "name", NAME_CHARS_MAX)?;
-    let text = field(&fields, "text", TEXT_CHARS_MAX)?;
+    let (name, text) = line(content_type, body)?;
     Ok(Wish { name, deed: Deed::Text(text) })
+}
+
+/// The same as who and what.
+pub(super) fn line(content_type: &str, body: &[u8]) -> Result<(String, String), BadInput> {
+    let fields = fields(content_type, body)?;
+    Ok((field(&fields, "name", NAME_CHARS_MAX)?, field(&fields, "text", TEXT_CHARS_MAX)?))
 }
 
 /// Reads `name` and `slide`.

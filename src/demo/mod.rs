@@ -6,7 +6,9 @@
 
 mod answers;
 mod app;
+mod gallery;
 mod input;
+mod picture;
 mod publisher;
 mod talk;
 #[cfg(test)]
@@ -73,6 +75,7 @@ impl Open {
 Perihelion {version}, the demo: a chat and a talk, live in every window that shows them.
 
   Open in two windows     http://{proxy}/
+  Thirty years of Comet   http://{proxy}/gallery
   The application alone   http://{app}/
   The control port        http://{control}/
 

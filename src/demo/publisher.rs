@@ -14,12 +14,46 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
+use super::gallery;
 use super::talk::Event;
 
 /// From the connect to the end of the answer; somebody waits for it with a finger on the key.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are read; a receipt has about fifty.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// What is posted to a channel.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    channel: &'static str,
+    event: Option<&'static str>,
+    /// By which the hub takes it once, however often it is posted.
+    id: Option<u64>,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Parcel {
+    /// An event of the talk.
+    pub(super) fn event(event: &Event) -> Parcel {
+        let channel = event.deed.channel();
+        let body = serde_json::to_vec(event).expect("an event has strings and numbers only").into();
+        let (event, id) = (Some(channel), Some(event.number));
+        Parcel { channel, event, id, content_type: "application/json", body }
+    }
+
+    /// A line of the gallery's chat.
+    pub(super) fn line(name: &str, text: &str) -> Parcel {
+        let (channel, body) = (gallery::LINES, format!("{name}: {text}\n").into());
+        Parcel { channel, event: None, id: None, content_type: "text/plain; charset=utf-8", body }
+    }
+
+    /// The next live picture.
+    pub(super) fn picture(bitmap: Vec<u8>) -> Parcel {
+        let (channel, body) = (gallery::PICTURE, bitmap.into());
+        Parcel { channel, event: None, id: None, content_type: "image/bmp", body }
+    }
+}
 
 /// What the control port says of a published event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -50,27 +84,27 @@ pub(super) enum PublishError {
     },
 }
 
-/// Publishes one event and waits for the receipt.
+/// Publishes and waits for the receipt.
 ///
-/// A broken connection is tried a second time: the event's number is its id, so the hub takes it once.
+/// A broken connection is tried a second time where an id makes sure that the hub takes it once.
 /// Cancel-safe in the sense that a cancelled publish may or may not have happened.
-pub(super) async fn publish(control: SocketAddr, event: &Event) -> Result<Receipt, PublishError> {
+pub(super) async fn publish(control: SocketAddr, parcel: &Parcel) -> Result<Receipt, PublishError> {
     let twice = async {
-        match attempt(control, event).await {
-            Err(PublishError::Broken(..)) => attempt(control, event).await,
+        match attempt(control, parcel).await {
+            Err(PublishError::Broken(..)) if parcel.id.is_some() => attempt(control, parcel).await,
             done => done,
         }
     };
     tokio::time::timeout(DEADLINE, twice).await.unwrap_or(Err(PublishError::Silent(control)))
 }
 
-async fn attempt(control: SocketAddr, event: &Event) -> Result<Receipt, PublishError> {
+async fn attempt(control: SocketAddr, parcel: &Parcel) -> Result<Receipt, PublishError> {
     let broken = |error: hyper::Error| PublishError::Broken(control, error.into());
     let socket =
         TcpStream::connect(control).await.map_err(|error| PublishError::Unreachable(control, error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
     let exchange = async move {
-        let (head, body) = sender.send_request(request(control, event)).await.map_err(broken)?.into_parts();
+        let (head, body) = sender.send_request(request(control, parcel)).await.map_err(broken)?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         receipt(head.status, &body.map_err(|error| PublishError::Broken(control, error))?.to_bytes())
     };
@@ -79,16 +113,18 @@ async fn attempt(control: SocketAddr, event: &Event) -> Result<Receipt, PublishE
     receipt
 }
 
-fn request(control: SocketAddr, event: &Event) -> Request<Full<Bytes>> {
-    let channel = event.deed.channel();
-    let body = serde_json::to_vec(event).expect("an event has strings and numbers only");
-    Request::post(format!("/channels/{channel}"))
+fn request(control: SocketAddr, parcel: &Parcel) -> Request<Full<Bytes>> {
+    let Parcel { channel, event, id, content_type, body } = parcel;
+    let mut request = Request::post(format!("/channels/{channel}"))
         .header(HOST, control.to_string())
-        .header(CONTENT_TYPE, "application/json")
-        .header("X-Comet-Event", channel)
-        .header("X-Comet-Id", event.number)
-        .body(Full::from(body))
-        .expect("a channel's name and an address make a valid head")
+        .header(CONTENT_TYPE, *content_type);
+    if let Some(event) = event {
+        request = request.header("X-Comet-Event", *event);
+    }
+    if let Some(id) = id {
+        request = request.header("X-Comet-Id", *id);
+    }
+    request.body(Full::from(body.clone())).expect("a channel's name and an address make a valid head")
 }
 
 fn receipt(status: StatusCode, body: &[u8]) -> Result<Receipt, PublishError> {

@@ -14,6 +14,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RECEIPT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"id\":\"a\",\"subscribers\":3}";
 const PROXIED: &str = "X-Comet-Proxy: perihelion/0\r\nX-Comet-Position: a-7\r\n";
 
+/// Every transport of the proxy, which the gallery shows.
+pub(super) fn transport_names() -> impl Iterator<Item = &'static str> {
+    crate::transport::TRANSPORTS.iter().map(|transport| transport.name())
+}
+
 /// A control port that answers each connection's one request from a script, and hands out what it was asked.
 struct Control {
     address: SocketAddr,
@@ -236,6 +241,35 @@ fn everything_that_the_page_names_is_served() {
         }
     }
     assert!(seen >= 7, "found {seen} only");
+}
+
+#[test]
+fn the_gallery_shows_every_transport_and_what_it_names_is_served() {
+    let app = alone();
+    let page = get(&app, "/gallery", PROXIED);
+    for name in transport_names() {
+        assert!(page.contains(&format!("data-transport=\"{name}\"")), "{name} is not shown");
+        let window = get(&app, &format!("/gallery/{name}"), PROXIED);
+        assert!(window.starts_with("HTTP/1.1 200 OK\r\n"), "{window}");
+        assert!(get(&app, &format!("/gallery/{name}"), "").starts_with("HTTP/1.1 503 "));
+    }
+    for path in ["/gallery.css", "/gallery.js", "/page.css", "/icon.svg"] {
+        assert!(page.contains(&format!("\"{path}\"")), "{path}");
+        assert!(get(&app, path, "").starts_with("HTTP/1.1 200 "), "{path}");
+    }
+}
+
+#[test]
+fn what_is_said_in_the_gallery_is_a_line_of_text() {
+    let control = Control::with(vec![RECEIPT]);
+    let app = App::bind().unwrap().run(control.address).unwrap();
+    let answer = post(&app, "/gallery/say", "", "name=Anna&text=hello");
+    assert_eq!(body(&answer), "{\"subscribers\":3}\n");
+    let published = control.next();
+    assert!(published.starts_with("POST /channels/gallery HTTP/1.1\r\n"), "{published}");
+    assert!(published.ends_with("\r\n\r\nAnna: hello\n"), "{published}");
+    let foreign = post(&app, "/gallery/say", "Origin: http://elsewhere\r\n", "name=A&text=b");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
 }
 
 #[test]

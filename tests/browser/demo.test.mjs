@@ -1,31 +1,16 @@
 // The demo in a real browser: two windows chat, turn the slide, and one of them loses its line and comes back.
-//
-// PERIHELION_BIN is the binary to start (`PERIHELION_BIN demo --listen 127.0.0.1:0`), or DEMO_URL a demo that
-// runs already. CHROMIUM is the browser; Debian's by default.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { DEADLINE_MS, startBrowser, startDemo } from "./demo.mjs";
 import { Relay } from "./relay.mjs";
-
-const DEADLINE_MS = 20_000;
-const CHROMIUM_FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
-];
 
 let demo;
 let browser;
 
 before(async () => {
   demo = await startDemo();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: CHROMIUM_FLAGS,
-  });
+  browser = await startBrowser();
 });
 
 after(async () => {
@@ -110,27 +95,6 @@ test("a window that drops its connection goes on where it was", async () => {
   await nothingLostNorTwice(anna, ben);
   await close(anna, ben);
 });
-
-/** The demo that runs already, or one of our own that ends with the tests. */
-async function startDemo() {
-  if (process.env.DEMO_URL) return { url: process.env.DEMO_URL, stop: async () => {} };
-  const binary = process.env.PERIHELION_BIN;
-  assert.ok(binary, "set PERIHELION_BIN or DEMO_URL");
-  const child = spawn(binary, ["demo", "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
-  const exited = once(child, "exit");
-  const stop = async () => {
-    child.kill("SIGTERM");
-    await exited;
-  };
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = line.match(/http:\/\/\S+/)?.[0];
-    if (url) {
-      child.stdout.resume();
-      return { url, stop };
-    }
-  }
-  throw new Error(`${binary} ended without an address`);
-}
 
 /** A window of its own, live, whose user has this name. A script error in it fails the test run. */
 async function open(url, name) {

@@ -1,0 +1,87 @@
+// The gallery in a real browser: what is said appears in every transport that a browser of today can do.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { DEADLINE_MS, startBrowser, startDemo } from "./demo.mjs";
+
+/** Those that a page shows as lines, one element for each message. */
+const LISTED = ["iframe", "stream", "long-poll", "jsonp", "poll", "sse", "websocket", "ndjson"];
+/** Those that no browser reads any more: the page shows their bytes. */
+const RAW = { htmlfile: "<script>p({", "dom-event-stream": "Event: message\ndata: " };
+const HOSTILE = "</script><img src=x onerror=alert(1)> \u2028 & data: x";
+
+let demo;
+let browser;
+let page;
+
+before(async () => {
+  demo = await startDemo();
+  browser = await startBrowser();
+  page = await browser.newPage({ viewport: { width: 1500, height: 1300 } });
+  page.setDefaultTimeout(DEADLINE_MS);
+  page.on("pageerror", (error) => {
+    throw error;
+  });
+  page.on("dialog", (dialog) => {
+    throw new Error(`a script of a message ran: ${dialog.message()}`);
+  });
+  await page.goto(new URL("/gallery", demo.url).href);
+  await page.getByText("13 of 13 live").waitFor();
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+test("what is said appears in every transport, in order and once", async () => {
+  const gif = await looks("gif");
+  for (const text of ["first", HOSTILE, "third"]) await say(text);
+  for (const name of LISTED) {
+    await card(name).locator("li", { hasText: "third" }).waitFor();
+    const lines = await card(name).locator("li").allTextContents();
+    assert.deepEqual(lines, ["Anna: third", `Anna: ${HOSTILE}`, "Anna: first"], name);
+  }
+  for (const [name, beginning] of Object.entries(RAW)) {
+    const bytes = card(name).locator("pre");
+    await bytes.filter({ hasText: "third" }).waitFor();
+    assert.ok((await bytes.textContent()).includes(beginning), name);
+  }
+  const pulled = page.frameLocator('[data-transport="client-pull"] iframe').locator("p");
+  await pulled.filter({ hasText: "third" }).waitFor();
+  assert.deepEqual(await pulled.allTextContents(), ["Anna: first", `Anna: ${HOSTILE}`, "Anna: third"]);
+  await changes("gif", gif);
+});
+
+test("the live picture moves", async () => {
+  await changes("multipart", await looks("multipart"));
+});
+
+test("a frame of the GIF is shown without another one behind it", async () => {
+  const before = await looks("gif");
+  await say("one more");
+  await changes("gif", before);
+});
+
+function card(name) {
+  return page.locator(`[data-transport="${name}"]`);
+}
+
+async function say(text) {
+  await page.fill("#name", "Anna");
+  await page.fill("#text", text);
+  const [answer] = await Promise.all([page.waitForResponse("**/gallery/say"), page.press("#text", "Enter")]);
+  assert.equal(answer.status(), 200);
+}
+
+/** The pixels of a window; a picture that goes on loading can't be read in another way. */
+function looks(name) {
+  return card(name).locator(".pane").screenshot({ animations: "allow" });
+}
+
+async function changes(name, before) {
+  const deadline = Date.now() + DEADLINE_MS;
+  while ((await looks(name)).equals(before)) {
+    assert.ok(Date.now() < deadline, `${name} has not changed`);
+  }
+}
