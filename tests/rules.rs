@@ -68,8 +68,8 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "control",
-        &["hub", "edge", "message", "transport", "config", "metrics"],
-        "the control port names the hub, never a shard or an exchange",
+        &["hub", "upstream", "edge", "message", "transport", "config", "metrics"],
+        "the control port names the engines, never a shard or an exchange",
     ),
     (
         "server",
