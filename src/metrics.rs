@@ -102,6 +102,9 @@ families! {
     upstream_connections_opened: counters("perihelion_upstream_connections_opened_total", "Connections opened to servers.", ["pool", "server"]);
     upstream_connections_reused: counters("perihelion_upstream_connections_reused_total", "Requests that went over a kept connection.", ["pool", "server"]);
     upstream_errors: counters("perihelion_upstream_errors_total", "What went wrong with servers, by reason.", ["pool", "server", "reason"]);
+    upstream_up: gauges("perihelion_upstream_up", "Whether a server may be used.", ["pool", "server"]);
+    upstream_ejections: counters("perihelion_upstream_ejections_total", "How often a server was left out because it failed.", ["pool", "server"]);
+    upstream_health_checks: counters("perihelion_upstream_health_checks_total", "Questions to servers whether they are well, by result.", ["pool", "server", "result"]);
     upstream_retries: counters("perihelion_upstream_retries_total", "Requests sent again, by reason.", ["pool", "reason"]);
     upstream_retry_budget_exhausted: counters("perihelion_upstream_retry_budget_exhausted_total", "Requests that were not sent again because too many had been.", ["pool"]);
     queue_length: gauges("perihelion_queue_length", "Requests that wait for a connection.", ["pool", "class"]);

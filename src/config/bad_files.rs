@@ -105,6 +105,29 @@ upstream: x
 pools:
   app:
     servers: http://127.0.0.1:8000
+    eject: 5
+    health: {interval: 0s, host: a b, rise: 0}
+    resolve: 0s
+  b: {servers: http://127.0.0.1:8001, eject: {faults: 0, time: 5}, health: up}
+sites: {x.example: app}
+",
+        problems: &[
+            r"5:12: `eject` can't be `5` (expected `off`, or a mapping)",
+            r"6:13: `path` is missing (expected a path such as /up, with a query or without)",
+            r"6:24: `interval` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+            r"6:34: `host` can't be `a b` (expected a host such as example.com, with a port or without)",
+            r"6:45: `rise` can't be `0` (expected a whole number from 1)",
+            r"7:14: `resolve` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never; did you mean `off`?)",
+            r"8:55: `faults` can't be `0` (expected a whole number from 1)",
+            r"8:64: `time` can't be `5` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `5s`?)",
+            r"8:76: `health` can't be `up` (expected a path such as /up, with a query or without)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app:
+    servers: http://127.0.0.1:8000
     keepalive: {requests: 0}
     connect_ahead: 0
     verify: DELETE /up
@@ -572,7 +595,7 @@ pools:
     max_connections: 0
     queue: {length: 0, timeout: 30}
     keepalive: {connections: -1, idle: 0s}
-    health: {path: /up}
+    sticky: {path: /up}
   'my pool': http://a:1
   other: {}
 sites: {'*': app}
@@ -584,7 +607,7 @@ sites: {'*': app}
             r"6:33: `timeout` can't be `30` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `30s`?)",
             r"7:30: `connections` can't be `-1` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
             r"7:40: `idle` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
-            r"8:5: unknown key `health` (expected servers, max_connections, queue, keepalive, reproxy, connect_ahead, verify, retries or error_retries)",
+            r"8:5: unknown key `sticky` (expected servers, max_connections, queue, keepalive, reproxy, connect_ahead, verify, eject, health, resolve, retries or error_retries)",
             r"9:3: `pools` can't hold the name `my pool` (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
             r"10:10: `servers` is missing (expected at least one server)",
         ],

@@ -13,9 +13,9 @@ use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, FilesConfig, HistoryConfig, KeepaliveConfig,
-    Limits, LogConfig, PerAddress, PoolConfig, QueueConfig, RedirectConfig, ReproxyConfig, RetriesConfig,
-    Secret, ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
+    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig, FilesConfig, HealthConfig,
+    HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig, QueueConfig, RedirectConfig,
+    ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -122,6 +122,16 @@ static POOL: Section<PoolConfig> = Section {
         Key::section("reproxy", ".", &REPROXY, |pool, value| REPROXY.fill(&mut pool.reproxy, value)),
         Key::new("connect_ahead", |pool, value| value.put(&mut pool.connect_ahead, &form::COUNT_OR_NONE)),
         Key::new("verify", |pool, value| pool.verify = value.read(&form::VERIFY)),
+        Key::section("eject", ".", &EJECT, eject),
+        Key::section("health", ".", &HEALTH, |pool, value| {
+            let mut health = HealthConfig::at(String::new());
+            match value.is_text() {
+                true => value.put(&mut health.path, &form::QUESTION),
+                false => HEALTH.fill(&mut health, value),
+            }
+            pool.health = Some(health);
+        }),
+        Key::new("resolve", |pool, value| value.put(&mut pool.resolve, &form::INTERVAL)),
         Key::section("retries", ".", &RETRIES, |pool, value| match value.is_text() {
             true => value.put(&mut pool.retries.attempts, &form::COUNT_OR_NONE),
             false => RETRIES.fill(&mut pool.retries, value),
@@ -129,6 +139,30 @@ static POOL: Section<PoolConfig> = Section {
         Key::new("error_retries", |pool, value| {
             value.each_of_some(|item| pool.error_retries.extend(item.read(&form::DELAY)));
         }),
+    ],
+};
+
+static EJECT: Section<EjectConfig> = Section {
+    short: Some("`off`"),
+    required: &[],
+    keys: &[
+        Key::new("faults", |eject, value| value.put(&mut eject.faults, &form::TIMES)),
+        Key::new("time", |eject, value| value.put(&mut eject.time, &form::DURATION)),
+        Key::new("time_max", |eject, value| value.put(&mut eject.time_max, &form::DURATION)),
+    ],
+};
+
+static HEALTH: Section<HealthConfig> = Section {
+    short: Some(form::QUESTION.expected),
+    required: &[("path", form::QUESTION.expected)],
+    keys: &[
+        Key::new("path", |health, value| value.put(&mut health.path, &form::QUESTION)),
+        Key::new("host", |health, value| health.host = value.read(&form::HOST_FIELD)),
+        Key::new("interval", |health, value| value.put(&mut health.interval, &form::DURATION)),
+        Key::new("jitter", |health, value| value.put(&mut health.jitter, &form::DELAY)),
+        Key::new("timeout", |health, value| value.put(&mut health.timeout, &form::DURATION)),
+        Key::new("rise", |health, value| value.put(&mut health.rise, &form::TIMES)),
+        Key::new("fall", |health, value| value.put(&mut health.fall, &form::TIMES)),
     ],
 };
 
@@ -464,6 +498,17 @@ fn servers(value: Value<'_>) -> Vec<ServerConfig> {
         }
     });
     servers
+}
+
+/// `off`, or when.
+fn eject(pool: &mut PoolConfig, value: Value<'_>) {
+    if value.is_text() {
+        if value.read(&form::ONLY_OFF).is_some() {
+            pool.eject = None;
+        }
+    } else if let Some(eject) = &mut pool.eject {
+        EJECT.fill(eject, value);
+    }
 }
 
 /// Signs of a class, each with at least one key: none at all would fit every request.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::draft::{DiskDraft, SyncWord};
 use super::{
-    AccessFormat, ChannelsConfig, DrainConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel,
-    PerAddress, PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts,
+    AccessFormat, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig, HistoryConfig, KeepaliveConfig,
+    Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig,
+    ServerConfig, SlowReader, Timeouts,
 };
 
 const KIB: usize = 1 << 10;
@@ -39,9 +40,52 @@ impl PoolConfig {
             // A spare connection takes a worker of a prefork server.
             connect_ahead: 0,
             verify: None,
+            eject: Some(EjectConfig::default()),
+            // Only the application knows what a good question is.
+            health: None,
+            // What DNS servers of clusters and clouds say is seldom valid for less.
+            resolve: Some(Duration::from_secs(30)),
             retries: RetriesConfig::default(),
             // It hides faults of the application, so that somebody has to want it.
             error_retries: Vec::new(),
+        }
+    }
+}
+
+/// A count that is none only if this program is wrong.
+const fn count(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+impl Default for EjectConfig {
+    fn default() -> Self {
+        EjectConfig {
+            // More than one bad request does, fewer than people notice.
+            faults: count(5),
+            // About a restart.
+            time: Duration::from_secs(5),
+            // Somebody who has mended it doesn't want to wait longer.
+            time_max: Duration::from_secs(60),
+        }
+    }
+}
+
+impl HealthConfig {
+    /// Of which nothing but the path was typed.
+    pub fn at(path: String) -> Self {
+        HealthConfig {
+            path,
+            host: None,
+            interval: Duration::from_secs(5),
+            // So that many proxies don't ask at the same moment.
+            jitter: Duration::from_millis(500),
+            // A worker that is busy for a moment is well.
+            timeout: Duration::from_secs(2),
+            rise: count(2),
+            fall: count(3),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri};
 use ipnet::IpNet;
 
@@ -76,6 +77,39 @@ pub(super) static TURNS: Form<Option<NonZeroU32>> = Form {
     read: |text| {
         let count = (COUNT_OR_OFF.read)(text)?;
         Ok(count.and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new))
+    },
+};
+
+/// How many times at least.
+pub(super) static TIMES: Form<NonZeroU32> = Form {
+    expected: COUNT.expected,
+    read: |text| {
+        let count = usize_in(units::count(text)?, 1..=u32::MAX.into())?;
+        NonZeroU32::new(count as u32).ok_or(Unfit::Unlike)
+    },
+};
+
+/// Nothing else can stand here by itself.
+pub(super) static ONLY_OFF: Form<()> = Form {
+    expected: "`off`, or a mapping",
+    read: |text| or_off(text, |_| Err(Unfit::Unlike), units::count).map(|_: Option<()>| ()),
+};
+
+/// What a server is asked for.
+pub(super) static QUESTION: Form<String> = Form {
+    expected: "a path such as /up, with a query or without",
+    read: |text| {
+        let is_path = text.starts_with('/') && text.parse::<Uri>().is_ok();
+        if is_path { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
+/// The value of `Host`.
+pub(super) static HOST_FIELD: Form<String> = Form {
+    expected: "a host such as example.com, with a port or without",
+    read: |text| {
+        let is_host = text.parse::<Authority>().is_ok() && !text.contains('@');
+        if is_host { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
     },
 };
 

@@ -8,7 +8,7 @@ use hyper::Method;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HistoryConfig,
+    AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HealthConfig, HistoryConfig,
     KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig, SignConfig,
     SlowReader, StoreConfig, SyncTime, Target, UrlPattern, VerifyConfig,
 };
@@ -68,9 +68,12 @@ pools:
     connect_ahead: 3
     verify: OPTIONS /up
     retries: { attempts: 2, share: 0%, floor: 0 }
+    eject: off
+    health: { path: /up?x, host: "app.example:80", interval: 1s, jitter: 0s, timeout: 3s, rise: 1, fall: 9 }
+    resolve: off
     error_retries: [0s, 250ms]
   blog: blog.internal:3000
-  alone: { servers: http://a:1, queue: off, keepalive: 7 }
+  alone: { servers: http://a:1, queue: off, keepalive: 7, health: /up }
   trusted:
     servers: http://a:1
     reproxy:
@@ -126,6 +129,19 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     let verify = VerifyConfig { method: Method::OPTIONS, target: "/up".to_owned() };
     assert_eq!((app.connect_ahead, &app.verify), (3, &Some(verify)));
     assert_eq!(app.retries, RetriesConfig { attempts: 2, share: 0, floor: 0 });
+    assert_eq!((&app.eject, app.resolve), (&None, None));
+    let times = |number| NonZeroU32::new(number).unwrap();
+    let health = HealthConfig {
+        path: "/up?x".to_owned(),
+        host: Some("app.example:80".to_owned()),
+        interval: Duration::from_secs(1),
+        jitter: Duration::ZERO,
+        timeout: Duration::from_secs(3),
+        rise: times(1),
+        fall: times(9),
+    };
+    assert_eq!(app.health, Some(health));
+    assert_eq!(config.pools["alone"].health, Some(HealthConfig::at("/up".to_owned())));
     assert_eq!(app.error_retries, [Duration::ZERO, Duration::from_millis(250)]);
     let alone = &config.pools["alone"];
     assert_eq!((alone.queue.length, alone.keepalive.connections), (0, 7));

@@ -174,6 +174,12 @@ pub struct PoolConfig {
     pub verify: Option<VerifyConfig>,
     /// Requests that are sent again.
     pub retries: RetriesConfig,
+    /// When a server that fails is left out for a while; `None` is `off`.
+    pub eject: Option<EjectConfig>,
+    /// What servers are asked now and then; `None` asks nothing.
+    pub health: Option<HealthConfig>,
+    /// How often names of servers are looked up; `None` looks them up once.
+    pub resolve: Option<Duration>,
     /// How long to wait before each further attempt of a GET or HEAD that was answered 500; empty is `off`.
     pub error_retries: Vec<Duration>,
 }
@@ -185,6 +191,36 @@ pub struct VerifyConfig {
     pub method: Method,
     /// A path, or `*` with OPTIONS.
     pub target: String,
+}
+
+/// When a server is left out because of what it does to requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EjectConfig {
+    /// Faults one after another.
+    pub faults: NonZeroU32,
+    /// How long the first time; each further time twice as long.
+    pub time: Duration,
+    /// How long at the most.
+    pub time_max: Duration,
+}
+
+/// A question to each server, and what its answers mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Path and query; 2xx and 3xx are good answers.
+    pub path: String,
+    /// What it says as `Host`; `None` is the server's address.
+    pub host: Option<String>,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// How much longer that is by chance, at the most.
+    pub jitter: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Good answers in a row by which a server comes back.
+    pub rise: NonZeroU32,
+    /// Bad ones by which it goes.
+    pub fall: NonZeroU32,
 }
 
 /// What may be sent again because a connection broke before its answer.
@@ -205,6 +241,13 @@ pub struct ServerConfig {
     pub name: String,
     /// A name with a port (resolved at each connect), or a Unix socket.
     pub target: Target,
+}
+
+impl ServerConfig {
+    /// As it is written in a file; `None` where it is no server.
+    pub fn read(text: &str) -> Option<ServerConfig> {
+        address::server(text).ok()
+    }
 }
 
 /// Where a server is.

@@ -1,11 +1,12 @@
 //! The control port: where the application publishes and operators look, in HTTP/1.1 and JSON.
 //!
-//! It names the hub and never a shard or an exchange: what the rest of the process does for it (reloading, saying
-//! whether it is ready) comes in through [`Operations`]. A web page must not reach it, so without a token a
+//! It names the engines, hub and pools, and never a shard or an exchange: what the rest of the process does for it
+//! (reloading, saying whether it is ready, which pools are in use) comes in through [`Operations`]. A web page must not reach it, so without a token a
 //! request that a browser may have been tricked into is refused ([`guard`]).
 
 mod channels;
 mod guard;
+mod pools;
 mod publish;
 mod reply;
 mod serve;
@@ -24,10 +25,11 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, ServerConfig};
 use crate::hub::Hub;
 use crate::message::ChannelName;
 use crate::metrics::Metrics;
+use crate::upstream::Pool;
 
 pub use guard::Guard;
 pub use serve::ControlListener;
@@ -48,6 +50,8 @@ pub struct Operations {
     pub sites: Box<dyn Fn() -> Vec<SiteInUse>>,
     /// Brings gauges that are read from the system up to date.
     pub refresh: Box<dyn Fn()>,
+    /// The pools in use now, in the order of their names.
+    pub pools: Box<dyn Fn() -> Vec<Arc<Pool>>>,
 }
 
 /// Bounds on what publishers may send.
@@ -129,7 +133,39 @@ impl Control {
                 channels::messages(&self.hub, &channel_name(name)?, request.uri().query())
             }
             ["channels", _, "messages"] => Err(Failure::method("GET")),
+            ["pools"] if read => Ok(pools::list((self.operations.pools)().iter())),
+            ["pools"] => Err(Failure::method("GET")),
+            ["pools", name] if read => self.pool(name).map(|pool| pools::inspect(&pool)),
+            ["pools", _] => Err(Failure::method("GET")),
+            ["pools", name, "servers", server] => {
+                let (pool, server) = (self.pool(name)?, pools::server(server)?);
+                self.pool_server(&pool, &server, &method, request).await
+            }
             _ => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {path:?}"))),
+        }
+    }
+
+    fn pool(&self, name: &str) -> Result<Arc<Pool>, Failure> {
+        let pool = (self.operations.pools)().into_iter().find(|pool| pool.name() == name);
+        pool.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, format!("there is no pool {name:?}")))
+    }
+
+    async fn pool_server(
+        &self,
+        pool: &Arc<Pool>,
+        server: &ServerConfig,
+        method: &Method,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Failure> {
+        match *method {
+            Method::POST => {
+                let (head, body) = request.into_parts();
+                let body = read_body(body, &head.headers, pools::CHANGE_MAX).await?;
+                pools::change(pool, server, &body)
+            }
+            Method::PUT => Ok(pools::add(pool, server)),
+            Method::DELETE => pools::remove(pool, server),
+            _ => Err(Failure::method("POST, PUT, DELETE")),
         }
     }
 

@@ -36,6 +36,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         reload: Box::new(|| Box::pin(async { Err("perihelion.yaml:1:1: no".to_owned()) })),
         ready: Box::new(|| false),
         refresh: Box::new(|| ()),
+        pools: Box::new(Vec::new),
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };
     let control = Rc::new(Control::new(hub, metrics, Guard::tcp(address, None), limits, operations));

@@ -4,6 +4,7 @@
 //! then workers, then the server's own thread, which serves the control port, hears signals, reloads and drains. Each
 //! thread and task belongs to a struct here whose drop ends it.
 
+mod checkups;
 mod comet;
 mod doors;
 mod drain;
@@ -214,6 +215,7 @@ impl Server {
     ) {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone()));
+        tasks.spawn_local(checkups::run_checkups(self.snapshots.clone()));
         let process = Rc::new(Process::new(&self.metrics));
         tasks.spawn_local(measure(process.clone()));
         if let Some(port) = control {
@@ -257,7 +259,7 @@ impl Server {
 
     fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
         let (ready, snapshots) = (self.stage.clone(), self.snapshots.clone());
-        let sites = self.snapshots.clone();
+        let (sites, pools) = (snapshots.clone(), snapshots.clone());
         let operations = Operations {
             sites: Box::new(move || sites_in_use(&sites.load())),
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
@@ -266,6 +268,7 @@ impl Server {
                 process.measure();
                 snapshots.load().pools().for_each(|pool| pool.measure());
             }),
+            pools: Box::new(move || pools.load().pools().cloned().collect()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

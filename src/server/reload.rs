@@ -37,7 +37,7 @@ impl Server {
         let mut said = change.describe();
         let before = self.snapshots.load_full();
         let snapshot = Snapshot::new(&config, Some(&before), &self.metrics);
-        said.extend(snapshot.changed_pools(&before).into_iter().map(|name| format!("pool {name} is new")));
+        said.extend(snapshot.changed_pools(&before));
         said.extend(
             restart_for(&self.config, &config).map(|key| format!("{key} changes with a restart only")),
         );

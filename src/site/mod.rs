@@ -1,8 +1,8 @@
 //! Which pool answers a request: one [`Snapshot`] of everything that a configuration says about it, looked up once
 //! for each request and kept until its end.
 //!
-//! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration
-//! doesn't change stay, with their connections and their waiting lines.
+//! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration has, too,
+//! stay, with their connections and their waiting lines, and take over what it says of them.
 
 mod route;
 pub mod router;
@@ -86,19 +86,24 @@ pub type Snapshots = Arc<ArcSwap<Snapshot>>;
 pub const NO_SITE: &str = "_other";
 
 impl Snapshot {
-    /// Of a checked configuration; takes over what hasn't changed since the one `before`.
+    /// Of a checked configuration; pools of the one `before` take it over, with everything that they have.
     pub fn new(config: &Config, before: Option<&Snapshot>, metrics: &Metrics) -> Snapshot {
         let connect = config.timeouts.connect;
         let pool = |(name, config): (&String, &PoolConfig)| {
             let kept = before.and_then(|before| before.pools.get(name));
-            let kept = kept.filter(|kept| kept.config == *config && kept.connect == connect);
-            let fresh = || PoolInUse {
-                config: config.clone(),
-                connect,
-                pool: Pool::new(name, config, connect, metrics),
-                reproxy: Arc::new(Reproxy::new(name, &config.reproxy, connect, metrics)),
+            let unchanged =
+                kept.filter(|kept| kept.connect == connect && kept.config.reproxy == config.reproxy);
+            let reproxy = unchanged.map(|kept| kept.reproxy.clone());
+            let pool = match kept {
+                Some(kept) => {
+                    kept.pool.reconfigure(config, connect);
+                    kept.pool.clone()
+                }
+                None => Pool::new(name, config, connect, metrics),
             };
-            (name.clone(), kept.cloned().unwrap_or_else(fresh))
+            let fresh = || Arc::new(Reproxy::new(name, &config.reproxy, connect, metrics));
+            let reproxy = reproxy.unwrap_or_else(fresh);
+            (name.clone(), PoolInUse { config: config.clone(), connect, pool, reproxy })
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
         let route = |site: &SiteConfig, route: &RouteConfig, redirects: bool| {
@@ -133,13 +138,16 @@ impl Snapshot {
         self.pools.values().map(|in_use| &in_use.pool)
     }
 
-    /// Names of the pools that were put in place of others, or are new, since the snapshot `before`.
-    pub fn changed_pools(&self, before: &Snapshot) -> Vec<&str> {
-        let same = |name: &str, pool: &PoolInUse| {
-            before.pools.get(name).is_some_and(|known| Arc::ptr_eq(&known.pool, &pool.pool))
+    /// What became of pools since the snapshot `before`, for the log.
+    pub fn changed_pools(&self, before: &Snapshot) -> Vec<String> {
+        let change = |(name, pool): (&String, &PoolInUse)| match before.pools.get(name) {
+            None => Some(format!("pool {name} is new")),
+            Some(known) if known.config == pool.config && known.connect == pool.connect => None,
+            Some(_) => Some(format!("pool {name} has changed")),
         };
-        let changed = self.pools.iter().filter(|(name, pool)| !same(name, pool));
-        changed.map(|(name, _)| name.as_str()).collect()
+        let gone = before.pools.keys().filter(|name| !self.pools.contains_key(*name));
+        let gone = gone.map(|name| format!("pool {name} is gone"));
+        self.pools.iter().filter_map(change).chain(gone).collect()
     }
 
     /// Closes idle connections that have been idle for too long.

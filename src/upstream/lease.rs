@@ -86,6 +86,7 @@ impl Lease {
     /// Counts a fault of the server.
     pub fn failed(&self, fault: Fault) {
         self.link.server().metrics.failed(fault);
+        self.seat.pool.blame(self.seat.server);
     }
 
     /// Sends a request and waits for the head of the answer; the body comes through [`Lease::into_body`]. Once
@@ -101,6 +102,9 @@ impl Lease {
             Ok(head) => {
                 let metrics = &self.link.server().metrics;
                 metrics.answered(head.status, clock.now() - began);
+                if self.link.server().is_troubled() {
+                    self.seat.pool.absolve(self.seat.server);
+                }
                 self.link.set_patience(patience(&head.headers));
                 Ok(head)
             }

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -198,6 +199,11 @@ impl<S> Link<S> {
 
     pub(super) fn server(&self) -> &S {
         &self.0.server
+    }
+
+    /// Where it leads, over TCP.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.0.socket.peer()
     }
 
     pub(super) fn is_reused(&self) -> bool {

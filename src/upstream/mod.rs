@@ -10,9 +10,12 @@
 //!
 //! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
 
+mod addresses;
 mod budget;
+mod checkup;
 mod chunked;
 mod errand;
+mod health;
 mod lease;
 mod link;
 mod opening;
@@ -22,6 +25,8 @@ mod queue;
 mod request_head;
 mod request_writer;
 mod response_head;
+mod roster;
+mod row;
 mod seats;
 mod server;
 mod socket;
@@ -31,6 +36,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use checkup::Checkup;
 pub use errand::Errand;
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
@@ -38,5 +44,7 @@ pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
 pub use pool::{NoLease, Pool, Retry};
 pub use queue::Class;
 pub use request_head::{Fields, RequestHead};
+pub use roster::ServerState;
+pub use row::Standing;
 pub use server::Fault;
 pub use socket::Socket;

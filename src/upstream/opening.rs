@@ -7,7 +7,6 @@ use super::link::Link;
 use super::pool::{NoLease, Pool};
 use super::seats::Failed;
 use super::server::{Fault, Server};
-use super::socket::Socket;
 use super::waiting::Grant;
 
 /// After this a connection is no longer counted on, and others are opened elsewhere (RFC 8305 §5 names the same
@@ -107,7 +106,7 @@ impl Pool {
     pub(super) async fn dial(&self, server: &Arc<Server>, worker: usize) -> Result<Link, NoLease> {
         let limit = self.settings.load().connect;
         let (began, name) = (Instant::now(), || server.name.clone());
-        let connected = match tokio::time::timeout(limit, Socket::connect(&server.target)).await {
+        let connected = match tokio::time::timeout(limit, server.addresses.connect(limit)).await {
             Err(_) => Err(NoLease::ConnectTimeout { server: name(), limit }),
             Ok(Err(source)) => Err(NoLease::Connect { server: name(), source: Arc::new(source) }),
             Ok(Ok(socket)) => Ok(Link::open(socket, server.clone(), worker)),

@@ -13,15 +13,18 @@ use super::lease::Lease;
 use super::link::Link;
 use super::opening::Opening;
 use super::queue::{Class, Queue};
+use super::roster::ServerState;
+use super::row::Standing;
 use super::seats::{Bounds, Offer, Rested, Seats};
 use super::server::Server;
 use super::waiting::{Caller, Grant};
 use crate::clock::Clock;
-use crate::config::{PoolConfig, QueueConfig, VerifyConfig};
+use crate::config::{HealthConfig, PoolConfig, QueueConfig, ServerConfig, VerifyConfig};
 use crate::metrics::Metrics;
 
 /// Servers that run the same application.
 pub struct Pool {
+    name: Box<str>,
     seats: Mutex<Seats<Caller>>,
     budget: Mutex<Budget>,
     /// What is needed only by those who wait.
@@ -30,6 +33,8 @@ pub struct Pool {
     /// of its thread.
     pub(super) tasks: TaskTracker,
     pub(super) metrics: PoolMetrics,
+    /// For servers that are added later.
+    families: Metrics,
 }
 
 /// The clocks and rules of those who wait.
@@ -38,6 +43,8 @@ pub(super) struct Settings {
     /// `timeouts.connect`.
     pub(super) connect: Duration,
     pub(super) verify: Option<VerifyConfig>,
+    pub(super) health: Option<HealthConfig>,
+    pub(super) resolve: Option<Duration>,
     attempts: usize,
     error_retries: Arc<[Duration]>,
 }
@@ -100,32 +107,97 @@ pub(super) struct Seat {
     held: bool,
 }
 
+impl Settings {
+    fn new(config: &PoolConfig, connect: Duration) -> Settings {
+        Settings {
+            queue: config.queue.clone(),
+            connect,
+            verify: config.verify.clone(),
+            health: config.health.clone(),
+            resolve: config.resolve,
+            attempts: config.retries.attempts,
+            error_retries: config.error_retries.as_slice().into(),
+        }
+    }
+}
+
+fn bounds(config: &PoolConfig) -> Bounds {
+    Bounds {
+        connections: config.max_connections.map_or(usize::MAX, usize::from),
+        keep: config.keepalive.connections,
+        idle: config.keepalive.idle,
+        uses: config.keepalive.requests,
+        ahead: config.connect_ahead,
+        eject: config.eject.clone(),
+    }
+}
+
 impl Pool {
     /// With no connection yet. `connect` is `timeouts.connect`.
     pub fn new(name: &str, config: &PoolConfig, connect: Duration, metrics: &Metrics) -> Arc<Pool> {
         let servers = config.servers.iter().map(|server| Arc::new(Server::new(name, server, metrics)));
-        let bounds = Bounds {
-            connections: config.max_connections.map_or(usize::MAX, usize::from),
-            keep: config.keepalive.connections,
-            idle: config.keepalive.idle,
-            uses: config.keepalive.requests,
-            ahead: config.connect_ahead,
-        };
         let queue = Queue::new(config.queue.length, config.queue.relief);
-        let settings = Settings {
-            queue: config.queue.clone(),
-            connect,
-            verify: config.verify.clone(),
-            attempts: config.retries.attempts,
-            error_retries: config.error_retries.as_slice().into(),
-        };
         Arc::new(Pool {
-            seats: Mutex::new(Seats::new(servers.collect(), bounds, queue)),
+            name: name.into(),
+            seats: Mutex::new(Seats::new(servers.collect(), bounds(config), queue)),
             budget: Mutex::new(Budget::new(config.retries.share, config.retries.floor)),
-            settings: ArcSwap::from_pointee(settings),
+            settings: ArcSwap::from_pointee(Settings::new(config, connect)),
             tasks: TaskTracker::new(),
             metrics: PoolMetrics::new(name, metrics),
+            families: metrics.clone(),
         })
+    }
+
+    /// Takes another configuration: servers that stay keep their connections, and what waits goes on waiting.
+    pub fn reconfigure(self: &Arc<Self>, config: &PoolConfig, connect: Duration) {
+        self.settings.store(Arc::new(Settings::new(config, connect)));
+        let mut seats = self.seats.lock();
+        seats.bounds = bounds(config);
+        (seats.queue.limit, seats.queue.relief) = (config.queue.length, config.queue.relief);
+        let gone = seats.retain(&config.servers);
+        for server in &config.servers {
+            seats.add(server, || self.server(server));
+        }
+        if config.health.is_none() {
+            seats.rows.iter_mut().for_each(|row| row.health.unchecked());
+        }
+        drop(seats);
+        drop(gone);
+        let mut budget = self.budget.lock();
+        (budget.share, budget.floor) = (config.retries.share, config.retries.floor);
+        drop(budget);
+        self.serve_line();
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its servers as operators see them.
+    pub fn servers(&self) -> Vec<ServerState> {
+        self.seats.lock().states(Instant::now())
+    }
+
+    /// Makes an operator's will known to a server; false where there is none like it. Its idle connections are
+    /// closed at once where it takes no more requests.
+    pub fn set_standing(self: &Arc<Self>, server: &ServerConfig, standing: Standing) -> bool {
+        let idle = self.seats.lock().set_standing(server, standing);
+        let known = idle.is_some();
+        drop(idle);
+        self.serve_line();
+        known
+    }
+
+    /// Adds a server until the next reload; false where it is there.
+    pub fn add(self: &Arc<Self>, server: &ServerConfig) -> bool {
+        let added = self.seats.lock().add(server, || self.server(server));
+        self.serve_line();
+        added
+    }
+
+    fn server(&self, config: &ServerConfig) -> Server {
+        Server::new(&self.name, config, &self.families)
     }
 
     /// A connection that is ready for a request, for the thread with this number: one that is at hand, or the first
@@ -171,14 +243,19 @@ impl Pool {
         drop(cleared);
         self.serve_line();
         self.budget.lock().tick(self.answers());
+        let turns = self.seats.lock().turns(now);
+        for (server, up) in turns {
+            match up {
+                true => tracing::info!(pool = &*self.name, server = &*server.name, "is used again"),
+                false => tracing::warn!(pool = &*self.name, server = &*server.name, "is left out: it fails"),
+            }
+        }
     }
 
     /// Brings the gauges up to date.
     pub fn measure(&self) {
         let seats = self.seats.lock();
-        for (server, busy, idle) in seats.counts() {
-            server.metrics.connections(busy, idle);
-        }
+        seats.measure(Instant::now());
         for class in Class::ALL {
             let waiting = i64::try_from(seats.waiting(class)).unwrap_or(i64::MAX);
             self.metrics.queue_length[class as usize].set(waiting);
@@ -189,6 +266,12 @@ impl Pool {
     pub fn connections(&self, server: usize) -> (usize, usize) {
         let seats = self.seats.lock();
         seats.counts().nth(server).map_or((0, 0), |(_, busy, idle)| (busy, idle))
+    }
+
+    /// Requests in line by class, the most urgent first.
+    pub fn waiting(&self) -> [usize; 3] {
+        let seats = self.seats.lock();
+        Class::ALL.map(|class| seats.waiting(class))
     }
 
     pub(super) fn seats(&self) -> parking_lot::MutexGuard<'_, Seats<Caller>> {
@@ -249,14 +332,14 @@ impl Pool {
         match self.dial_verified(&server, worker).await {
             Ok(mut link) => {
                 let mut seats = self.seats.lock();
-                seats.note(seat.server, None);
+                seats.reachable(seat.server, Instant::now());
                 seats.take_up(&mut link);
                 drop(seats);
                 Ok(Lease::new(seat, link))
             }
             Err(_) => {
                 // Before the place is given back, or the next in line would be sent into the same wall.
-                self.seats.lock().note(seat.server, Some(Instant::now()));
+                self.seats.lock().unreachable(seat.server, Instant::now());
                 drop(seat);
                 self.wait(Class::High, worker, clock).await
             }
@@ -292,6 +375,16 @@ impl Pool {
         }
         let server = self.seats.lock().server(other).clone();
         self.renew(seat, server, worker, clock).await
+    }
+
+    /// The server has failed with a request.
+    pub(super) fn blame(&self, server: usize) {
+        self.seats.lock().fault(server, Instant::now());
+    }
+
+    /// The server has answered after it had failed.
+    pub(super) fn absolve(&self, server: usize) {
+        self.seats.lock().recovered(server);
     }
 
     pub(super) fn seat(self: &Arc<Self>, server: usize) -> Seat {
@@ -350,6 +443,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         for (server, ..) in self.seats.get_mut().counts() {
             server.metrics.connections(0, 0);
+            server.metrics.is_up(false);
         }
     }
 }

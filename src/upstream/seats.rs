@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::queue::{Class, Full, Queue, Ticket};
+use super::row::Row;
 use super::server::Server;
+use crate::config::EjectConfig;
 
-/// How long a server that couldn't be reached is passed over while another can be.
-const SHUNNED: Duration = Duration::from_secs(1);
 /// No thread's number, where somebody is called whose thread isn't known.
 const NO_THREAD: usize = usize::MAX;
 
 /// The table.
 pub(super) struct Seats<W> {
-    rows: Vec<Row>,
-    bounds: Bounds,
+    pub(super) rows: Vec<Row>,
+    pub(super) bounds: Bounds,
     /// Connections that may be up at any moment, at all servers.
     opening: usize,
     /// Where the search among equals begins.
     turn: usize,
-    queue: Queue<W>,
+    pub(super) queue: Queue<W>,
 }
 
 /// What one server is given.
@@ -40,17 +40,8 @@ pub(super) struct Bounds {
     pub(super) uses: Option<NonZeroU32>,
     /// Idle connections that are had ready, at all servers together.
     pub(super) ahead: usize,
-}
-
-/// One server's connections.
-struct Row {
-    server: Arc<Server>,
-    busy: usize,
-    /// Connections that are being opened and may be up at any moment, and those that take long.
-    opening: usize,
-    slow: usize,
-    idle: Vec<Link>,
-    failed: Option<Instant>,
+    /// When a server is ejected.
+    pub(super) eject: Option<EjectConfig>,
 }
 
 /// What somebody finds who needs a connection.
@@ -102,8 +93,7 @@ pub(super) enum Failed<W> {
 
 impl<W> Seats<W> {
     pub(super) fn new(servers: Vec<Arc<Server>>, bounds: Bounds, queue: Queue<W>) -> Seats<W> {
-        let row = |server| Row { server, busy: 0, opening: 0, slow: 0, idle: Vec::new(), failed: None };
-        Seats { rows: servers.into_iter().map(row).collect(), bounds, opening: 0, turn: 0, queue }
+        Seats { rows: servers.into_iter().map(Row::new).collect(), bounds, opening: 0, turn: 0, queue }
     }
 
     /// The idle connection of the server that is next, and a server where one is to be had ready instead. `None`
@@ -165,7 +155,7 @@ impl<W> Seats<W> {
         let others = (0..self.rows.len()).any(usable);
         self.in_turn()
             .filter(|index| !refused.contains(index) && (!others || usable(*index)))
-            .filter(|index| self.rows[*index].has_place(&self.bounds))
+            .filter(|index| self.rows[*index].is_enabled() && self.rows[*index].has_place(&self.bounds))
             .min_by_key(|index| self.rows[*index].load())
     }
 
@@ -173,7 +163,7 @@ impl<W> Seats<W> {
         let others = (0..self.rows.len()).any(|index| self.is_usable(index, now, &[]));
         self.in_turn()
             .filter(|index| !others || self.is_usable(*index, now, &[]))
-            .filter(|index| !self.rows[*index].idle.is_empty())
+            .filter(|index| self.rows[*index].is_enabled() && !self.rows[*index].idle.is_empty())
             .min_by_key(|index| self.rows[*index].load())
     }
 
@@ -183,7 +173,7 @@ impl<W> Seats<W> {
     }
 
     fn is_usable(&self, index: usize, now: Instant, refused: &[usize]) -> bool {
-        !refused.contains(&index) && !self.rows[index].is_shunned(now)
+        !refused.contains(&index) && self.rows[index].is_usable(now)
     }
 
     fn pick(&mut self, index: usize, worker: usize) -> Option<(usize, Link)> {
@@ -286,7 +276,7 @@ impl<W> Seats<W> {
 
     /// A connection in use is free: it goes to whoever is first in line, else among the idle, else it comes back.
     pub(super) fn rest(&mut self, server: usize, mut link: Link, now: Instant) -> Rested<W> {
-        if link.is_last() || !link.rest(self.bounds.idle, now) {
+        if !self.rows[server].is_enabled() || link.is_last() || !link.rest(self.bounds.idle, now) {
             return Rested::TooMany(link);
         }
         if let Some(waiter) = self.queue.call() {
@@ -306,7 +296,10 @@ impl<W> Seats<W> {
     pub(super) fn up(&mut self, server: usize, slow: bool, mut link: Link, now: Instant) -> Rested<W> {
         self.release(server, slow);
         let row = &mut self.rows[server];
-        row.failed = None;
+        row.health.reached(true, now);
+        if !row.is_enabled() {
+            return Rested::TooMany(link);
+        }
         if let Some(waiter) = self.queue.call() {
             row.busy += 1;
             self.bounds.take_up(&mut link);
@@ -328,7 +321,7 @@ impl<W> Seats<W> {
         now: Instant,
     ) -> Failed<W> {
         self.release(server, slow);
-        self.rows[server].failed = Some(now);
+        self.unreachable(server, now);
         if self.queue.len() <= self.opening {
             return Failed::Nothing;
         }
@@ -340,6 +333,8 @@ impl<W> Seats<W> {
             },
             // Where a server that wasn't refused is only full, waiting is of use.
             None if (0..self.rows.len()).any(|index| self.is_usable(index, now, refused)) => Failed::Nothing,
+            // And so it is where an operator has taken all of them out.
+            None if !self.rows.iter().any(Row::is_enabled) => Failed::Nothing,
             None => Failed::Refuse(self.in_vain()),
         }
     }
@@ -351,9 +346,32 @@ impl<W> Seats<W> {
         std::iter::from_fn(|| self.queue.call()).take(count).collect()
     }
 
-    /// The server couldn't be reached by somebody who tried for himself; or it could.
-    pub(super) fn note(&mut self, server: usize, failed: Option<Instant>) {
-        self.rows[server].failed = failed;
+    /// The server couldn't be reached.
+    pub(super) fn unreachable(&mut self, server: usize, now: Instant) {
+        self.rows[server].health.reached(false, now);
+        self.fault(server, now);
+    }
+
+    /// The server could be reached after all.
+    pub(super) fn reachable(&mut self, server: usize, now: Instant) {
+        self.rows[server].health.reached(true, now);
+    }
+
+    /// The server has failed.
+    pub(super) fn fault(&mut self, server: usize, now: Instant) {
+        let is_last = !self.rows.iter().enumerate().any(|(index, row)| index != server && row.is_up(now));
+        let row = &mut self.rows[server];
+        row.server.note_trouble(true);
+        if row.health.fault(self.bounds.eject.as_ref(), is_last, now) {
+            row.server.metrics.ejected();
+        }
+    }
+
+    /// The server has answered after it had failed.
+    pub(super) fn recovered(&mut self, server: usize) {
+        let row = &mut self.rows[server];
+        row.server.note_trouble(false);
+        row.health.answered();
     }
 
     /// Takes out every idle connection for which `stale` holds.
@@ -381,6 +399,14 @@ impl<W> Seats<W> {
         self.rows.iter().map(|row| (&row.server, row.load() + row.slow, row.idle.len()))
     }
 
+    /// Brings the gauges of the servers up to date.
+    pub(super) fn measure(&self, now: Instant) {
+        for row in &self.rows {
+            row.server.metrics.connections(row.load() + row.slow, row.idle.len());
+            row.server.metrics.is_up(row.is_up(now));
+        }
+    }
+
     /// How many of a class are in line.
     pub(super) fn waiting(&self, class: Class) -> usize {
         self.queue.len_of(class)
@@ -392,33 +418,6 @@ impl Bounds {
     fn take_up(&self, link: &mut Link) {
         let is_last = self.keep == 0 || self.uses.is_some_and(|uses| link.uses() + 1 >= uses.get());
         link.take_up(is_last);
-    }
-}
-
-impl Row {
-    fn has_place(&self, bounds: &Bounds) -> bool {
-        !self.idle.is_empty() || self.has_room(bounds)
-    }
-
-    /// Whether another connection may be opened.
-    fn has_room(&self, bounds: &Bounds) -> bool {
-        self.slow == 0 && self.load() + self.idle.len() < bounds.connections
-    }
-
-    fn load(&self) -> usize {
-        self.busy + self.opening
-    }
-
-    fn is_shunned(&self, now: Instant) -> bool {
-        self.slow > 0 || self.failed.is_some_and(|failed| now.duration_since(failed) < SHUNNED)
-    }
-
-    /// The idle connection that was used last, by this thread if it has one.
-    fn pick(&mut self, worker: usize) -> Option<Link> {
-        match self.idle.iter().rposition(|link| link.worker() == worker) {
-            Some(index) => Some(self.idle.remove(index)),
-            None => self.idle.pop(),
-        }
     }
 }
 
@@ -436,7 +435,7 @@ mod tests {
             Arc::new(Server::new("app", &config, &metrics))
         };
         let idle = Duration::from_secs(1);
-        let bounds = Bounds { connections, keep: 4, idle, uses: None, ahead: 0 };
+        let bounds = Bounds { connections, keep: 4, idle, uses: None, ahead: 0, eject: None };
         Seats::new((0..servers).map(server).collect(), bounds, Queue::new(2, None))
     }
 
@@ -473,7 +472,7 @@ mod tests {
         // The other one is full, so that waiting for it is better than a wall.
         assert_eq!(find(&mut seats, now, 2), Some((None, false)));
         assert!(seats.offer(now).is_none());
-        assert!(matches!(seats.offer(now + SHUNNED), Some((0, Offer::Place(0)))));
+        assert!(matches!(seats.offer(now + Duration::from_secs(1)), Some((0, Offer::Place(0)))));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! One server of a pool: who it is, and the handles of its metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
+use super::addresses::Addresses;
 use crate::config::{ServerConfig, Target};
 use crate::metrics::Metrics;
 
@@ -13,18 +15,25 @@ use crate::metrics::Metrics;
 pub(super) struct Server {
     /// As configured.
     pub(super) name: Arc<str>,
-    pub(super) target: Target,
+    config: ServerConfig,
+    pub(super) addresses: Addresses,
     /// What a question of the proxy's own says as `Host`.
     pub(super) host: String,
     pub(super) metrics: ServerMetrics,
     /// Until when its connections are used unasked.
     unverifiable: Mutex<Option<Instant>>,
+    /// Whether it has failed since its last answer, so that the next one has to be told to the table.
+    troubled: AtomicBool,
 }
 
 /// Everything that is counted for one server.
 pub(super) struct ServerMetrics {
     busy: IntGauge,
     idle: IntGauge,
+    up: IntGauge,
+    ejections: IntCounter,
+    /// Well answered, then badly or not.
+    checks: [IntCounter; 2],
     pub(super) opened: IntCounter,
     pub(super) reused: IntCounter,
     response: Histogram,
@@ -63,11 +72,31 @@ impl Server {
         let name = config.name.as_str();
         Server {
             name: name.into(),
-            target: config.target.clone(),
+            config: config.clone(),
+            addresses: Addresses::new(config.target.clone()),
             host: host(&config.target),
             metrics: ServerMetrics::new(pool, name, metrics),
             unverifiable: Mutex::new(None),
+            troubled: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this is what was configured.
+    pub(super) fn is(&self, config: &ServerConfig) -> bool {
+        self.config == *config
+    }
+
+    /// Whether its address is to be looked up.
+    pub(super) fn has_name(&self) -> bool {
+        self.addresses.has_name()
+    }
+
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_trouble(&self, troubled: bool) {
+        self.troubled.store(troubled, Ordering::Relaxed);
     }
 
     /// Whether a question to a new connection is of use.
@@ -100,6 +129,10 @@ impl ServerMetrics {
         ServerMetrics {
             busy: metrics.upstream_connections.with_label_values(&[pool, server, "busy"]),
             idle: metrics.upstream_connections.with_label_values(&[pool, server, "idle"]),
+            up: metrics.upstream_up.with_label_values(&[pool, server]),
+            ejections: metrics.upstream_ejections.with_label_values(&[pool, server]),
+            checks: ["ok", "failed"]
+                .map(|result| metrics.upstream_health_checks.with_label_values(&[pool, server, result])),
             opened: metrics.upstream_connections_opened.with_label_values(&[pool, server]),
             reused: metrics.upstream_connections_reused.with_label_values(&[pool, server]),
             response: metrics.upstream_response.with_label_values(&[pool, server]),
@@ -120,6 +153,20 @@ impl ServerMetrics {
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1).min(5);
         self.requests[class].inc();
         self.response.observe(after.as_secs_f64());
+    }
+
+    /// Sets whether it may be used.
+    pub(super) fn is_up(&self, up: bool) {
+        self.up.set(i64::from(up));
+    }
+
+    pub(super) fn ejected(&self) {
+        self.ejections.inc();
+    }
+
+    /// It was asked whether it is well.
+    pub(super) fn checked(&self, well: bool) {
+        self.checks[usize::from(!well)].inc();
     }
 
     /// Requests that it has answered.

@@ -1,14 +1,13 @@
-//! A connection to a server as bytes: TCP or Unix, moved between threads, connected with every address tried.
+//! A connection to a server as bytes: TCP or Unix, moved between threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-
-use crate::config::Target;
 
 /// A connected socket of either family, registered with the reactor of one thread.
 #[derive(Debug)]
@@ -20,15 +19,11 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Connects; a host name is resolved now, and each of its addresses is tried in turn.
-    pub(super) async fn connect(target: &Target) -> io::Result<Socket> {
-        match target {
-            Target::Tcp { host, port } => {
-                let socket = TcpStream::connect((host.as_str(), *port)).await?;
-                socket.set_nodelay(true)?;
-                Ok(Socket::Tcp(socket))
-            }
-            Target::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+    /// Where it leads, over TCP.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
+            Socket::Unix(_) => None,
         }
     }
 

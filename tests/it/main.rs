@@ -15,6 +15,7 @@ mod drain;
 mod edge;
 mod files;
 mod headers;
+mod health;
 mod hold;
 mod log;
 mod metrics;
