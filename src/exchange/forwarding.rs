@@ -184,11 +184,11 @@ fn add_forwarded<'a>(fields: &mut Fields<'a>, host: Option<&'a HeaderValue>, sen
 
 /// Id and time are ours or a trusted proxy's; a trace is the client's where it can be followed.
 fn add_marks<'a>(fields: &mut Fields<'a>, client: &'a HeaderMap, marks: &'a Marks) {
-    fields.add("x-request-id", marks.id.as_bytes());
-    fields.add("x-request-start", marks.start.as_bytes());
+    fields.add("x-request-id", marks.id());
+    fields.add("x-request-start", marks.start());
     match trace_of(fields) {
-        Trace::None => fields.add("traceparent", marks.trace.as_bytes()),
-        Trace::Broken => fields.set("traceparent", marks.trace.as_bytes()),
+        Trace::None => fields.add("traceparent", marks.trace()),
+        Trace::Broken => fields.set("traceparent", marks.trace()),
         Trace::Said => {
             for state in client.get_all(TRACE_STATE) {
                 fields.add("tracestate", state.as_bytes());
@@ -319,11 +319,11 @@ mod tests {
         let all = to_upstream(&client, &asked, &sender, &position);
         let all =
             all.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value))).collect();
-        let pair = |name: &str, value: &HeaderValue| format!("{name}: {}", value.to_str().unwrap());
+        let pair = |name: &str, value: &[u8]| format!("{name}: {}", String::from_utf8_lossy(value));
         let pairs = [
-            pair("x-request-id", &marks.id),
-            pair("x-request-start", &marks.start),
-            pair("traceparent", &marks.trace),
+            pair("x-request-id", marks.id()),
+            pair("x-request-start", marks.start()),
+            pair("traceparent", marks.trace()),
         ];
         (all, pairs)
     }

@@ -1,16 +1,13 @@
 //! What a request is called on its way, for whoever follows it through logs and traces: `X-Request-Id`,
 //! `X-Request-Start` and, where the client brings none, `traceparent`.
 //!
-//! Made for each request, so nothing here locks, asks the system or, but for one block in dozens of requests,
-//! allocates. A trusted proxy has seen the request before: its id and its time stay.
+//! Made for each request, so nothing here locks, allocates or counts references. A trusted proxy has seen the request
+//! before: its id and its time stay.
 //!
 //! <https://www.w3.org/TR/trace-context/>
 
-use std::cell::RefCell;
-use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,94 +18,85 @@ pub(super) const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate")
 const ID_MAX: usize = 200;
 /// Hexadecimal digits of an id that is made, which is also that of a trace.
 const ID_DIGITS: usize = 32;
+const SPAN_DIGITS: usize = 16;
 /// Version, trace, span, flags.
 const TRACE_DIGITS: usize = 55;
-/// Bytes from which the values of one request after the other are cut.
-const BLOCK: usize = 4096;
-/// Room for all values of one request.
-const VALUES_MAX: usize = 160;
-
-thread_local! {
-    static INK: RefCell<BytesMut> = RefCell::default();
-}
+/// `t=`, the seconds until the year 2286, a point, and milliseconds.
+const START_DIGITS: usize = 16;
 
 /// The names of one request.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Marks {
-    /// `X-Request-Id`.
-    pub(super) id: HeaderValue,
-    /// `X-Request-Start`: when the request met the first proxy, as nginx's users write it.
-    pub(super) start: HeaderValue,
-    /// `traceparent` of a trace that begins here.
-    pub(super) trace: HeaderValue,
+    made: Made,
+    /// What a trusted proxy calls it.
+    id: Option<HeaderValue>,
+    /// When a trusted proxy met it.
+    start: Option<HeaderValue>,
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    trace: [u8; TRACE_DIGITS],
+    start: [u8; START_DIGITS],
 }
 
 impl Marks {
     /// For a request whose head is there now.
     pub(super) fn new(headers: &HeaderMap, trusted: bool) -> Marks {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let made = made(fastrand::u128(1..), fastrand::u64(1..), now);
-        if !trusted {
-            return made;
-        }
+        let made = Made::new(fastrand::u128(1..), fastrand::u64(1..), now);
         let said = |name| only(headers, &name).filter(|value| is_word(value)).cloned();
-        Marks {
-            id: said(REQUEST_ID).unwrap_or(made.id),
-            start: said(REQUEST_START).unwrap_or(made.start),
-            trace: made.trace,
-        }
+        let (id, start) = if trusted { (said(REQUEST_ID), said(REQUEST_START)) } else { (None, None) };
+        Marks { made, id, start }
+    }
+
+    /// `X-Request-Id`.
+    pub(super) fn id(&self) -> &[u8] {
+        let made = || &self.made.trace[TRACE_AT..][..ID_DIGITS];
+        self.id.as_ref().map_or_else(made, HeaderValue::as_bytes)
+    }
+
+    /// `X-Request-Start`: when the request met the first proxy, as nginx's users write it.
+    pub(super) fn start(&self) -> &[u8] {
+        self.start.as_ref().map_or(&self.made.start, HeaderValue::as_bytes)
+    }
+
+    /// `traceparent` of a trace that begins here.
+    pub(super) fn trace(&self) -> &[u8] {
+        &self.made.trace
     }
 }
 
-/// The values that stand one behind the other in one piece of memory.
-fn made(id: u128, span: u64, now: std::time::Duration) -> Marks {
-    INK.with_borrow_mut(|ink| {
-        if ink.capacity() < VALUES_MAX {
-            *ink = BytesMut::with_capacity(BLOCK);
-        }
-        let id = hexadecimal(id);
-        ink.extend_from_slice(&id);
+/// Where the id of a trace stands, and that of its span.
+const TRACE_AT: usize = 3;
+const SPAN_AT: usize = TRACE_AT + ID_DIGITS + 1;
+
+impl Made {
+    fn new(id: u128, span: u64, now: Duration) -> Made {
         // Sampled: applications follow the one who begins, and would record nothing at all otherwise.
-        for part in [&b"00-"[..], &id, b"-", &hexadecimal(span.into())[ID_DIGITS / 2..], b"-01"] {
-            ink.extend_from_slice(part);
-        }
-        // Writing into memory can't fail.
-        let _ = write!(Room(ink), "t={}.{:03}", now.as_secs(), now.subsec_millis());
-        let all = ink.split().freeze();
-        let trace_end = ID_DIGITS + TRACE_DIGITS;
-        Marks {
-            id: value(all.slice(..ID_DIGITS)),
-            trace: value(all.slice(ID_DIGITS..trace_end)),
-            start: value(all.slice(trace_end..)),
-        }
-    })
-}
-
-/// `BytesMut` as something to write to.
-struct Room<'a>(&'a mut BytesMut);
-
-impl std::io::Write for Room<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        let mut trace = *b"00-00000000000000000000000000000000-0000000000000000-01";
+        hexadecimal(&id.to_be_bytes(), &mut trace[TRACE_AT..][..ID_DIGITS]);
+        hexadecimal(&span.to_be_bytes(), &mut trace[SPAN_AT..][..SPAN_DIGITS]);
+        let mut start = *b"t=0000000000.000";
+        decimal(now.as_secs(), &mut start[2..12]);
+        decimal(now.subsec_millis().into(), &mut start[13..]);
+        Made { trace, start }
     }
 }
 
-fn value(bytes: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes).expect("digits, letters and `-`, `=`, `.`")
-}
-
-fn hexadecimal(number: u128) -> [u8; ID_DIGITS] {
+fn hexadecimal(bytes: &[u8], text: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; ID_DIGITS];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
-    text
+}
+
+/// As many of the last digits as there is room for.
+fn decimal(mut number: u64, text: &mut [u8]) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 /// The value of a field that stands there once.
@@ -158,13 +146,14 @@ mod tests {
 
     #[test]
     fn what_is_made_can_be_read_and_is_another_each_time() {
-        let marks = made(0x0123_4567_89ab_cdef, 0xfe, std::time::Duration::from_millis(1_764_060_000_007));
-        assert_eq!(marks.id, "00000000000000000123456789abcdef");
-        assert_eq!(marks.trace, "00-00000000000000000123456789abcdef-00000000000000fe-01");
-        assert_eq!(marks.start, "t=1764060000.007");
-        assert!(is_trace_parent(marks.trace.as_bytes()));
+        let made = Made::new(0x0123_4567_89ab_cdef, 0xfe, Duration::from_millis(1_764_060_000_007));
+        let marks = Marks { made, id: None, start: None };
+        assert_eq!(marks.id(), b"00000000000000000123456789abcdef");
+        assert_eq!(marks.trace(), b"00-00000000000000000123456789abcdef-00000000000000fe-01");
+        assert_eq!(marks.start(), b"t=1764060000.007");
+        assert!(is_trace_parent(marks.trace()));
         let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| Marks::new(&HeaderMap::new(), false).id).collect();
+            (0..1000).map(|_| Marks::new(&HeaderMap::new(), false).id().to_vec()).collect();
         assert_eq!(ids.len(), 1000);
     }
 
@@ -172,14 +161,14 @@ mod tests {
     fn only_a_trusted_proxy_names_a_request() {
         let said = map(&[(REQUEST_ID, "abc-1"), (REQUEST_START, "t=1")]);
         let marks = Marks::new(&said, true);
-        assert_eq!((marks.id, marks.start), ("abc-1".parse().unwrap(), "t=1".parse().unwrap()));
+        assert_eq!((marks.id(), marks.start()), (&b"abc-1"[..], &b"t=1"[..]));
         let marks = Marks::new(&said, false);
-        assert!(marks.id != "abc-1" && marks.start != "t=1");
+        assert!(marks.id() != b"abc-1" && marks.start() != b"t=1");
         for bad in ["", "a b", "a\tb"] {
-            assert_ne!(Marks::new(&map(&[(REQUEST_ID, bad)]), true).id, bad, "{bad}");
+            assert_ne!(Marks::new(&map(&[(REQUEST_ID, bad)]), true).id(), bad.as_bytes(), "{bad}");
         }
         let twice = map(&[(REQUEST_ID, "a"), (REQUEST_ID, "b")]);
-        assert_eq!(Marks::new(&twice, true).id.len(), ID_DIGITS);
+        assert_eq!(Marks::new(&twice, true).id().len(), ID_DIGITS);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use hyper::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
+use hyper::header::{HeaderName, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -261,8 +261,8 @@ fn subject(
     parts: &Parts,
     marks: &Marks,
 ) -> Subject {
-    let owned = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned().into_boxed_str();
-    let text = |name: &HeaderName| parts.headers.get(name).map(owned);
+    let owned = |value: &[u8]| String::from_utf8_lossy(value).into_owned().into_boxed_str();
+    let text = |name: &HeaderName| parts.headers.get(name).map(|value| owned(value.as_bytes()));
     Subject {
         client: client.address_behind(rules, &parts.headers),
         site: site.name.clone(),
@@ -271,7 +271,7 @@ fn subject(
         version: parts.version,
         referer: text(&REFERER),
         user_agent: text(&USER_AGENT),
-        request_id: log.names_requests().then(|| owned(&marks.id)),
+        request_id: log.names_requests().then(|| owned(marks.id())),
         began: SystemTime::now(),
     }
 }

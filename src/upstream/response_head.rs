@@ -1,6 +1,6 @@
 //! Reads the head of an answer and decides how long its body is (RFC 9112 §4, §6.3); pure.
 
-use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use hyper::ext::ReasonPhrase;
@@ -10,6 +10,8 @@ use hyper::{Response, StatusCode};
 
 /// Header fields that an answer may have.
 const FIELDS_MAX: usize = 100;
+/// Room for those that most answers have.
+const FIELDS_USUAL: usize = 12;
 /// Bytes of an answer's head.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -57,67 +59,126 @@ fn end(arrived: &[u8], searched: usize) -> Option<usize> {
 }
 
 fn read(head: Bytes, is_answer_to_head: bool) -> Result<ResponseHead, &'static str> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, &head, &mut fields) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err("the head has no end"),
-        Err(httparse::Error::TooManyHeaders) => return Err("the head has too many fields"),
-        Err(_) => return Err("the head is not HTTP/1"),
+    let mut lines = Lines { head: &head, at: 0 };
+    let status = StatusLine::read(&head[lines.next_line().ok_or("the head is empty")?])?;
+    let mut framing = Framing::of(&status);
+    let mut headers = HeaderMap::with_capacity(FIELDS_USUAL);
+    while let Some(line) = lines.next_line().filter(|line| !line.is_empty()) {
+        if headers.len() == FIELDS_MAX {
+            return Err("the head has too many fields");
+        }
+        let (name, value) = field(&head, line)?;
+        framing.note(&name, &value)?;
+        headers.append(name, value);
     }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("the status is none")?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for field in &*parsed.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "the name of a field is bad")?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        headers.append(name, value.map_err(|_| "the value of a field is bad")?);
-    }
-    let version_1_1 = parsed.version == Some(1);
+    let (body, keep_alive) = framing.decide(&status, is_answer_to_head)?;
     let mut parts = Response::new(()).into_parts().0;
-    if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason())
-        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
-    {
+    if status.reason != status.code.canonical_reason().unwrap_or_default().as_bytes() {
+        let reason = ReasonPhrase::try_from(status.reason).map_err(|_| "the reason is bad")?;
         parts.extensions.insert(reason);
     }
-    (parts.status, parts.headers) = (status, headers);
-    let (body, stays_open) = framing(&parts, version_1_1, is_answer_to_head)?;
-    let keep_alive = stays_open && body != BodyLength::UntilClose;
+    (parts.status, parts.headers) = (status.code, headers);
     Ok(ResponseHead { parts, body, keep_alive })
 }
 
-/// The length of the body, and whether the server keeps the connection (RFC 9112 §9.3).
-fn framing(
-    parts: &Parts,
+/// The lines of a head, without their ends: a recipient may take a bare line feed for one (RFC 9112 §2.2).
+struct Lines<'a> {
+    head: &'a [u8],
+    at: usize,
+}
+
+impl Lines<'_> {
+    fn next_line(&mut self) -> Option<Range<usize>> {
+        let (start, end) = (self.at, self.at + memchr::memchr(b'\n', &self.head[self.at..])?);
+        self.at = end + 1;
+        Some(start..if self.head[start..end].ends_with(b"\r") { end - 1 } else { end })
+    }
+}
+
+/// The first line (RFC 9112 §4).
+struct StatusLine<'a> {
     version_1_1: bool,
-    is_answer_to_head: bool,
-) -> Result<(BodyLength, bool), &'static str> {
-    let (mut coding, mut length, mut stays_open) = (None, None, version_1_1);
-    for (name, value) in &parts.headers {
+    code: StatusCode,
+    reason: &'a [u8],
+}
+
+impl<'a> StatusLine<'a> {
+    fn read(line: &'a [u8]) -> Result<StatusLine<'a>, &'static str> {
+        const BAD: &str = "the head is not HTTP/1";
+        let (start, rest) = line.split_at_checked(b"HTTP/1.1 ".len()).ok_or(BAD)?;
+        let (code, reason) = rest.split_at_checked(3).ok_or(BAD)?;
+        let version_1_1 = match start {
+            b"HTTP/1.1 " => true,
+            b"HTTP/1.0 " => false,
+            _ => return Err(BAD),
+        };
+        let code = StatusCode::from_bytes(code).map_err(|_| "the status is none")?;
+        // The blank is missing behind many a status without a reason.
+        let reason = if reason.is_empty() { reason } else { reason.strip_prefix(b" ").ok_or(BAD)? };
+        Ok(StatusLine { version_1_1, code, reason })
+    }
+}
+
+fn field(head: &Bytes, line: Range<usize>) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let text = &head[line.clone()];
+    let colon = memchr::memchr(b':', text).ok_or("a field has no colon")?;
+    let name = HeaderName::from_bytes(&text[..colon]).map_err(|_| "the name of a field is bad")?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let value = &text[colon + 1..];
+    let before = value.iter().take_while(|byte| blank(byte)).count();
+    let behind = value[before..].iter().rev().take_while(|byte| blank(byte)).count();
+    let value = head.slice(line.start + colon + 1 + before..line.end - behind);
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| "the value of a field is bad")?;
+    Ok((name, value))
+}
+
+/// What fields say of the body's length, and of whether the server keeps the connection (RFC 9112 §9.3).
+struct Framing {
+    version_1_1: bool,
+    coding: Option<HeaderValue>,
+    length: Option<u64>,
+    stays_open: bool,
+}
+
+impl Framing {
+    fn of(status: &StatusLine<'_>) -> Framing {
+        let version_1_1 = status.version_1_1;
+        Framing { version_1_1, coding: None, length: None, stays_open: version_1_1 }
+    }
+
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), &'static str> {
         match *name {
-            TRANSFER_ENCODING => coding = Some(value),
-            CONTENT_LENGTH => length = Some(same_length(value, length)?),
+            TRANSFER_ENCODING => self.coding = Some(value.clone()),
+            CONTENT_LENGTH => self.length = Some(same_length(value, self.length)?),
             CONNECTION => {
                 for word in words(value) {
-                    stays_open &= !word.eq_ignore_ascii_case(b"close");
-                    stays_open |= !version_1_1 && word.eq_ignore_ascii_case(b"keep-alive");
+                    self.stays_open &= !word.eq_ignore_ascii_case(b"close");
+                    self.stays_open |= !self.version_1_1 && word.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
             _ => {}
         }
+        Ok(())
     }
-    let body = match (parts.status, coding) {
-        (StatusCode::SWITCHING_PROTOCOLS, _) => BodyLength::Switched,
-        (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED, _) => BodyLength::Exactly(0),
-        _ if parts.status.is_informational() || is_answer_to_head => BodyLength::Exactly(0),
-        (_, Some(_)) if !version_1_1 => return Err("HTTP/1.0 has no transfer codings"),
-        (_, Some(coding)) => match words(coding).last() {
-            Some(last) if last.eq_ignore_ascii_case(b"chunked") => BodyLength::Chunked,
-            _ => BodyLength::UntilClose,
-        },
-        (_, None) => length.map_or(BodyLength::UntilClose, BodyLength::Exactly),
-    };
-    Ok((body, stays_open))
+
+    fn decide(
+        &self,
+        status: &StatusLine<'_>,
+        is_answer_to_head: bool,
+    ) -> Result<(BodyLength, bool), &'static str> {
+        let body = match (status.code, &self.coding) {
+            (StatusCode::SWITCHING_PROTOCOLS, _) => BodyLength::Switched,
+            (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED, _) => BodyLength::Exactly(0),
+            _ if status.code.is_informational() || is_answer_to_head => BodyLength::Exactly(0),
+            (_, Some(_)) if !self.version_1_1 => return Err("HTTP/1.0 has no transfer codings"),
+            (_, Some(coding)) => match words(coding).last() {
+                Some(last) if last.eq_ignore_ascii_case(b"chunked") => BodyLength::Chunked,
+                _ => BodyLength::UntilClose,
+            },
+            (_, None) => self.length.map_or(BodyLength::UntilClose, BodyLength::Exactly),
+        };
+        Ok((body, self.stays_open && body != BodyLength::UntilClose))
+    }
 }
 
 /// The length that a field says, which may be a list of the same (RFC 9110 §8.6).
@@ -125,13 +186,20 @@ fn same_length(value: &HeaderValue, before: Option<u64>) -> Result<u64, &'static
     const BAD: &str = "the Content-Length is bad";
     let mut length = before;
     for word in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-        let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let this = digits.and_then(|text| text.parse().ok()).ok_or(BAD)?;
+        let this = number(word).ok_or(BAD)?;
         if *length.get_or_insert(this) != this {
             return Err(BAD);
         }
     }
     length.ok_or(BAD)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, digit) }
 }
 
 fn words(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -164,6 +232,8 @@ mod tests {
             ("HTTP/1.1 100 Continue\r\n\r\n", Exactly(0), true),
             ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Switched, true),
             ("HTTP/1.1 200 OK\n\n", UntilClose, false),
+            ("HTTP/1.1 200\r\n\r\n", UntilClose, false),
+            ("HTTP/1.1 200 \r\ncontent-length:\t5 \t\r\n\r\n", Exactly(5), true),
         ];
         for (text, body, keep_alive) in cases {
             let (_, found, kept) = head(text, false).unwrap().unwrap();
@@ -184,6 +254,15 @@ mod tests {
             "HTTP/2 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
             "HTTP/1.1 99 Low\r\n\r\n",
+            "HTTP/1.1 200OK\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "HTTP/1.1 200 O\0K\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nblank : x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551616\r\n\r\n",
             "gibberish\r\n\r\n",
         ];
         for text in bad {
