@@ -246,7 +246,8 @@ impl EventLoop {
         self.due = due;
     }
 
-    /// A keep-alive, the end of a hold or of patience with a full socket is due, or was before a write put it off.
+    /// A keep-alive, the end of a hold or of patience with a full socket is due, or was before a write put it off; and
+    /// a look at what has become too large.
     fn timer(&mut self, key: usize) {
         let Some(held) = self.held.get_mut(key) else { return };
         match held.stage {
@@ -255,6 +256,7 @@ impl EventLoop {
                 let stalled = held.wrote_at.saturating_add(ticks(self.settings.load().stall)) <= self.tick;
                 if stalled { self.cut(key, Reason::Slow) } else { self.schedule(key) }
             }
+            Stage::Live if held.is_worn_out() => self.end(key, Reason::Limit),
             Stage::Live => {
                 if held.cold.keepalive > 0 && held.wrote_at + held.cold.keepalive <= self.tick {
                     self.keep_alive(key);

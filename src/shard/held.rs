@@ -11,7 +11,7 @@ use crate::access_log::Subject;
 use crate::hold::{ClientSide, Home, Permit};
 use crate::hub::ChannelId;
 use crate::message::{Frame, Framing, Sequence, TransportId};
-use crate::transport::Around;
+use crate::transport::{self, Around};
 use crate::wire::{Scratch, Wire};
 
 /// A connection that waits for events.
@@ -270,6 +270,11 @@ impl Held {
     /// Whether the socket is full.
     pub(super) fn blocked(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// Whether its client has been sent as much as it can bear in one stream.
+    pub(super) fn is_worn_out(&self) -> bool {
+        transport::transport(self.transport).bytes_max().is_some_and(|most| self.bytes >= most)
     }
 
     /// Gives up what is pending, since the connection is cut.

@@ -252,6 +252,22 @@ fn a_silent_stream_gets_keep_alives_and_ends_cleanly_after_its_longest_life() {
 }
 
 #[test]
+fn a_frame_that_has_become_too_large_ends_and_says_so() {
+    let house = House::new();
+    let mut client = house.hold("news", |hold| {
+        hold.transport = transport::by_name("iframe").unwrap();
+        hold.keepalive = Some(Duration::from_millis(250));
+    });
+    house.wait_for_readers("news", 1);
+    let filler = "x".repeat(100_000);
+    (0..11).for_each(|_| house.publish("news", &[&filler]));
+    let text = read_until(&mut client, "0\r\n\r\n");
+    assert_eq!(text.matches(&filler).count(), 11);
+    assert!(text.contains("{\"event\":\"comet.end\",\"retry\":null}"), "{}", &text[text.len() - 200..]);
+    wait(|| house.metrics.comet_streams_closed.with_label_values(&["iframe", "limit"]).get() == 1);
+}
+
+#[test]
 fn a_client_that_leaves_is_noticed_at_once() {
     let house = House::new();
     let client = house.hold("news", |_| ());

@@ -49,6 +49,10 @@ impl Transport for Htmlfile {
         iframe::end(closing, out);
     }
 
+    fn bytes_max(&self) -> Option<u64> {
+        Some(iframe::PAGE_BYTES_MAX)
+    }
+
     fn keep_alive(&self) -> &'static [u8] {
         iframe::KEEP_ALIVE
     }

@@ -16,6 +16,9 @@ pub(super) struct Iframe;
 /// Engines that hold a page back until so much of it is there: Internet Explorer 256 bytes, Safari 1 KiB.
 const BEGINNING_BYTES_MIN: usize = 1024;
 
+/// A page keeps every element; so much of it is no burden yet.
+pub(super) const PAGE_BYTES_MAX: u64 = 1 << 20;
+
 /// The page speaks to pages of its own origin.
 const OWN_ORIGIN: &str = "location.protocol+\"//\"+location.host";
 
@@ -56,6 +59,10 @@ impl Transport for Iframe {
 
     fn close(&self, closing: &Closing, out: &mut Vec<u8>) {
         end(closing, out);
+    }
+
+    fn bytes_max(&self) -> Option<u64> {
+        Some(PAGE_BYTES_MAX)
     }
 
     fn keep_alive(&self) -> &'static [u8] {

@@ -71,6 +71,11 @@ pub trait Transport: Sync {
         None
     }
 
+    /// Bytes after which a stream ends and its client begins another: where a page keeps all that it was sent.
+    fn bytes_max(&self) -> Option<u64> {
+        None
+    }
+
     /// A sign of life that the client passes over; empty where the transport has none.
     fn keep_alive(&self) -> &'static [u8] {
         b""
