@@ -1,0 +1,76 @@
+// A proxy of our own in front of an application that a test writes, on an address that nothing else has.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const PORT = 8080;
+const CONTROL_PORT = 7070;
+const DEADLINE_MS = 10_000;
+
+export class Proxy {
+  /** Of an application `(request, response)`; `sites` is the YAML of its sites, with `$PORT` and the pool `app`. */
+  static async before(application, sites) {
+    const binary = process.env.PERIHELION_BIN;
+    assert.ok(binary, "set PERIHELION_BIN");
+    const proxy = new Proxy();
+    // Ports are fixed and addresses are not, as in the tests in Rust.
+    proxy.address = `127.255.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+    proxy.port = PORT;
+    proxy.server = http.createServer(application).listen(0, "127.0.0.1");
+    await once(proxy.server, "listening");
+    proxy.folder = await mkdtemp(join(tmpdir(), "perihelion-"));
+    const file = join(proxy.folder, "perihelion.yaml");
+    await writeFile(file, `listen: ${proxy.address}:${PORT}
+control: ${proxy.address}:${CONTROL_PORT}
+pools: { app: http://127.0.0.1:${proxy.server.address().port} }
+sites:
+${sites.replaceAll("$PORT", PORT)}
+log: { access: off, level: warn }
+`);
+    proxy.child = spawn(binary, ["run", "-c", file], { stdio: ["ignore", "ignore", "inherit"] });
+    await proxy.#ready();
+    return proxy;
+  }
+
+  async publish(channel, data, headers = {}) {
+    const answer = await this.#control(`/channels/${channel}`, { method: "POST", body: data, headers });
+    assert.equal(answer.status, 200);
+    return (await answer.json()).id;
+  }
+
+  async subscribers(channel) {
+    const answer = await this.#control(`/channels/${channel}`);
+    return answer.ok ? (await answer.json()).subscribers : 0;
+  }
+
+  /** Waits until so many connections hold a channel. */
+  async held(channel, count) {
+    const deadline = Date.now() + DEADLINE_MS;
+    while ((await this.subscribers(channel)) !== count) assert.ok(Date.now() < deadline, `${channel} has no ${count} subscribers`);
+  }
+
+  async stop() {
+    const exited = once(this.child, "exit");
+    this.child.kill("SIGKILL");
+    await exited;
+    this.server.closeAllConnections();
+    this.server.close();
+    await rm(this.folder, { recursive: true });
+  }
+
+  #control(path, options) {
+    return fetch(`http://${this.address}:${CONTROL_PORT}${path}`, options);
+  }
+
+  async #ready() {
+    const deadline = Date.now() + DEADLINE_MS;
+    while (!(await this.#control("/readyz").catch(() => null))?.ok) {
+      assert.ok(Date.now() < deadline && this.child.exitCode === null, "the proxy does not start");
+    }
+  }
+}
