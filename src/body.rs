@@ -27,6 +27,9 @@ pub enum BodyError {
     /// The file became shorter, or can't be read.
     #[error("the file can't be read to its end")]
     File(#[source] std::io::Error),
+    /// It can't be compressed, for lack of memory.
+    #[error("the answer can't be compressed")]
+    Coder(#[source] std::io::Error),
     /// Neither side moved a byte for `timeouts.body`.
     #[error("nothing moved for {0:?}")]
     Stalled(std::time::Duration),

@@ -248,6 +248,7 @@ sites:
       request: { set: { Connection: close, Host: a }, add: { Host: b, "X Y": z }, remove: [X-Comet-Proxy, via] }
       response: { set: { X-A: "a\nb" }, add: { X-A: [] }, edit: {} }
     errors: { 200: /x.html, 503: /there/is/none.html }
+    compress: { encodings: [deflate, gzp], min_size: 5, types: [text], level: 9 }
     routes:
       - { path: /a, redirect: //evil.org, pool: app }
       - { path: /b, redirect: { status: 304, carry: all } }
@@ -268,13 +269,18 @@ sites:
             r"11:59: unknown key `edit` (expected set, add or remove)",
             r"12:15: `errors` can't hold the name `200` (expected a status from 400 to 599)",
             r"12:34: `/there/is/none.html` can't be read: No such file or directory (os error 2)",
-            r"14:31: `redirect` can't be `//evil.org` (expected a URL such as https://example.com/new, or a path)",
-            r"14:31: `redirect` can't stand beside `pool`, since a route leads to one place (expected one of them)",
-            r"15:31: `to` is missing (expected a URL such as https://example.com/new, or a path)",
-            r"15:41: `status` can't be `304` (expected 301, 302, 303, 307 or 308)",
-            r"15:53: `carry` can't be `all` (expected off, whole or rest)",
-            r"16:37: `to` can't be `/x?y` (expected a URL that ends with its path, for `carry` to go on)",
-            r"17:63: `deny` can't be `10.0.0.300` (expected an IP address or a network such as 10.0.0.0/8)",
+            r"13:29: `encodings` can't be `deflate` (expected zstd, br or gzip)",
+            r"13:38: `encodings` can't be `gzp` (expected zstd, br or gzip; did you mean `gzip`?)",
+            r"13:54: `min_size` can't be `5` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB; did you mean `5B`?)",
+            r"13:65: `types` can't be `text` (expected a media type such as application/json or text/*)",
+            r"13:72: unknown key `level` (expected encodings, min_size or types)",
+            r"15:31: `redirect` can't be `//evil.org` (expected a URL such as https://example.com/new, or a path)",
+            r"15:31: `redirect` can't stand beside `pool`, since a route leads to one place (expected one of them)",
+            r"16:31: `to` is missing (expected a URL such as https://example.com/new, or a path)",
+            r"16:41: `status` can't be `304` (expected 301, 302, 303, 307 or 308)",
+            r"16:53: `carry` can't be `all` (expected off, whole or rest)",
+            r"17:37: `to` can't be `/x?y` (expected a URL that ends with its path, for `carry` to go on)",
+            r"18:63: `deny` can't be `10.0.0.300` (expected an IP address or a network such as 10.0.0.0/8)",
         ],
     },
     Bad {
@@ -531,7 +537,7 @@ sites:
             r"5:3: site `a.org` has no route (expected `pool` or `routes`)",
             r"6:17: `pool` can't stand beside `routes`, which says the same in another way (expected one of them)",
             r"7:19: `routes` is empty (expected at least one)",
-            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
+            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers, errors and compress)",
         ],
     },
     Bad {
@@ -572,9 +578,9 @@ sites:
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
             r"9:9: the route leads nowhere (expected `pool`, `files` or `redirect`)",
-            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, redirect, allow, deny, headers and errors)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, redirect, allow, deny, headers, errors and compress)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files, internal, redirect, allow, deny, headers or errors)",
+            r"12:31: unknown key `websocket` (expected path, pool, files, internal, redirect, allow, deny, headers, errors or compress)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",
@@ -835,7 +841,7 @@ sites:
   a: [app]
 ",
         problems: &[
-            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers and errors)",
+            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers, errors and compress)",
         ],
     },
     Bad {

@@ -8,7 +8,7 @@ use super::draft::{
     ActionDraft, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft, RedirectDraft,
     RouteDraft, SiteDraft, StoreDraft,
 };
-use super::edge::{EdgeDraft, HEADERS};
+use super::edge::{COMPRESS, EdgeDraft, HEADERS};
 use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
@@ -244,6 +244,7 @@ static SITE: Section<SiteDraft> = Section {
         Key::new("deny", |site, value| site.edge.deny(value)),
         Key::section("headers", ".", &HEADERS, |site, value| site.edge.headers(value)),
         Key::new("errors", |site, value| site.edge.errors(value)),
+        Key::section("compress", ".", &COMPRESS, |site, value| site.edge.compress(value)),
     ],
 };
 
@@ -268,6 +269,7 @@ static ROUTE: Section<RouteDraft> = Section {
         Key::new("deny", |route, value| route.edge.deny(value)),
         Key::section("headers", ".", &HEADERS, |route, value| route.edge.headers(value)),
         Key::new("errors", |route, value| route.edge.errors(value)),
+        Key::section("compress", ".", &COMPRESS, |route, value| route.edge.compress(value)),
     ],
 };
 

@@ -8,6 +8,7 @@ use super::tree::{self, Content, Node};
 use super::{ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, Timeouts, keys};
 
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
+const MOVING: &str = include_str!("../../docs/perlbal.md");
 const FULL: &str = include_str!("../../config/full.yaml");
 
 /// The variables that the examples use, with a certificate that exists.
@@ -18,6 +19,10 @@ impl Variables {
         let folder = Folder::new();
         folder.pair("example", 2060);
         folder.write("503.html", "<p>soon");
+        folder.write("502.html", "<p>later");
+        let both = ["pem", "key"]
+            .map(|end| std::fs::read_to_string(folder.file(&format!("example.{end}"))).unwrap());
+        folder.write("site.pem", &both.concat());
         Variables(folder)
     }
 
@@ -162,4 +167,20 @@ fn the_examples_of_the_reference_load_and_show_every_key() {
     }
     let missing: Vec<String> = keys().into_iter().filter(|key| !shown.contains(key)).collect();
     assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn what_a_configuration_of_another_proxy_becomes_loads() {
+    let variables = Variables::new();
+    let folder = variables.0.path.display().to_string();
+    let mut count = 0;
+    for block in MOVING.split("```yaml\n").skip(1) {
+        let (block, _) = block.split_once("```").unwrap();
+        variables.read(
+            "docs/perlbal.md",
+            &block.replace("/etc/perihelion", &folder).replace("/srv/shop/static", &folder),
+        );
+        count += 1;
+    }
+    assert!(count >= 3, "{count} configurations");
 }

@@ -1,4 +1,4 @@
-//! What a site or a route wants at its edge, whatever answers it: who may come in, header edits, error pages.
+//! What a site or a route wants at its edge, whatever answers it: who may come in, header edits, error pages, compression.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,10 @@ use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::form::{self, Form, Unfit};
+use super::form::{self, Form, OFF, Unfit, choice};
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Section, Value};
+use super::tree::Content;
 use super::{file, units};
 
 /// What holds for the requests of one route: its site's part first, where both say something.
@@ -22,6 +23,8 @@ pub struct EdgeConfig {
     pub response: Vec<Edit>,
     /// Pages instead of the proxy's own texts; the first one for a status counts.
     pub errors: Vec<ErrorPage>,
+    /// How answers are compressed; `None` is `off`.
+    pub compress: Option<CompressConfig>,
 }
 
 /// Networks that may come in.
@@ -55,12 +58,62 @@ pub struct ErrorPage {
     pub body: Vec<u8>,
 }
 
+/// How answers are compressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressConfig {
+    /// The codings; the first one that a client likes as much as any other is used.
+    pub encodings: Vec<Encoding>,
+    /// Bytes of the smallest body that is worth it.
+    pub min_size: usize,
+    /// Media types, in lower case; `text/*` stands for all of a kind.
+    pub types: Vec<String>,
+}
+
+/// A coding of bodies (RFC 9110 §8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Default for CompressConfig {
+    fn default() -> Self {
+        let types = [
+            "text/*",
+            "application/javascript",
+            "application/json",
+            "application/manifest+json",
+            "application/xml",
+            "application/xhtml+xml",
+            "application/rss+xml",
+            "application/atom+xml",
+            "application/ld+json",
+            "application/problem+json",
+            "image/svg+xml",
+        ];
+        CompressConfig {
+            // Each beats the next one in size for its time, and every client knows the last.
+            encodings: vec![Encoding::Zstd, Encoding::Brotli, Encoding::Gzip],
+            // Less than that fits into the packet that is sent anyway.
+            min_size: 1 << 10,
+            // What isn't compressed by its own format.
+            types: types.map(str::to_owned).into(),
+        }
+    }
+}
+
 /// What was typed of an edge at one place.
 #[derive(Default)]
 pub(super) struct EdgeDraft {
     access: AccessConfig,
     headers: HeadersDraft,
     errors: Vec<ErrorPage>,
+    /// `None` where it wasn't typed.
+    compress: Option<Option<CompressConfig>>,
 }
 
 #[derive(Default)]
@@ -89,6 +142,7 @@ impl EdgeDraft {
             request: edits(|headers| &headers.request),
             response: edits(|headers| &headers.response),
             errors: self.errors.iter().chain(&site.errors).cloned().collect(),
+            compress: self.compress.clone().or_else(|| site.compress.clone()).flatten(),
         }
     }
 }
@@ -128,6 +182,19 @@ impl EdgeDraft {
             }
         });
     }
+
+    pub(super) fn compress(&mut self, value: Value<'_>) {
+        let mut compress = CompressConfig::default();
+        match &value.node.content {
+            Content::Text(text) if text == OFF => {
+                self.compress = Some(None);
+                return;
+            }
+            Content::Map(_) => COMPRESS.fill(&mut compress, value),
+            _ => encodings(&mut compress, value),
+        }
+        self.compress = Some(Some(compress));
+    }
 }
 
 pub(super) static HEADERS: Section<HeadersDraft> = Section {
@@ -162,6 +229,24 @@ static RESPONSE_EDITS: Section<EditsDraft> = Section {
         Key::new("remove", |edits, value| removals(&mut edits.remove, value)),
     ],
 };
+
+pub(super) static COMPRESS: Section<CompressConfig> = Section {
+    short: Some("a list of zstd, br and gzip, `off`"),
+    required: &[],
+    keys: &[
+        Key::new("encodings", encodings),
+        Key::new("min_size", |compress, value| value.put(&mut compress.min_size, &form::SIZE)),
+        Key::new("types", |compress, value| {
+            compress.types.clear();
+            value.each_of_some(|item| compress.types.extend(item.read(&MEDIA_TYPE)));
+        }),
+    ],
+};
+
+fn encodings(compress: &mut CompressConfig, value: Value<'_>) {
+    compress.encodings.clear();
+    value.each_of_some(|item| compress.encodings.extend(item.read(&ENCODING)));
+}
 
 fn fields(into: &mut Vec<(HeaderName, HeaderValue)>, value: Value<'_>, names: &Form<String>) {
     value.each_named(names, |name, value| {
@@ -248,5 +333,28 @@ static FIELD_VALUE: Form<String> = Form {
     read: |text| {
         let trimmed = text.trim_ascii() == text;
         if trimmed && HeaderValue::from_str(text).is_ok() { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
+static ENCODING: Form<Encoding> = Form {
+    expected: "zstd, br or gzip",
+    read: |text| {
+        choice(text, &[("zstd", Encoding::Zstd), ("br", Encoding::Brotli), ("gzip", Encoding::Gzip)])
+    },
+};
+
+static MEDIA_TYPE: Form<String> = Form {
+    expected: "a media type such as application/json or text/*",
+    read: |text| {
+        let token = |part: &str| {
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+            !part.is_empty() && part.bytes().all(letter)
+        };
+        match text.split_once('/') {
+            Some((kind, part)) if token(kind) && (part == "*" || token(part)) => {
+                Ok(text.to_ascii_lowercase())
+            }
+            _ => Err(Unfit::Unlike),
+        }
     },
 };

@@ -428,7 +428,7 @@ fn or_off<T, N: Default + PartialEq>(
     read(text).map(Some)
 }
 
-fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Result<T, Unfit> {
+pub(super) fn choice<T: Clone>(text: &str, choices: &[(&str, T)]) -> Result<T, Unfit> {
     let chosen = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| value.clone());
     chosen.ok_or_else(|| {
         let names = choices.iter().map(|(name, _)| *name);

@@ -36,7 +36,7 @@ use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 
 pub use decode::keys;
-pub use edge::{AccessConfig, EdgeConfig, Edit, ErrorPage};
+pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
 pub use problem::{Fault, Place, Problem, Problems};
 
 /// A whole, checked configuration.

@@ -1,13 +1,16 @@
 //! What happens at the edge of a route, whatever answers it: who may come in, where else a request belongs, edits of
-//! heads, pages instead of the proxy's own texts.
+//! heads, pages instead of the proxy's own texts, compression.
 //!
 //! Pure: it says what is to be done, and changes heads and bodies that it is given. It knows no sites, no pools and no
 //! log. A route of which nothing of this was asked has no [`Edge`] at all.
 
 mod access;
+mod compress;
 mod edits;
+mod encoder;
 mod location;
 mod maintenance;
+mod weights;
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -19,6 +22,9 @@ pub use access::Access;
 pub use edits::edit;
 pub use location::{Canon, Redirect};
 pub use maintenance::{Closed, Maintenance};
+pub use weights::weights;
+
+use compress::Compression;
 
 /// The edge of one route.
 pub struct Edge {
@@ -30,18 +36,20 @@ pub struct Edge {
     pub request: Box<[Edit]>,
     response: Box<[Edit]>,
     pages: Box<[ErrorPage]>,
+    compression: Option<Compression>,
 }
 
 impl Edge {
     /// As configured for a route of this site; `None` where nothing is.
     pub fn new(site: &SiteConfig, config: &EdgeConfig) -> Option<Box<Edge>> {
-        let EdgeConfig { access, request, response, errors } = config;
+        let EdgeConfig { access, request, response, errors, compress } = config;
         let edge = Edge {
             canon: Canon::new(site),
             access: access.iter().map(Access::new).collect(),
             request: request.as_slice().into(),
             response: response.as_slice().into(),
             pages: errors.as_slice().into(),
+            compression: compress.as_ref().map(Compression::new),
         };
         let lists = [
             edge.access.is_empty(),
@@ -49,7 +57,7 @@ impl Edge {
             edge.response.is_empty(),
             edge.pages.is_empty(),
         ];
-        (edge.canon.is_some() || lists != [true; 4]).then(|| Box::new(edge))
+        (edge.canon.is_some() || edge.compression.is_some() || lists != [true; 4]).then(|| Box::new(edge))
     }
 
     /// Edits the head of an answer, whoever gave it.
@@ -64,6 +72,13 @@ impl Edge {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.media_type));
         headers.remove(CONTENT_LENGTH);
         *response.body_mut() = Body::from(page.body.clone());
+    }
+
+    /// Compresses an answer to this request, where it may be and the client likes it.
+    pub fn compress(&self, request: &HeaderMap, response: &mut Response<Body>) {
+        if let Some(compression) = &self.compression {
+            compression.apply(compression.choose(request), response);
+        }
     }
 
     fn page(&self, status: StatusCode) -> Option<&ErrorPage> {

@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 
 use crate::access_log::End;
 use crate::body::Body;
+use crate::edge::weights;
 use crate::hold::BadInstruction;
 use crate::upstream::{NoLease, Why};
 
@@ -286,39 +287,20 @@ enum Form {
 }
 
 impl Form {
-    /// By `Accept`, and only by what it names: whoever takes anything gets a line of text.
+    /// By `Accept`, and only by what it names: whoever takes anything gets a line of text. The first of equals.
     fn accepted(headers: &HeaderMap) -> Form {
-        let mut best = (0, Form::Text);
-        for line in headers.get_all(ACCEPT) {
-            for range in line.as_bytes().split(|byte| *byte == b',') {
-                let wanted = Form::of_range(range);
-                // The first of equals.
-                if wanted.0 > best.0 {
-                    best = wanted;
-                }
-            }
-        }
-        best.1
+        let known = |(name, weight)| Form::named(name).map(|form| (weight, form));
+        let named = weights(headers, ACCEPT).filter_map(known).filter(|(weight, _)| *weight > 0);
+        let best = named.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map_or(Form::Text, |(_, form)| form)
     }
 
-    /// A media range with its weight in thousandths (RFC 9110 §12.5.1).
-    fn of_range(range: &[u8]) -> (u16, Form) {
-        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let form = match parts.next().unwrap_or_default() {
-            name if name.eq_ignore_ascii_case(b"text/html") => Form::Page,
-            name if name.eq_ignore_ascii_case(b"application/json") => Form::Object,
-            name if name.eq_ignore_ascii_case(b"text/plain") => Form::Text,
-            _ => return (0, Form::Text),
-        };
-        (parts.find_map(weight).unwrap_or(1000), form)
+    fn named(media_type: &[u8]) -> Option<Form> {
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
+        let forms =
+            [("text/html", Form::Page), ("application/json", Form::Object), ("text/plain", Form::Text)];
+        forms.into_iter().find(|(name, _)| is(name)).map(|(_, form)| form)
     }
-}
-
-/// `q=0.5` in thousandths (RFC 9110 §12.4.2); what is no weight counts as none.
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
-    let number: f32 = std::str::from_utf8(value).ok()?.parse().ok()?;
-    Some((number.clamp(0.0, 1.0) * 1000.0) as u16)
 }
 
 /// The answer to a request that belongs elsewhere.

@@ -279,6 +279,7 @@ impl Site {
                     edge.dress(&mut response);
                 }
                 edge.edit_answer(response.headers_mut());
+                edge.compress(&parts.headers, &mut response);
                 Ok(response)
             }
             Err(take_over) => {

@@ -8,6 +8,7 @@ mod support;
 
 mod cli;
 mod clients;
+mod compress;
 mod connections;
 mod control;
 mod cors;
