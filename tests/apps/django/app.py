@@ -65,6 +65,13 @@ def say(request):
         return JsonResponse(json.load(answer))
 
 
+def film(request):
+    """The proxy sends the file, and the worker is free."""
+    response = HttpResponse(headers={"X-Accel-Redirect": "/protected/film.bin", "X-Film": "of the application"})
+    del response["Content-Type"]
+    return response
+
+
 def slow(request):
     """Keeps the only worker busy."""
     time.sleep(1)
@@ -90,6 +97,7 @@ urlpatterns = [
     path("poll", poll),
     path("say", say),
     path("slow", slow),
+    path("film", film),
     path("big", big),
     path("upload", upload),
 ]

@@ -43,6 +43,13 @@ switch (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
         echo file_get_contents("http://$control/channels/news", false, stream_context_create(['http' => $publish]));
         break;
 
+    case '/film':
+        // The proxy sends the file, and Apache's process is free.
+        header('Content-Type: application/octet-stream');
+        header('X-Film: of the application');
+        header('X-Sendfile: ' . (getenv('FILES') ?: '/var/www') . '/film.bin');
+        break;
+
     case '/slow':
         // Keeps one of Apache's processes busy.
         sleep(1);

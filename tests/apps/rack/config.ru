@@ -5,6 +5,13 @@ require "digest"
 require "json"
 require "net/http"
 
+# A file that Rack::Sendfile has the proxy send.
+class Film
+  def to_path = File.join(ENV.fetch("FILES", "/var/www"), "film.bin")
+
+  def each(&) = File.open(to_path, "rb") { |file| file.each(65_536, &) }
+end
+
 class Application
   CONTROL = URI("http://#{ENV.fetch("CONTROL", "127.0.0.1:7070")}/channels/news")
 
@@ -16,6 +23,7 @@ class Application
     when "/poll" then poll(env, request.params["timeout"] || "25")
     when "/say" then say(request.body.read)
     when "/slow" then slow
+    when "/film" then [200, { "x-film" => "of the application" }, Film.new]
     when "/big" then [200, { "content-type" => "application/octet-stream" }, ["0123456789abcde\n" * 65_536]]
     when "/upload" then text(Digest::SHA256.hexdigest(request.body.read))
     else [404, { "content-type" => "text/plain" }, ["not found\n"]]
@@ -75,4 +83,5 @@ class Application
   end
 end
 
+use Rack::Sendfile, "X-Sendfile"
 run Application.new
