@@ -1,6 +1,6 @@
 //! Measures Perihelion beside nginx, haproxy, perlbal, nchan and a bare write loop, in interleaved rounds.
 //!
-//! `requests` asks proxies for small and large answers; `held` opens thousands of subscribers and publishes to them.
+//! `requests` asks proxies for small and large answers, and servers of files for files; `held` opens thousands of subscribers and publishes to them.
 //! Results go to `docs/performance/results.json`, from which `docs/performance.md` and its plots are written.
 
 mod bare;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use options::{HELP, Options, Part, Task};
-use peers::{Arena, Contestant, HOLDERS, PROXIES};
+use peers::{Arena, Contestant, FILE_SERVERS, HOLDERS, PROXIES};
 use results::{Results, Round, Run};
 
 /// Share of the processors that others may use before a run warns.
@@ -76,8 +76,14 @@ fn run(options: &Options) -> Result<()> {
     notebook.results.machine = machine::facts(busy);
     if options.wants(Part::Requests) {
         let proxies = present(&arena, options, &PROXIES, &mut notebook);
-        requests::run(&arena, &proxies, options, |kind, proxy, round| {
+        requests::run(&arena, &requests::PROXIED, &proxies, options, |kind, proxy, round| {
             notebook.note(kind.measure, proxy, requests::CONNECTIONS, round)
+        })?;
+    }
+    if options.wants(Part::Files) {
+        let servers = present(&arena, options, &FILE_SERVERS, &mut notebook);
+        requests::run(&arena, &requests::FILES, &servers, options, |kind, server, round| {
+            notebook.note(kind.measure, server, requests::CONNECTIONS, round)
         })?;
     }
     if options.wants_held() {

@@ -14,7 +14,7 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
        side_by_side render [--out DIR] write the page again from earlier results
 
   --perihelion PATH   its binary (release build); without it Perihelion is skipped
-  --only PARTS        of requests,memory,fanout,burst,takeover; the others keep their earlier results
+  --only PARTS        of requests,files,memory,fanout,burst,takeover; the others keep their earlier results
   --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name)
   --rounds N          interleaved rounds [5]
   --connections N     held connections, up to about 18000 [9000]
@@ -31,6 +31,7 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Part {
     Requests,
+    Files,
     Memory,
     FanOut,
     Burst,
@@ -39,8 +40,9 @@ pub(crate) enum Part {
 
 impl Part {
     /// All of them with their names.
-    const NAMES: [(&'static str, Part); 5] = [
+    const NAMES: [(&'static str, Part); 6] = [
         ("requests", Part::Requests),
+        ("files", Part::Files),
         ("memory", Part::Memory),
         ("fanout", Part::FanOut),
         ("burst", Part::Burst),
@@ -130,7 +132,7 @@ impl Options {
 
     /// Any part with held connections was asked for.
     pub(crate) fn wants_held(&self) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| *part != Part::Requests)
+        self.only.is_empty() || self.only.iter().any(|part| !matches!(part, Part::Requests | Part::Files))
     }
 
     /// The contestant was asked for, by its own name or that of its plain variant.
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(held, ["nchan", "perihelion-tls", "nchan-tls"]);
         assert_eq!(options.rounds, 2);
         assert!(PROXIES.into_iter().all(|peer| parse("").unwrap().wants_peer(peer)));
-        assert!(!parse("--only requests").unwrap().wants_held());
+        assert!(!parse("--only requests,files").unwrap().wants_held());
     }
 
     #[test]

@@ -22,6 +22,8 @@ const HISTORY: &str = "1000";
 const STARTS_MAX: u32 = 3;
 /// The file that the application serves as a large answer.
 pub(crate) const LARGE_BYTES: usize = 100 * 1024;
+/// A file of which a server sends many pieces.
+pub(crate) const HUGE_BYTES: usize = 10 * 1024 * 1024;
 /// Length of the application's small answer, as `backend.conf` words it.
 pub(crate) const SMALL_BYTES: usize = 102;
 
@@ -41,6 +43,8 @@ pub(crate) struct Contestant {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Server {
     Perihelion,
+    /// With a route to files.
+    PerihelionFiles,
     Nginx,
     Haproxy,
     Perlbal,
@@ -59,6 +63,10 @@ pub(crate) const PROXIES: [Contestant; 4] = [
     contestant("haproxy", Server::Haproxy),
     Contestant { load_divisor: 10, ..contestant("perlbal", Server::Perlbal) },
 ];
+
+/// Who serves files, in the order of a round.
+pub(crate) const FILE_SERVERS: [Contestant; 2] =
+    [contestant("perihelion", Server::PerihelionFiles), contestant("nginx", Server::Nginx)];
 
 /// Who holds connections, in the order of a round.
 pub(crate) const HOLDERS: [Contestant; 5] = [
@@ -109,13 +117,14 @@ impl Arena {
         let big = folder.path().join("www/big");
         fs::create_dir_all(&big)?;
         fs::write(big.join("100k"), vec![b'x'; LARGE_BYTES])?;
+        fs::write(big.join("10m"), vec![b'x'; HUGE_BYTES])?;
         Ok(Self { folder, tls, perihelion })
     }
 
     /// Why the contestant can't be measured here, if so.
     pub(crate) fn missing(&self, contestant: Contestant) -> Option<String> {
         let program = match contestant.server {
-            Server::Perihelion => match &self.perihelion {
+            Server::Perihelion | Server::PerihelionFiles => match &self.perihelion {
                 Some(path) if path.is_file() => return None,
                 Some(path) => return Some(format!("{} is not a file", path.display())),
                 None => return Some("give its binary with --perihelion PATH".to_owned()),
@@ -151,7 +160,7 @@ impl Arena {
             let mut running = self.launch(contestant.server, &addresses, application)?;
             running.wait_until(|| contestant.server.is_ready(&addresses))?;
             let publish = match contestant.server {
-                Server::Perihelion => (Dialect::Perihelion, addresses.control),
+                Server::Perihelion | Server::PerihelionFiles => (Dialect::Perihelion, addresses.control),
                 Server::Bare => (Dialect::Bare, addresses.control),
                 _ => (Dialect::Nchan, addresses.listen),
             };
@@ -183,16 +192,19 @@ impl Arena {
                 let file = self.configure("perlbal.conf", &values)?;
                 self.run("perlbal", &program("perlbal")?, &["-c", &file])
             }
-            Server::Perihelion => {
-                let file = self.configure("perihelion.yaml", &values)?;
-                let binary = self.perihelion.as_deref().context("no binary was given")?;
-                self.run("perihelion", binary, &["run", "-c", &file])
-            }
+            Server::Perihelion => self.start_perihelion("perihelion", &values),
+            Server::PerihelionFiles => self.start_perihelion("perihelion-files", &values),
             Server::Bare => {
                 let arguments = ["bare", &addresses.listen.to_string(), &addresses.control.to_string()];
                 self.run("bare", &std::env::current_exe()?, &arguments)
             }
         }
+    }
+
+    fn start_perihelion(&self, name: &str, values: &[(&str, String)]) -> Result<Running> {
+        let file = self.configure(&format!("{name}.yaml"), values)?;
+        let binary = self.perihelion.as_deref().context("no binary was given")?;
+        self.run(name, binary, &["run", "-c", &file])
     }
 
     fn start_nginx(&self, name: &str, file: &str) -> Result<Running> {
@@ -219,7 +231,7 @@ impl Arena {
 impl Server {
     fn is_ready(self, addresses: &Addresses) -> bool {
         match self {
-            Server::Perihelion => answers_ok(addresses.control, "/readyz"),
+            Server::Perihelion | Server::PerihelionFiles => answers_ok(addresses.control, "/readyz"),
             Server::Nginx | Server::Haproxy | Server::Perlbal => answers_ok(addresses.listen, "/"),
             Server::Nchan => TcpStream::connect(addresses.listen).is_ok(),
             Server::Bare => TcpStream::connect(addresses.control).is_ok(),
@@ -230,7 +242,7 @@ impl Server {
 /// What a contestant's program calls its version; empty where it doesn't say.
 pub(crate) fn version(arena: &Arena, server: Server) -> String {
     let (program, arguments): (PathBuf, &[&str]) = match server {
-        Server::Perihelion => (arena.perihelion.clone().unwrap_or_default(), &["--version"]),
+        Server::Perihelion | Server::PerihelionFiles => (arena.perihelion.clone().unwrap_or_default(), &["--version"]),
         Server::Nginx => (find_program("nginx").unwrap_or_default(), &["-v"]),
         Server::Haproxy => (find_program("haproxy").unwrap_or_default(), &["-v"]),
         Server::Perlbal => (find_program("perlbal").unwrap_or_default(), &["--version"]),
@@ -288,6 +300,7 @@ fn template(name: &str) -> &'static str {
         "nchan.conf" => include_str!("../peers/nchan.conf"),
         "haproxy.cfg" => include_str!("../peers/haproxy.cfg"),
         "perlbal.conf" => include_str!("../peers/perlbal.conf"),
+        "perihelion-files.yaml" => include_str!("../peers/perihelion-files.yaml"),
         _ => include_str!("../peers/perihelion.yaml"),
     }
 }

@@ -30,7 +30,7 @@ type FurtherPlot = (&'static str, &'static str, &'static str, fn(&Entry) -> Opti
 /// A further column: its head and its cell.
 type Column = (&'static str, fn(&Entry) -> String);
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 8] = [
     Figure {
         measure: "requests-small",
         title: "Small proxied answer",
@@ -46,6 +46,24 @@ const FIGURES: [Figure; 6] = [
         unit: "µs of processor time per request",
         number: "cpu_us",
         against: &["nginx", "haproxy"],
+        columns: REQUESTS,
+        further_plot: None,
+    },
+    Figure {
+        measure: "files-large",
+        title: "File of 100 KB",
+        unit: "µs of processor time per request",
+        number: "cpu_us",
+        against: &["nginx"],
+        columns: REQUESTS,
+        further_plot: None,
+    },
+    Figure {
+        measure: "files-huge",
+        title: "File of 10 MB",
+        unit: "µs of processor time per request",
+        number: "cpu_us",
+        against: &["nginx"],
         columns: REQUESTS,
         further_plot: None,
     },

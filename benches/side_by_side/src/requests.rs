@@ -1,17 +1,19 @@
-//! Ordinary proxied requests: processor time for each, small and large, all proxies in front of one application.
+//! Requests: processor time for each, small and large, proxied to one application or answered with a file.
 
 use anyhow::{Context, Result};
 
 use crate::load::{Load, Wish};
 use crate::measure::processor_time;
 use crate::options::Options;
-use crate::peers::{Arena, Contestant, LARGE_BYTES, SMALL_BYTES, Started};
+use crate::peers::{Arena, Contestant, HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Started};
 use crate::results::Round;
 
 /// Connections of the load, all busy all the time.
 pub(crate) const CONNECTIONS: usize = 64;
 /// Large answers asked for in place of so many small ones.
 const SMALL_FOR_ONE_LARGE: u64 = 6;
+/// The same for files of ten megabytes.
+const SMALL_FOR_ONE_HUGE: u64 = 300;
 
 /// A kind of request.
 #[derive(Clone, Copy)]
@@ -23,8 +25,8 @@ pub(crate) struct Kind {
     divisor: u64,
 }
 
-/// The kinds that are measured.
-pub(crate) const KINDS: [Kind; 2] = [
+/// The kinds that are measured of proxies.
+pub(crate) const PROXIED: [Kind; 2] = [
     Kind { measure: "requests-small", path: "/", body_bytes: SMALL_BYTES, divisor: 1 },
     Kind {
         measure: "requests-large",
@@ -34,19 +36,31 @@ pub(crate) const KINDS: [Kind; 2] = [
     },
 ];
 
-/// Runs all rounds; every proxy is up all the time, and those not asked cost nothing.
+/// The kinds that are measured of servers of files.
+pub(crate) const FILES: [Kind; 2] = [
+    Kind {
+        measure: "files-large",
+        path: "/files/big/100k",
+        body_bytes: LARGE_BYTES,
+        divisor: SMALL_FOR_ONE_LARGE,
+    },
+    Kind { measure: "files-huge", path: "/files/big/10m", body_bytes: HUGE_BYTES, divisor: SMALL_FOR_ONE_HUGE },
+];
+
+/// Runs all rounds; every server is up all the time, and those not asked cost nothing.
 pub(crate) fn run(
     arena: &Arena,
-    proxies: &[Contestant],
+    kinds: &[Kind],
+    servers: &[Contestant],
     options: &Options,
     mut report: impl FnMut(&Kind, Contestant, Round) -> Result<()>,
 ) -> Result<()> {
     let application = arena.start_application()?;
     let mut started = Vec::new();
-    for &proxy in proxies {
-        started.push((proxy, arena.start(proxy, application.address)?));
+    for &server in servers {
+        started.push((server, arena.start(server, application.address)?));
     }
-    for kind in &KINDS {
+    for kind in kinds {
         for (proxy, server) in &started {
             // The first requests fill caches and connection pools, and count for nobody.
             measure(kind, *proxy, server, options.requests / 2)
