@@ -20,6 +20,7 @@ pub mod server;
 pub mod shard;
 pub mod site;
 pub mod store;
+pub mod stretch;
 pub mod sys;
 pub mod transport;
 pub mod upstream;

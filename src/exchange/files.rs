@@ -13,13 +13,16 @@ use super::answer::{Refusal, answer};
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
 use super::rules::{Client, Rules};
-use super::sending::whole;
+use super::sending::{FileSource, whole};
 use super::{check, sending};
 use crate::access_log::AccessLog;
 use crate::body::Body;
 use crate::files::{
     Folder, Found, Name, Opened, Outcome, Ranged, Reading, file_headers, range, unmet, validators,
 };
+
+/// Bytes of a file that cost less to copy beside their head than to send by themselves.
+const FEW_BYTES: usize = 16 * 1024;
 
 /// Where a request for a file leads.
 #[derive(Clone, Copy)]
@@ -147,9 +150,11 @@ impl Wish<'_> {
             Method::HEAD => whole(Bytes::new(), record),
             _ => {
                 let mut reading = Reading::new(opened.file().clone(), part);
-                match reading.at_once() {
+                let stretches = client.stretches.clone();
+                let few = if stretches.is_some() { FEW_BYTES } else { usize::MAX };
+                match reading.at_once(few) {
                     Some(bytes) => whole(bytes, record),
-                    None => sending::send(client, rules, reading, record),
+                    None => sending::send(client, rules, FileSource { reading, stretches }, record),
                 }
             }
         };

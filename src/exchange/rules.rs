@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::hold::Passport;
 use crate::message::Position;
+use crate::stretch::Stretches;
 
 /// Limits and clocks, taken from a configuration once.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct Client {
     pub clock: Clock,
     /// Number of the thread, for the pool's choice of connections.
     pub worker: usize,
+    /// Where parts of files may stand among the bytes of an answer; `None` under TLS.
+    pub(super) stretches: Option<Stretches>,
     /// The peer's address as a header, written once.
     pub(super) address: HeaderValue,
     /// The last position that was written as a header: it changes only with a message.
@@ -68,9 +71,15 @@ pub struct Client {
 
 impl Client {
     /// Once for each connection.
-    pub fn new(passport: Passport, secure: bool, clock: Clock, worker: usize) -> Client {
+    pub fn new(
+        passport: Passport,
+        secure: bool,
+        clock: Clock,
+        worker: usize,
+        stretches: Option<Stretches>,
+    ) -> Client {
         let address = text_value(passport.peer.ip().to_canonical());
-        Client { passport, secure, clock, worker, address, position: RefCell::new(None) }
+        Client { passport, secure, clock, worker, stretches, address, position: RefCell::new(None) }
     }
 
     /// The peer's address, an IPv4 one as such.

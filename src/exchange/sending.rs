@@ -14,6 +14,7 @@ use crate::access_log::End;
 use crate::body::{Body, BodyError};
 use crate::clock::Clock;
 use crate::files::Reading;
+use crate::stretch::{STRETCH_MAX, Stretches};
 use crate::upstream::Errand;
 
 /// Where a body comes from, piece by piece.
@@ -28,13 +29,25 @@ pub(super) trait Source: Unpin + 'static {
     fn broken(error: io::Error) -> (End, BodyError);
 }
 
-impl Source for Reading {
+/// A file, stretches of which the client's socket sends by itself where it can.
+pub(super) struct FileSource {
+    pub(super) reading: Reading,
+    pub(super) stretches: Option<Stretches>,
+}
+
+impl Source for FileSource {
     fn poll_piece(&mut self, cx: &mut Turn<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        Reading::poll_piece(self, cx)
+        let FileSource { reading, stretches } = self;
+        if let Some(stretches) = stretches
+            && let Some((file, at, length)) = reading.stretch(STRETCH_MAX)
+        {
+            return Poll::Ready(Some(Ok(stretches.stand_in(file, at, length))));
+        }
+        reading.poll_piece(cx)
     }
 
     fn left(&self) -> Option<u64> {
-        Some(Reading::left(self))
+        Some(self.reading.left())
     }
 
     fn broken(error: io::Error) -> (End, BodyError) {

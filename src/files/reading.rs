@@ -16,6 +16,9 @@ use super::ranges::Part;
 /// Bytes that are read at once: what a slow client keeps of a file in memory, and few enough calls for a fast one.
 const PIECE_BYTES: usize = 128 * 1024;
 
+/// How far apart the bytes are by which a stretch is taken to be in the cache.
+const LOOK_BYTES: usize = 64 * 1024;
+
 /// A part of a file that is read from its beginning to its end.
 pub struct Reading {
     file: Arc<OwnedFd>,
@@ -37,9 +40,9 @@ impl Reading {
         self.left
     }
 
-    /// The whole part, where it is short and in the cache.
-    pub fn at_once(&mut self) -> Option<Bytes> {
-        if self.left > PIECE_BYTES as u64 {
+    /// The whole part, where it is short enough and in the cache.
+    pub fn at_once(&mut self, bytes_max: usize) -> Option<Bytes> {
+        if self.left > bytes_max.min(PIECE_BYTES) as u64 {
             return None;
         }
         let mut memory = self.memory();
@@ -48,6 +51,23 @@ impl Reading {
         self.left = 0;
         memory.truncate(read);
         Some(memory.freeze())
+    }
+
+    /// The next stretch of the file, where all of it seems to be in the cache, for somebody else to send. It is looked
+    /// at in steps of what the kernel reads ahead at the least.
+    pub fn stretch(&mut self, bytes_max: usize) -> Option<(Arc<OwnedFd>, u64, usize)> {
+        let length = usize::try_from(self.left).unwrap_or(bytes_max).min(bytes_max);
+        if self.waiting.is_some() || length == 0 {
+            return None;
+        }
+        let is_cached = |at: usize| read_cached(&self.file, &mut [0], self.at + at as u64) == Ok(1);
+        if !((0..length).step_by(LOOK_BYTES).all(is_cached) && is_cached(length - 1)) {
+            return None;
+        }
+        let stretch = (self.file.clone(), self.at, length);
+        self.at += length as u64;
+        self.left -= length as u64;
+        Some(stretch)
     }
 
     /// The next piece; `None` at the end. A file that has become shorter is an error.
@@ -152,10 +172,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stretches_and_pieces_follow_one_another() {
+        let mut reading = Reading::new(file(1000), Part { start: 10, length: 30 });
+        let (_, at, length) = reading.stretch(12).unwrap();
+        assert_eq!((at, length), (10, 12));
+        assert_eq!(all(reading).await.unwrap(), (22..40).collect::<Vec<u8>>());
+        let mut beyond = Reading::new(file(10), Part { start: 0, length: 11 });
+        assert!(beyond.stretch(20).is_none(), "its last byte isn't there");
+    }
+
+    #[tokio::test]
     async fn a_file_that_became_shorter_breaks_off() {
         let reading = Reading::new(file(10), Part { start: 0, length: 11 });
         assert_eq!(all(reading).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(Reading::new(file(10), Part { start: 0, length: 11 }).at_once(), None);
-        assert_eq!(Reading::new(file(10), Part { start: 2, length: 3 }).at_once().unwrap(), &[2, 3, 4][..]);
+        assert_eq!(Reading::new(file(10), Part { start: 0, length: 11 }).at_once(PIECE_BYTES), None);
+        assert_eq!(Reading::new(file(10), Part { start: 2, length: 3 }).at_once(3).unwrap(), &[2, 3, 4][..]);
     }
 }

@@ -249,7 +249,9 @@ impl Floor {
     async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, (_place, guest): (Place, Option<Box<Guest>>)) {
         let clock = Clock::default();
         let client = arrival.home.passport.peer.ip().to_canonical();
-        let visitor = Client::new(arrival.home.passport, arrival.wire.is_tls(), clock.clone(), self.number);
+        let wire = &arrival.wire;
+        let (passport, stretches) = (arrival.home.passport, wire.stretches());
+        let visitor = Client::new(passport, wire.is_tls(), clock.clone(), self.number, stretches);
         let visit = self.site.serve(visitor);
         let connection = Connection::new(arrival, visit, clock, terms, &self.leaving);
         match connection.run().await {

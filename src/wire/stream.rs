@@ -10,8 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::SendFlags;
 use rustls::{ServerConfig, ServerConnection};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::error::WireError;
@@ -19,6 +20,7 @@ use super::pieces::Pieces;
 use super::record::PLAINTEXT_MAX;
 use super::session::Session;
 use super::{Scratch, Tls, Wire};
+use crate::stretch::Stretches;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
@@ -34,6 +36,8 @@ pub struct WireStream {
     /// Sealed and not yet sent: one record at most. A rustls session keeps its own.
     unsent: Vec<u8>,
     writing: Writing,
+    /// What of files is among the bytes to write, without TLS.
+    stretches: Stretches,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +50,13 @@ enum Writing {
 impl WireStream {
     /// A connection without TLS.
     pub fn plain(socket: TcpStream) -> WireStream {
-        WireStream { socket, tls: None, unsent: Vec::new(), writing: Writing::Open }
+        WireStream {
+            socket,
+            tls: None,
+            unsent: Vec::new(),
+            writing: Writing::Open,
+            stretches: Stretches::default(),
+        }
     }
 
     /// Shakes hands with the client; all that rustls wants to send then is sent. Dropping the future closes the
@@ -84,7 +94,13 @@ impl WireStream {
         }
         let Wire { socket, tls } = wire;
         let socket = TcpStream::from_std(socket)?;
-        Ok(WireStream { socket, tls, unsent: Vec::new(), writing: Writing::Open })
+        Ok(WireStream {
+            socket,
+            tls,
+            unsent: Vec::new(),
+            writing: Writing::Open,
+            stretches: Stretches::default(),
+        })
     }
 
     /// Sends what is sealed and makes the connection one that an event loop can hold. What the client sent ahead
@@ -111,6 +127,11 @@ impl WireStream {
     /// Whether the client speaks TLS.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// For whoever wants parts of files to be sent, unless the client speaks TLS.
+    pub fn stretches(&self) -> Option<Stretches> {
+        (!self.is_tls()).then(|| self.stretches.clone())
     }
 
     /// The TLS session, for ALPN and server name; none without TLS and after a hold under TLS 1.3.
@@ -152,6 +173,13 @@ impl WireStream {
 
     /// Sends without TLS. Few bytes in several pieces are put together: a copy costs less than a `writev`.
     fn poll_plain(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.stretches.first_blank(slices) {
+            None => {}
+            Some(0) => return self.poll_stretch(cx),
+            // What stands before goes out with what follows it.
+            Some(1) => return self.poll_more(cx, &slices[0]),
+            Some(blank) => return Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..blank]),
+        }
         let socket = Pin::new(&mut self.socket);
         if let [only] = slices {
             return socket.poll_write(cx, only);
@@ -166,6 +194,30 @@ impl WireStream {
             rest = behind;
         }
         socket.poll_write(cx, room)
+    }
+
+    /// Sends of the first stretch what the socket takes.
+    fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |stream| stream.stretches.send(&stream.socket))
+    }
+
+    /// Sends bytes that may wait for the next ones.
+    fn poll_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |stream| Ok(rustix::net::send(&stream.socket, bytes, SendFlags::MORE)?))
+    }
+
+    fn poll_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&WireStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_io(Interest::WRITABLE, || send(self)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     /// Seals what goes into one record (a rustls session: what it takes), and sends what the socket takes of it.

@@ -127,7 +127,7 @@ impl Proxy {
         };
         let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
         Proxy {
-            client: Client::new(passport, false, Clock::default(), 0),
+            client: Client::new(passport, false, Clock::default(), 0, None),
             rules: Rules {
                 request_body: Some(100),
                 hold_body: 100,
