@@ -49,7 +49,7 @@ pub(super) fn inspect(hub: &Hub, name: &ChannelName) -> Result<Reply, Failure> {
 
 /// `DELETE /channels/NAME`.
 pub(super) async fn delete(hub: &Hub, name: &ChannelName) -> Result<Reply, Failure> {
-    if !hub.delete(name, Instant::now()).wait().await.map_err(Failure::refused)? {
+    if !super::settled(hub.delete(name, Instant::now())).await? {
         return Err(missing(name));
     }
     tracing::info!(channel = %name, "a channel was deleted");

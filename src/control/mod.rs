@@ -26,7 +26,7 @@ use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
 
 use crate::config::{Endpoint, ServerConfig};
-use crate::hub::Hub;
+use crate::hub::{Hub, Outcome};
 use crate::message::ChannelName;
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
@@ -77,6 +77,8 @@ pub struct Control {
 
 /// Bytes of what may be said of a maintenance: some thousand networks.
 const MAINTENANCE_BYTES: usize = 64 * 1024;
+/// How long the store may take: a disk that takes longer is stuck.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request's body may take: publishers are close by.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -277,6 +279,18 @@ fn channel_name(segment: &str) -> Result<ChannelName, Failure> {
     let bytes = channels::percent_decode(segment)
         .ok_or_else(|| Failure::bad("the channel's name is badly encoded"))?;
     ChannelName::from_bytes(&bytes).map_err(|error| Failure::bad(error.to_string()))
+}
+
+/// What came of something that may have to wait for the store.
+async fn settled<T>(outcome: Outcome<T>) -> Result<T, Failure> {
+    let Outcome::Waiting(_) = outcome else { return outcome.wait().await.map_err(Failure::refused) };
+    match tokio::time::timeout(STORE_TIMEOUT, outcome.wait()).await {
+        Ok(result) => result.map_err(Failure::refused),
+        Err(_) => {
+            let error = "the store takes too long; what was asked for may still happen, once";
+            Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error))
+        }
+    }
 }
 
 /// The whole body, within bounds of size and time.

@@ -128,7 +128,7 @@ fn item_data(value: &RawValue) -> Result<Data, Failure> {
 }
 
 async fn publish(hub: &Hub, batch: Batch) -> Result<Vec<Receipt>, Failure> {
-    hub.publish(batch, Instant::now()).wait().await.map_err(Failure::refused)
+    super::settled(hub.publish(batch, Instant::now())).await
 }
 
 fn published(receipt: &Receipt) -> Published {

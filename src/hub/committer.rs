@@ -25,6 +25,10 @@ pub struct Committer {
     is_failing: bool,
 }
 
+/// Parts that are looked at for each that has begun. One of two may be gone then, so that the store takes about twice
+/// what is kept.
+const LOOKS_FOR_ROOM: usize = 2;
+
 /// Records that are sifted before the hub's lock is given up: some hundred microseconds.
 const RECORDS_PER_LOCK: usize = 1024;
 
@@ -57,9 +61,14 @@ impl Committer {
         if kept.is_ok() {
             self.hub.apply(draft, now);
         }
+        // Whoever waits is answered before room is made.
+        let wants_room = self.store.wants_room();
         for (receipts, answer) in planned {
             // Whoever asked may have left.
             let _ = answer.send(kept.clone().map(|()| receipts).map_err(Refused::from));
+        }
+        if wants_room {
+            (0..LOOKS_FOR_ROOM).for_each(|_| self.tick());
         }
     }
 
@@ -153,5 +162,12 @@ impl Committer {
             Err(StoreError::Failed(_)) => "failed",
         };
         self.metrics.store_errors.with_label_values(&[word]).inc();
+    }
+}
+
+impl Drop for Committer {
+    /// Nobody waits for what will never be done, however the thread ended.
+    fn drop(&mut self) {
+        self.line.abandon();
     }
 }

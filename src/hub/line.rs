@@ -118,6 +118,13 @@ impl Line {
     pub(super) fn close(&self) {
         self.waiting.lock().is_closed = true;
     }
+
+    /// Refuses what waits as well.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        waiting.orders.clear();
+    }
 }
 
 impl Order {
@@ -132,4 +139,57 @@ impl Order {
 
 fn message_bytes(message: &Message) -> usize {
     message.data.bytes().len() + message.channel.as_str().len() + mem::size_of::<Message>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Data;
+
+    #[test]
+    fn batches_go_together_up_to_a_deletion_and_up_to_enough_bytes() {
+        let line = Line::new(usize::MAX);
+        let mut outcomes = vec![line.publish(batch(10)), line.publish(batch(10))];
+        let deleted = line.delete(name());
+        outcomes.extend([GROUP_BYTES, 10].map(|bytes| line.publish(batch(bytes))));
+        let mut groups = Vec::new();
+        while let Some(group) = line.take() {
+            groups.push(match group {
+                Group::Publish(batches) => batches.len(),
+                Group::Delete(..) => 0,
+            });
+        }
+        assert_eq!(groups, [2, 0, 1, 1]);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Waiting(_))));
+        assert!(matches!(deleted, Outcome::Waiting(_)));
+    }
+
+    #[test]
+    fn what_waits_has_a_bound_that_one_large_batch_alone_may_exceed() {
+        let line = Line::new(1000);
+        let large = line.publish(batch(5000));
+        assert!(matches!(large, Outcome::Waiting(_)));
+        assert!(matches!(line.publish(batch(1)), Outcome::Settled(Err(Refused::TooMuchWaits))));
+        assert!(line.take().is_some());
+        assert!(matches!(line.publish(batch(1)), Outcome::Waiting(_)));
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_that_has_gone_is_told() {
+        let line = Line::new(1000);
+        let Outcome::Waiting(mut waiting) = line.publish(batch(1)) else { panic!("it waits") };
+        line.abandon();
+        assert!(waiting.try_recv().is_err());
+        assert!(matches!(line.publish(batch(1)), Outcome::Settled(Err(Refused::Ending))));
+    }
+
+    fn name() -> ChannelName {
+        ChannelName::parse("news").expect("a name")
+    }
+
+    fn batch(bytes: usize) -> Batch {
+        let data = Data::Text(vec![b'x'; bytes].into());
+        let message = Message { channel: name(), event: None, id: None, content_type: None, data };
+        Batch { messages: vec![message], expected: Vec::new() }
+    }
 }

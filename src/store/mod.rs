@@ -47,6 +47,9 @@ pub trait Store: Send {
     /// Bytes that it takes.
     fn bytes(&self) -> u64;
 
+    /// Whether a new part has begun since the last look at one: room should be made as fast as it is used.
+    fn wants_room(&self) -> bool;
+
     /// A part of the store that may hold much that nobody needs any more. Each part comes up now and then.
     fn next_part(&mut self) -> Option<Part>;
 

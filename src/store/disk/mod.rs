@@ -56,6 +56,7 @@ pub struct Disk {
     are_names_unsynced: bool,
     rotations: u64,
     looks: u64,
+    wants_room: bool,
 }
 
 /// Looks after which a segment is looked at again though nothing was written: channels forget by age, too.
@@ -109,6 +110,7 @@ impl Disk {
             are_names_unsynced: false,
             rotations: 0,
             looks: 0,
+            wants_room: false,
         };
         Ok((disk, recovered))
     }
@@ -166,6 +168,7 @@ impl Disk {
         let next = make_segment(&mut *self.files, self.active.number + 1, self.head)?;
         self.sealed.push(std::mem::replace(&mut self.active, next));
         self.rotations += 1;
+        self.wants_room = true;
         Ok(())
     }
 
@@ -242,7 +245,12 @@ impl Store for Disk {
         self.active.bytes + self.sealed.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
+    fn wants_room(&self) -> bool {
+        self.wants_room
+    }
+
     fn next_part(&mut self) -> Option<Part> {
+        self.wants_room = false;
         // Tried again now, lest the process ends with it.
         self.take_back().ok()?;
         self.sync_names().ok()?;
