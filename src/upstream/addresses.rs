@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use crate::config::Target;
 pub(super) struct Addresses {
     target: Target,
     known: Mutex<Known>,
+    looking_up: AtomicBool,
 }
 
 #[derive(Default)]
@@ -32,7 +34,7 @@ impl Addresses {
             }
             Target::Unix(_) => Known::default(),
         };
-        Addresses { target, known: Mutex::new(known) }
+        Addresses { target, known: Mutex::new(known), looking_up: AtomicBool::new(false) }
     }
 
     /// Whether there is a name to look up.
@@ -72,6 +74,16 @@ impl Addresses {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
         Ok(self.replace(list))
+    }
+
+    /// The same, unless the last time isn't over: the system gives up a lookup when it likes.
+    pub(super) async fn look_up_once(&self) -> io::Result<bool> {
+        if self.looking_up.swap(true, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let result = self.look_up().await;
+        self.looking_up.store(false, Ordering::Relaxed);
+        result
     }
 
     fn replace(&self, list: Vec<SocketAddr>) -> bool {

@@ -11,8 +11,10 @@
 //! Here is nothing about heads: what is sent and what an answer means belongs to the exchange.
 
 mod addresses;
+mod again;
 mod budget;
 mod checkup;
+mod choice;
 mod chunked;
 mod errand;
 mod health;
@@ -36,12 +38,13 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use again::Retry;
 pub use checkup::Checkup;
 pub use errand::Errand;
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
 pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
-pub use pool::{NoLease, Pool, Retry};
+pub use pool::{NoLease, Pool};
 pub use queue::Class;
 pub use request_head::{Fields, RequestHead};
 pub use roster::ServerState;

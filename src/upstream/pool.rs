@@ -13,8 +13,6 @@ use super::lease::Lease;
 use super::link::Link;
 use super::opening::Opening;
 use super::queue::{Class, Queue};
-use super::roster::ServerState;
-use super::row::Standing;
 use super::seats::{Bounds, Offer, Rested, Seats};
 use super::server::Server;
 use super::waiting::{Caller, Grant};
@@ -24,9 +22,9 @@ use crate::metrics::Metrics;
 
 /// Servers that run the same application.
 pub struct Pool {
-    name: Box<str>,
+    pub(super) name: Box<str>,
     seats: Mutex<Seats<Caller>>,
-    budget: Mutex<Budget>,
+    pub(super) budget: Mutex<Budget>,
     /// What is needed only by those who wait.
     pub(super) settings: ArcSwap<Settings>,
     /// Connections that are being opened. Each ends within `timeouts.connect` for each server, or with the runtime
@@ -45,19 +43,8 @@ pub(super) struct Settings {
     pub(super) verify: Option<VerifyConfig>,
     pub(super) health: Option<HealthConfig>,
     pub(super) resolve: Option<Duration>,
-    attempts: usize,
-    error_retries: Arc<[Duration]>,
-}
-
-/// Why a request is sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// A kept connection turned out to be closed.
-    Stale,
-    /// The connection broke before the answer.
-    Reset,
-    /// The answer was 500.
-    Status,
+    pub(super) attempts: usize,
+    pub(super) error_retries: Arc<[Duration]>,
 }
 
 pub(super) struct PoolMetrics {
@@ -67,9 +54,9 @@ pub(super) struct PoolMetrics {
     pub(super) rejected_full: IntCounter,
     pub(super) rejected_timeout: IntCounter,
     pub(super) rejected_gone: IntCounter,
-    /// By [`Retry`].
-    retries: [IntCounter; 3],
-    retries_refused: IntCounter,
+    /// By [`Retry`](super::again::Retry).
+    pub(super) retries: [IntCounter; 3],
+    pub(super) retries_refused: IntCounter,
 }
 
 /// Why there is no lease.
@@ -169,34 +156,7 @@ impl Pool {
         self.serve_line();
     }
 
-    /// Its name in the configuration.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its servers as operators see them.
-    pub fn servers(&self) -> Vec<ServerState> {
-        self.seats.lock().states(Instant::now())
-    }
-
-    /// Makes an operator's will known to a server; false where there is none like it. Its idle connections are
-    /// closed at once where it takes no more requests.
-    pub fn set_standing(self: &Arc<Self>, server: &ServerConfig, standing: Standing) -> bool {
-        let idle = self.seats.lock().set_standing(server, standing);
-        let known = idle.is_some();
-        drop(idle);
-        self.serve_line();
-        known
-    }
-
-    /// Adds a server until the next reload; false where it is there.
-    pub fn add(self: &Arc<Self>, server: &ServerConfig) -> bool {
-        let added = self.seats.lock().add(server, || self.server(server));
-        self.serve_line();
-        added
-    }
-
-    fn server(&self, config: &ServerConfig) -> Server {
+    pub(super) fn server(&self, config: &ServerConfig) -> Server {
         Server::new(&self.name, config, &self.families)
     }
 
@@ -297,84 +257,8 @@ impl Pool {
     }
 
     /// Requests that the servers have answered.
-    fn answers(&self) -> u64 {
+    pub(super) fn answers(&self) -> u64 {
         self.seats.lock().counts().map(|(server, ..)| server.metrics.answers()).sum()
-    }
-
-    /// Whether one more request may be sent again, which it is then. A stale connection is no fault of the
-    /// application's: there are no more of them than were kept.
-    pub fn may_retry(&self, why: Retry) -> bool {
-        let may = why == Retry::Stale || self.budget.lock().take(self.answers());
-        let counter = if may { &self.metrics.retries[why as usize] } else { &self.metrics.retries_refused };
-        counter.inc();
-        may
-    }
-
-    /// How often one request may be sent again because connections broke.
-    pub fn attempts(&self) -> usize {
-        self.settings.load().attempts
-    }
-
-    /// The delays before each further attempt of what was answered 500.
-    pub fn error_retries(&self) -> Arc<[Duration]> {
-        self.settings.load().error_retries.clone()
-    }
-
-    /// A fresh connection in the place of one that turned out to be stale; where the server can't be reached, any.
-    pub(super) async fn renew(
-        self: &Arc<Self>,
-        seat: Seat,
-        server: Arc<Server>,
-        worker: usize,
-        clock: &Clock,
-    ) -> Result<Lease, NoLease> {
-        clock.stop();
-        match self.dial_verified(&server, worker).await {
-            Ok(mut link) => {
-                let mut seats = self.seats.lock();
-                seats.reachable(seat.server, Instant::now());
-                seats.take_up(&mut link);
-                drop(seats);
-                Ok(Lease::new(seat, link))
-            }
-            Err(_) => {
-                // Before the place is given back, or the next in line would be sent into the same wall.
-                self.seats.lock().unreachable(seat.server, Instant::now());
-                drop(seat);
-                self.wait(Class::High, worker, clock).await
-            }
-        }
-    }
-
-    /// Whether another server than this one could take a request now.
-    pub(super) fn has_other(&self, server: usize) -> bool {
-        self.seats.lock().has_other(server, Instant::now())
-    }
-
-    /// A connection to another server for a request that has lost its own: one that is idle, or a new one.
-    pub(super) async fn elsewhere(
-        self: &Arc<Self>,
-        seat: Seat,
-        worker: usize,
-        clock: &Clock,
-    ) -> Result<Lease, NoLease> {
-        clock.stop();
-        let moved = self.seats.lock().move_seat(seat.server, worker, Instant::now());
-        // The place that was left is free for others, and the new one is held from here on.
-        let Some((other, idle)) = moved else {
-            drop(seat);
-            return self.wait(Class::High, worker, clock).await;
-        };
-        let seat = seat.moved_to(other);
-        self.serve_line();
-        if let Some(link) = idle
-            && !link.is_stale(Instant::now())
-            && let Ok(link) = link.move_to(worker)
-        {
-            return Ok(Lease::new(seat, link));
-        }
-        let server = self.seats.lock().server(other).clone();
-        self.renew(seat, server, worker, clock).await
     }
 
     /// The server has failed with a request.
@@ -427,14 +311,6 @@ impl Pool {
                 None => return,
             }
         }
-    }
-}
-
-impl Seat {
-    /// The same place at another server, as the table has it already.
-    fn moved_to(mut self, server: usize) -> Seat {
-        self.server = server;
-        self
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::health::Health;
 use super::link::Link;
+use super::pool::Pool;
 use super::row::{Row, Standing};
 use super::seats::Seats;
 use super::server::Server;
@@ -34,6 +35,35 @@ pub(super) struct Due {
     pub(super) server: Arc<Server>,
     pub(super) check: bool,
     pub(super) lookup: bool,
+}
+
+impl Pool {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its servers as operators see them.
+    pub fn servers(&self) -> Vec<ServerState> {
+        self.seats().states(Instant::now())
+    }
+
+    /// Makes an operator's will known to a server; false where there is none like it. Its idle connections are
+    /// closed at once where it takes no more requests.
+    pub fn set_standing(self: &Arc<Self>, server: &ServerConfig, standing: Standing) -> bool {
+        let idle = self.seats().set_standing(server, standing);
+        let is_known = idle.is_some();
+        drop(idle);
+        self.serve_line();
+        is_known
+    }
+
+    /// Adds a server until the next reload; false where it is there.
+    pub fn add(self: &Arc<Self>, server: &ServerConfig) -> bool {
+        let added = self.seats().add(server, || self.server(server));
+        self.serve_line();
+        added
+    }
 }
 
 impl<W> Seats<W> {
@@ -104,12 +134,10 @@ impl<W> Seats<W> {
     ) -> Vec<Due> {
         let mut due = Vec::new();
         for (index, row) in self.rows.iter_mut().enumerate() {
-            let asked = matches!(row.standing, Standing::Enabled | Standing::Draining);
-            let check =
-                check.filter(|_| asked).is_some_and(|every| falls_due(&mut row.check_due, every, now));
-            let named = row.standing != Standing::Removed && row.server.has_name();
-            let lookup =
-                lookup.filter(|_| named).is_some_and(|every| falls_due(&mut row.lookup_due, every, now));
+            let is_asked = matches!(row.standing, Standing::Enabled | Standing::Draining);
+            let is_named = row.standing != Standing::Removed && row.server.has_name();
+            let check = falls_due(&mut row.check_due, check.filter(|_| is_asked), now);
+            let lookup = falls_due(&mut row.lookup_due, lookup.filter(|_| is_named), now);
             if check || lookup {
                 due.push(Due { row: index, server: row.server.clone(), check, lookup });
             }
@@ -141,11 +169,30 @@ impl<W> Seats<W> {
     }
 }
 
-/// Whether a time has come, which is set anew then. What is done for the first time is due at once.
-fn falls_due(due: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
-    let is_due = due.is_none_or(|due| due <= now);
-    if is_due {
-        *due = Some(now + every);
+/// Whether a time has come, which is set anew then. What is done for the first time is due at once, and what is never
+/// done has no time.
+fn falls_due(due: &mut Option<Instant>, every: Option<Duration>, now: Instant) -> bool {
+    let is_due = every.is_some() && due.is_none_or(|due| due <= now);
+    match every {
+        Some(every) if is_due => *due = Some(now + every),
+        Some(_) => {}
+        None => *due = None,
     }
     is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_due_once_in_its_time_and_what_is_never_done_has_none() {
+        let (mut due, now, second) = (None, Instant::now(), Duration::from_secs(1));
+        assert!(falls_due(&mut due, Some(second), now));
+        assert!(!falls_due(&mut due, Some(second), now));
+        assert_eq!(due, Some(now + second));
+        assert!(falls_due(&mut due, Some(second), now + second));
+        assert!(!falls_due(&mut due, None, now + 9 * second));
+        assert_eq!(due, None);
+    }
 }

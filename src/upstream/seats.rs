@@ -24,7 +24,7 @@ pub(super) struct Seats<W> {
     /// Connections that may be up at any moment, at all servers.
     opening: usize,
     /// Where the search among equals begins.
-    turn: usize,
+    pub(super) turn: usize,
     pub(super) queue: Queue<W>,
 }
 
@@ -148,34 +148,6 @@ impl<W> Seats<W> {
         }
     }
 
-    /// The least busy server that can be used and has an idle connection or room for one, in turn among equals;
-    /// where none can be used, one that can't is better than none.
-    fn choose(&self, now: Instant, refused: &[usize]) -> Option<usize> {
-        let usable = |index: usize| self.is_usable(index, now, refused);
-        let others = (0..self.rows.len()).any(usable);
-        self.in_turn()
-            .filter(|index| !refused.contains(index) && (!others || usable(*index)))
-            .filter(|index| self.rows[*index].is_enabled() && self.rows[*index].has_place(&self.bounds))
-            .min_by_key(|index| self.rows[*index].load())
-    }
-
-    fn choose_idle(&self, now: Instant) -> Option<usize> {
-        let others = (0..self.rows.len()).any(|index| self.is_usable(index, now, &[]));
-        self.in_turn()
-            .filter(|index| !others || self.is_usable(*index, now, &[]))
-            .filter(|index| self.rows[*index].is_enabled() && !self.rows[*index].idle.is_empty())
-            .min_by_key(|index| self.rows[*index].load())
-    }
-
-    fn in_turn(&self) -> impl Iterator<Item = usize> {
-        let (count, turn) = (self.rows.len(), self.turn);
-        (0..count).map(move |step| (turn + step) % count)
-    }
-
-    fn is_usable(&self, index: usize, now: Instant, refused: &[usize]) -> bool {
-        !refused.contains(&index) && self.rows[index].is_usable(now)
-    }
-
     fn pick(&mut self, index: usize, worker: usize) -> Option<(usize, Link)> {
         let mut link = self.rows[index].pick(worker)?;
         self.bounds.take_up(&mut link);
@@ -212,11 +184,6 @@ impl<W> Seats<W> {
         self.bounds.take_up(link);
     }
 
-    /// Whether another server can be used and has a place.
-    pub(super) fn has_other(&self, server: usize, now: Instant) -> bool {
-        self.choose_other(server, now).is_some()
-    }
-
     /// Moves a busy place to another server, and takes an idle connection there if there is one.
     pub(super) fn move_seat(
         &mut self,
@@ -233,10 +200,6 @@ impl<W> Seats<W> {
                 Some((other, None))
             }
         }
-    }
-
-    fn choose_other(&self, server: usize, now: Instant) -> Option<usize> {
-        self.choose(now, &[server]).filter(|index| self.is_usable(*index, now, &[server]))
     }
 
     /// Leaves the line; false for those who were called before.

@@ -133,13 +133,13 @@ pub(crate) struct AnswersTwice;
 
 impl Application for AnswersTwice {
     fn answer(&self, request: &Received, socket: &mut Socket) -> Then {
-        let first = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}",
+        // In one write: what comes only after the next request was sent can't be told from its answer.
+        let both = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL",
             request.target().len(),
             request.target()
         );
-        say(socket, first.as_bytes());
-        say(socket, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL");
+        say(socket, both.as_bytes());
         Then::KeepAlive
     }
 }
