@@ -19,6 +19,7 @@ pub mod quota;
 pub mod server;
 pub mod shard;
 pub mod site;
+pub mod spool;
 pub mod store;
 pub mod stretch;
 pub mod sys;

@@ -116,6 +116,13 @@ families! {
     reproxy_cache: counters("perihelion_reproxy_cache_total", "Requests looked up among remembered answers, by result.", ["pool", "result"]);
     reproxy_cache_entries: gauges("perihelion_reproxy_cache_entries", "Answers remembered.", ["pool"]);
 
+    buffer_limit: gauge("perihelion_buffer_limit_bytes", "Memory that bodies may wait in.");
+    buffer_bytes: gauges("perihelion_buffer_bytes", "Memory that bodies wait in, by direction.", ["kind"]);
+    buffer_disk_bytes: gauge("perihelion_buffer_disk_bytes", "Bytes of the nameless files that bodies wait in.");
+    buffer_spills: counters("perihelion_buffer_spills_total", "Bodies that went to a file, by direction.", ["kind"]);
+    buffer_full: counters("perihelion_buffer_full_total", "Times that a body found no room, so that its sender had to wait, by direction.", ["kind"]);
+    buffer_disk_errors: counter("perihelion_buffer_disk_errors_total", "Files that could not be made, written or read.");
+
     comet_streams: gauges("perihelion_comet_streams", "Connections held.", ["transport"]);
     comet_streams_opened: counters("perihelion_comet_streams_opened_total", "Connections taken over.", ["transport"]);
     comet_streams_closed: counters("perihelion_comet_streams_closed_total", "Held connections that ended, by reason.", ["transport", "reason"]);

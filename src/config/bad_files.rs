@@ -302,7 +302,7 @@ upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
-            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, timeouts, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
         ],
     },
     Bad {
@@ -321,7 +321,7 @@ upstream: http://127.0.0.1:8000
 grip: {key: x}
 ",
         problems: &[
-            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, timeouts, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {
@@ -578,9 +578,9 @@ sites:
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
             r"9:9: the route leads nowhere (expected `pool`, `files` or `redirect`)",
-            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, redirect, allow, deny, headers, errors and compress)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, redirect, allow, deny, headers, errors and compress)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files, internal, redirect, allow, deny, headers, errors or compress)",
+            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, redirect, allow, deny, headers, errors or compress)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",
@@ -644,6 +644,40 @@ limits:
             r"11:12: `message` can't be `1.5MB` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB)",
             r"12:10: `batch` can't be `many` (expected a whole number from 1)",
             r"13:18: `history_bytes` is a list (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools: {app: http://127.0.0.1:8000}
+sites:
+  a.org: {routes: [{path: /, pool: app, buffer: both, request_body: 0}]}
+buffers:
+  memory: 100KiB
+  request: off
+  response: 256MiB
+  folder: /none/at/all
+  disk: 0B
+  upload: {size: 64, rate: fast, time: 0s}
+",
+        problems: &[
+            r"4:49: `buffer` can't be `both` (expected request, response, both in a list, or off)",
+            r"4:69: `request_body` can't be `0` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for no limit; did you mean `off`?)",
+            r"6:11: `memory` can't be `100KiB` (expected a size from 1MiB such as 64MiB, 100MB or 1GiB)",
+            r"7:12: `request` can't be `off` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB)",
+            r"9:11: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
+            r"10:9: `disk` can't be `0B` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for none; did you mean `off`?)",
+            r"11:18: `size` can't be `64` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for never; did you mean `64B`?)",
+            r"11:28: `rate` can't be `fast` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for never)",
+            r"11:40: `time` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never; did you mean `off`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+buffers: {response: 256MiB}
+",
+        problems: &[
+            r"3:21: `buffers.response` is more than `buffers.memory` (expected a lower value, or a higher `buffers.memory`)",
         ],
     },
     Bad {
@@ -865,7 +899,7 @@ control: {address: '127.0.0.1:1', tokn: x}
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
         problems: &[
-            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, timeouts, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {

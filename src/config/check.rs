@@ -8,26 +8,27 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft, StoreDraft,
-    SyncWord,
+    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
+    StoreDraft, SyncWord,
 };
 use super::edge::EdgeDraft;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
-    Action, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig, EdgeConfig, Endpoint,
-    Limits, ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig, StoreConfig, SyncTime,
-    certificate, defaults,
+    Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
+    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig,
+    StoreConfig, SyncTime, certificate, defaults,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
 pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut Vec<Problem>) -> Config {
-    let mut rules = Rules { root, now, problems };
+    let mut rules = Rules { root, now, request_body: draft.limits.request_body, problems };
     let mut addresses = HashMap::new();
     let listen = rules.listeners(draft.listen, &mut addresses);
     let control = draft.control.and_then(|control| rules.control(control, &mut addresses));
     let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
     let limits = rules.limits(draft.limits);
+    let buffers = rules.buffers(draft.buffers);
     let drain = rules.drain(draft.drain);
     let store = rules.store(draft.store);
     Config {
@@ -38,6 +39,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         sites,
         channels: draft.channels,
         limits,
+        buffers,
         timeouts: draft.timeouts,
         drain,
         store,
@@ -56,6 +58,8 @@ type Lines<T> = HashMap<T, usize>;
 struct Rules<'r> {
     root: &'r Node,
     now: SystemTime,
+    /// What a route has that doesn't say.
+    request_body: Option<u64>,
     problems: &'r mut Vec<Problem>,
 }
 
@@ -125,7 +129,7 @@ impl Rules<'_> {
         sites: Option<Placed<Vec<SiteDraft>>>,
     ) -> (Pools, Vec<SiteConfig>) {
         match (upstream, pools, sites) {
-            (Some(upstream), None, None) => only_upstream(upstream.value),
+            (Some(upstream), None, None) => self.only_upstream(upstream.value),
             (Some(upstream), _, sites) => {
                 let other = if sites.is_some() { "sites" } else { "pools" };
                 let fault = Fault::Both { key: "upstream", other };
@@ -222,7 +226,7 @@ impl Rules<'_> {
             (None, Some(_)) => {
                 let pool = site.pool.take().and_then(|pool| self.known_pool(pool, pools));
                 let edge = EdgeDraft::default().below(&site.edge);
-                pool.map(|pool| to_pool(pool, edge)).into_iter().collect()
+                pool.map(|pool| self.to_pool(pool, edge)).into_iter().collect()
             }
             (Some(_), Some(place)) => {
                 self.tell(place, Fault::Both { key: "pool", other: "routes" }, "one of them");
@@ -255,7 +259,9 @@ impl Rules<'_> {
         }
         seen.insert(path.clone(), place.line);
         let edge = draft.edge.below(site);
-        Some(RouteConfig { path, action: action?, internal: draft.internal, edge })
+        let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
+        let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
+        Some(RouteConfig { path, action, buffer, request_body, internal, edge })
     }
 
     /// The one action of a route that begins at `place`.
@@ -313,6 +319,17 @@ impl Rules<'_> {
         limits
     }
 
+    /// What one body may have of what all have.
+    fn buffers(&mut self, mut buffers: BuffersConfig) -> BuffersConfig {
+        let all = ("buffers.memory", buffers.memory);
+        self.within(("buffers.request", &mut buffers.request), all);
+        self.within(("buffers.response", &mut buffers.response), all);
+        if let Some(typed) = self.root.at("buffers.folder") {
+            self.is_folder(typed.place, &buffers.folder);
+        }
+        buffers
+    }
+
     fn drain(&mut self, mut drain: DrainConfig) -> DrainConfig {
         self.within(("drain.spread", &mut drain.spread), ("drain.timeout", drain.timeout));
         drain
@@ -366,26 +383,33 @@ impl Rules<'_> {
             self.tell(typed.place, fault, format!("a lower value, or a higher `{bound_key}`"));
         }
     }
-}
 
-/// One pool, and one site that matches every host.
-fn only_upstream(servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
-    let pool = defaults::UPSTREAM_POOL.to_owned();
-    let route = to_pool(pool.clone(), EdgeConfig::default());
-    let site = defaults::UPSTREAM_SITE.to_owned();
-    let site = SiteConfig {
-        name: site.clone(),
-        hosts: vec![site],
-        routes: vec![route],
-        edge: EdgeConfig::default(),
-        https: false,
-        canonical: None,
-        cors: CorsConfig::default(),
-    };
-    (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
-}
+    /// One pool, and one site that matches every host.
+    fn only_upstream(&self, servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
+        let pool = defaults::UPSTREAM_POOL.to_owned();
+        let route = self.to_pool(pool.clone(), EdgeConfig::default());
+        let site = defaults::UPSTREAM_SITE.to_owned();
+        let site = SiteConfig {
+            name: site.clone(),
+            hosts: vec![site],
+            routes: vec![route],
+            edge: EdgeConfig::default(),
+            https: false,
+            canonical: None,
+            cors: CorsConfig::default(),
+        };
+        (Pools::from([(pool, PoolConfig::of(servers))]), vec![site])
+    }
 
-/// The only route of a site of which nothing but its pool was typed.
-fn to_pool(pool: String, edge: EdgeConfig) -> RouteConfig {
-    RouteConfig { path: defaults::ROUTE_PATH.to_owned(), action: Action::Pool(pool), internal: false, edge }
+    /// The only route of a site of which nothing but its pool was typed.
+    fn to_pool(&self, pool: String, edge: EdgeConfig) -> RouteConfig {
+        RouteConfig {
+            path: defaults::ROUTE_PATH.to_owned(),
+            action: Action::Pool(pool),
+            buffer: Buffer::default(),
+            request_body: self.request_body,
+            internal: false,
+            edge,
+        }
+    }
 }

@@ -5,17 +5,18 @@
 use std::collections::HashMap;
 
 use super::draft::{
-    ActionDraft, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft, RedirectDraft,
-    RouteDraft, SiteDraft, StoreDraft,
+    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft,
+    RedirectDraft, RouteDraft, SiteDraft, StoreDraft,
 };
 use super::edge::{COMPRESS, EdgeDraft, HEADERS};
 use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig, FilesConfig, HealthConfig,
-    HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig, QueueConfig, RedirectConfig,
-    ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig, Timeouts, defaults, form,
+    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig, FilesConfig,
+    HealthConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig, QueueConfig,
+    RedirectConfig, ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig, Timeouts,
+    UploadConfig, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -29,6 +30,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         sites: None,
         channels: ChannelsConfig::default(),
         limits: Limits::default(),
+        buffers: BuffersConfig::default(),
         timeouts: Timeouts::default(),
         drain: DrainConfig::default(),
         log: LogConfig::default(),
@@ -57,6 +59,7 @@ static FILE: Section<Draft> = Section {
         Key::section("sites", ".HOST.", &SITE, |file, value| file.sites = Some(sites(value))),
         Key::section("channels", ".", &CHANNELS, |file, value| CHANNELS.fill(&mut file.channels, value)),
         Key::section("limits", ".", &LIMITS, |file, value| LIMITS.fill(&mut file.limits, value)),
+        Key::section("buffers", ".", &BUFFERS, |file, value| BUFFERS.fill(&mut file.buffers, value)),
         Key::section("timeouts", ".", &TIMEOUTS, |file, value| TIMEOUTS.fill(&mut file.timeouts, value)),
         Key::section("drain", ".", &DRAIN, |file, value| DRAIN.fill(&mut file.drain, value)),
         Key::section("log", ".", &LOG, |file, value| LOG.fill(&mut file.log, value)),
@@ -260,6 +263,10 @@ static ROUTE: Section<RouteDraft> = Section {
         }),
         Key::section("files", ".", &FILES, |route, value| route.actions.push(files(value))),
         Key::new("internal", |route, value| value.put(&mut route.internal, &form::YES_OR_NO)),
+        Key::new("buffer", |route, value| buffer(&mut route.buffer, value)),
+        Key::new("request_body", |route, value| {
+            route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
+        }),
         Key::section("redirect", ".", &REDIRECT, |route, value| {
             let place = value.node.place;
             let action = redirect(value).map(Action::Redirect);
@@ -353,6 +360,29 @@ static PER_ADDRESS: Section<PerAddress> = Section {
         Key::new("except", |limits, value| {
             value.each(|item| limits.except.extend(item.read(&form::NET)));
         }),
+    ],
+};
+
+static BUFFERS: Section<BuffersConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("memory", |buffers, value| value.put(&mut buffers.memory, &form::SHARED_SIZE)),
+        Key::new("request", |buffers, value| value.put(&mut buffers.request, &form::SIZE)),
+        Key::new("response", |buffers, value| value.put(&mut buffers.response, &form::SIZE)),
+        Key::new("folder", |buffers, value| value.put(&mut buffers.folder, &form::FOLDER)),
+        Key::new("disk", |buffers, value| value.put(&mut buffers.disk, &form::SIZE_OR_NONE)),
+        Key::section("upload", ".", &UPLOAD, |buffers, value| UPLOAD.fill(&mut buffers.upload, value)),
+    ],
+};
+
+static UPLOAD: Section<UploadConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("size", |upload, value| value.put(&mut upload.size, &form::SIZE_OR_NEVER)),
+        Key::new("rate", |upload, value| value.put(&mut upload.rate, &form::SIZE_OR_NEVER)),
+        Key::new("time", |upload, value| value.put(&mut upload.time, &form::INTERVAL)),
     ],
 };
 
@@ -632,4 +662,15 @@ fn index(names: &mut Vec<String>, value: Value<'_>) {
     if !matches!(&value.node.content, Content::Text(text) if text == form::OFF) {
         value.each_of_some(|item| names.extend(item.read(&form::INDEX)));
     }
+}
+
+/// All that are named.
+fn buffer(buffer: &mut Buffer, value: Value<'_>) {
+    *buffer = Buffer { request: false, response: false };
+    value.each_of_some(|item| {
+        if let Some(Buffer { request, response }) = item.read(&form::BUFFER) {
+            buffer.request |= request;
+            buffer.response |= response;
+        }
+    });
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::draft::{DiskDraft, SyncWord};
 use super::{
-    AccessFormat, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig, HistoryConfig, KeepaliveConfig,
-    Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig, ReproxyConfig, RetriesConfig,
-    ServerConfig, SlowReader, Timeouts,
+    AccessFormat, Buffer, BuffersConfig, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig,
+    HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig,
+    ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts, UploadConfig,
 };
 
 const KIB: usize = 1 << 10;
@@ -171,7 +171,7 @@ impl Default for Limits {
             request_headers: 100,
             // What Apache and nginx allow by default: more would be refused behind us.
             request_target: 8 * KIB,
-            // Streamed, so it costs no memory; it bounds what a client can keep a worker busy with.
+            // On disk or streamed, so it costs no memory; it bounds what a client can keep a worker busy with.
             request_body: Some(1 << 30),
             // A page that goes before a stream, kept in memory until it is sent.
             hold_body: MIB,
@@ -203,6 +203,44 @@ impl Default for PerAddress {
             // Some megabytes, and more than a busy site has clients in a minute.
             addresses: 65_536,
             except: Vec::new(),
+        }
+    }
+}
+
+impl Default for Buffer {
+    /// A worker of the application is the scarce thing: it waits for no client, in neither direction.
+    fn default() -> Self {
+        Buffer { request: true, response: true }
+    }
+}
+
+impl Default for BuffersConfig {
+    fn default() -> Self {
+        BuffersConfig {
+            // An eighth of a small machine: a few hundred slow clients before files are needed.
+            memory: 128 * MIB,
+            // Forms and JSON stay in memory; what is larger is a file at the client's, too.
+            request: 256 * KIB,
+            // Nearly every page; the same as Perlbal's.
+            response: 256 * KIB,
+            // Made to last and on a disk, while /tmp is memory on many systems.
+            folder: "/var/tmp".into(),
+            // Room for some thousand pages and uploads, and a size that no machine misses.
+            disk: 1 << 30,
+            upload: UploadConfig::default(),
+        }
+    }
+}
+
+impl Default for UploadConfig {
+    fn default() -> Self {
+        UploadConfig {
+            // Whatever has no room in memory, where its length is known.
+            size: Some(256 << 10),
+            // Nobody knows how fast clients are, only how long a worker may wait.
+            rate: None,
+            // The longest that a worker may wait for a client.
+            time: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits, LogConfig, PoolConfig, Secret,
-    ServerConfig, StoreConfig, Timeouts,
+    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits,
+    LogConfig, PoolConfig, Secret, ServerConfig, StoreConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) sites: Option<Placed<Vec<SiteDraft>>>,
     pub(super) channels: ChannelsConfig,
     pub(super) limits: Limits,
+    pub(super) buffers: BuffersConfig,
     pub(super) timeouts: Timeouts,
     pub(super) drain: DrainConfig,
     pub(super) log: LogConfig,
@@ -101,6 +102,9 @@ pub(super) struct RouteDraft {
     /// Each that was typed; one is right.
     pub(super) actions: Vec<ActionDraft>,
     pub(super) internal: bool,
+    pub(super) buffer: Buffer,
+    /// Where it was typed.
+    pub(super) request_body: Option<BodyLimit>,
     pub(super) edge: EdgeDraft,
 }
 
@@ -124,6 +128,9 @@ impl Default for RedirectDraft {
         RedirectDraft { to: None, status: StatusCode::FOUND, carry: Carry::Off }
     }
 }
+
+/// Bytes of a body; `None` is `off`.
+pub(super) struct BodyLimit(pub(super) Option<u64>);
 
 /// What a route does by one of its keys; `None` where a problem was told.
 pub(super) struct ActionDraft {

@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use super::draft::SyncWord;
 use super::problem::nearest;
 use super::{
-    AccessFormat, Carry, Endpoint, LogLevel, NamedConfig, Rate, ServerConfig, SlowReader, StoreConfig,
-    UrlPattern, VerifyConfig, address, units,
+    AccessFormat, Buffer, Carry, Endpoint, LogLevel, NamedConfig, Rate, ServerConfig, SlowReader,
+    StoreConfig, UrlPattern, VerifyConfig, address, units,
 };
 
 /// How one kind of value is written.
@@ -176,10 +176,44 @@ pub(super) static SIZE: Form<usize> = Form {
     read: |text| usize_in(units::size(text)?, 1..=usize::MAX as u64),
 };
 
+/// Bytes of memory that many share: each of them needs some, or they would wait for one another.
+pub(super) static SHARED_SIZE: Form<usize> = Form {
+    expected: "a size from 1MiB such as 64MiB, 100MB or 1GiB",
+    read: |text| usize_in(units::size(text)?, 1 << 20..=usize::MAX as u64),
+};
+
 /// Bytes of something that is passed on, or `None` for `off`.
 pub(super) static SIZE_OR_OFF: Form<Option<u64>> = Form {
     expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for no limit",
     read: |text| or_off(text, |text| SIZE.read(text).map(|bytes| bytes as u64), units::size),
+};
+
+/// Bytes of something that is kept, 0 for `off`.
+pub(super) static SIZE_OR_NONE: Form<u64> = Form {
+    expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for none",
+    read: |text| SIZE_OR_OFF.read(text).map(Option::unwrap_or_default),
+};
+
+/// Bytes from which on something is done, or `None` for `off`.
+pub(super) static SIZE_OR_NEVER: Form<Option<u64>> = Form {
+    expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for never",
+    read: SIZE_OR_OFF.read,
+};
+
+/// Which bodies wait in the proxy; several in a list.
+pub(super) static BUFFER: Form<Buffer> = Form {
+    expected: "request, response, both in a list, or off",
+    read: |text| {
+        let bodies = |request, response| Buffer { request, response };
+        choice(
+            text,
+            &[
+                ("request", bodies(true, false)),
+                ("response", bodies(false, true)),
+                (OFF, bodies(false, false)),
+            ],
+        )
+    },
 };
 
 /// Bytes of a request's head: hyper's buffer can't be smaller than 8 KiB.

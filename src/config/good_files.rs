@@ -8,9 +8,9 @@ use hyper::Method;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HealthConfig, HistoryConfig,
-    KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig, SignConfig,
-    SlowReader, StoreConfig, SyncTime, Target, UrlPattern, VerifyConfig,
+    AccessFormat, Action, Buffer, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HealthConfig,
+    HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig,
+    SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig, UrlPattern, VerifyConfig,
 };
 
 fn config(text: &str) -> Config {
@@ -87,13 +87,14 @@ sites:
     cors: [https://www.example.com, "http://localhost:8080"]
     routes:
       - { path: /, pool: app }
-      - { path: /blog, pool: blog }
+      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB }
       - { path: /static, files: / }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: blog
   "*": { pool: alone, cors: "*" }
 channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
 limits: { held_connections: off, request_body: off, request_header: 8KiB }
+buffers: { memory: 1MiB, folder: /dev, disk: off, upload: { size: off, rate: 50KB, time: off } }
 log: { access: off, level: trace }
 trusted_proxies: [10.0.0.0/8, ::1]
 threads: 3
@@ -173,6 +174,11 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
+    assert_eq!(first.routes[0].buffer, Buffer { request: true, response: true });
+    assert_eq!(first.routes[1].buffer, Buffer { request: true, response: false });
+    assert_eq!((first.routes[0].request_body, first.routes[1].request_body), (None, Some(1 << 20)));
+    assert_eq!((config.buffers.disk, config.buffers.request), (0, 256 << 10));
+    assert_eq!(config.buffers.upload, UploadConfig { size: None, rate: Some(50_000), time: None });
     let files = |root: &str, index: &[&str], cache_control: Option<&str>| {
         let index = index.iter().map(|name| (*name).to_owned()).collect();
         Action::Files(FilesConfig { root: root.into(), index, cache_control: cache_control.map(Into::into) })

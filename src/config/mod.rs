@@ -56,6 +56,8 @@ pub struct Config {
     pub channels: ChannelsConfig,
     /// Bounds on what clients, the application and publishers may use.
     pub limits: Limits,
+    /// Where bodies wait for somebody slower.
+    pub buffers: BuffersConfig,
     /// The clocks of a request.
     pub timeouts: Timeouts,
     /// How the proxy leaves.
@@ -389,6 +391,19 @@ pub struct RouteConfig {
     pub internal: bool,
     /// What holds for its requests whatever answers them, that of the site included.
     pub edge: EdgeConfig,
+    /// Which bodies may wait in the proxy.
+    pub buffer: Buffer,
+    /// Bytes of a request's body; `None` is `off`.
+    pub request_body: Option<u64>,
+}
+
+/// Which bodies the proxy takes in, so that the application needn't wait for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffer {
+    /// A request's, before it is sent to the application.
+    pub request: bool,
+    /// An answer's, while the client is slower than the application.
+    pub response: bool,
 }
 
 /// What answers the requests of a route.
@@ -523,6 +538,35 @@ pub struct Rate {
     pub count: NonZeroU32,
     /// In what time.
     pub per: Duration,
+}
+
+/// Where bodies wait for somebody slower.
+#[derive(Debug, Clone)]
+pub struct BuffersConfig {
+    /// Bytes of all bodies in memory, requests and answers together.
+    pub memory: usize,
+    /// Bytes of one request's body in memory.
+    pub request: usize,
+    /// Bytes of one answer's body in memory.
+    pub response: usize,
+    /// Where nameless files are made.
+    pub folder: PathBuf,
+    /// Bytes of all of them together; 0 is `off` in the file.
+    pub disk: u64,
+    /// Which request bodies go to a file.
+    pub upload: UploadConfig,
+}
+
+/// The reasons for which the body of a request that has no room in memory goes to a file; where there is none, the
+/// application is asked at once and the rest is streamed. `None` is `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadConfig {
+    /// It is at least so long, in bytes.
+    pub size: Option<u64>,
+    /// It comes slower than so many bytes a second.
+    pub rate: Option<u64>,
+    /// What is left of it would take longer.
+    pub time: Option<Duration>,
 }
 
 /// The clocks of a request; each of them separate.

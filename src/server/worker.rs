@@ -25,8 +25,8 @@ use crate::hold::{Home, Keeper, Passport, Return};
 use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Terms};
 use crate::quota::{Guest, Quota};
 use crate::site::{NO_SITE, Site, Snapshots};
-use crate::sys;
 use crate::wire::WireStream;
+use crate::{spool, sys};
 
 /// What a worker is told.
 pub(super) enum Order {
@@ -69,7 +69,8 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Threads beside a worker for what blocks: names of servers that are resolved, files that aren't in the page cache.
 /// As many requests as a disk makes use of at once; what comes on top waits under `timeouts.connect` and `.body`.
-const BLOCKING_THREADS: usize = 16;
+/// Bodies that wait on disk have threads besides: a disk that is behind with them must keep nobody else waiting.
+const BLOCKING_THREADS: usize = 16 + spool::TURNS;
 
 impl Worker {
     /// Starts the thread with this number.
