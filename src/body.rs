@@ -16,6 +16,23 @@ pub enum Body {
     Bytes(Bytes),
     /// It comes in pieces.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
+    /// It comes in pieces that can be read before the client takes them.
+    Ahead(Pin<Box<dyn ReadAhead>>),
+}
+
+/// A body whose source can be read while nobody takes what comes of it, so that the source is free early.
+pub trait ReadAhead: HttpBody<Data = Bytes, Error = BodyError> {
+    /// Takes what the source has, as far as there is room for it. Whatever brings more wakes the task.
+    fn read_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
+}
+
+impl Body {
+    /// Goes on reading the source of a body that nobody takes at the moment.
+    pub fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        if let Body::Ahead(body) = self {
+            body.as_mut().read_ahead(cx);
+        }
+    }
 }
 
 /// Why a body ended before its end. The connection is cut then, so that nobody takes it for whole.
@@ -33,6 +50,9 @@ pub enum BodyError {
     /// Neither side moved a byte for `timeouts.body`.
     #[error("nothing moved for {0:?}")]
     Stalled(std::time::Duration),
+    /// What waited for the client on disk can't be read.
+    #[error("what waited on disk can't be read")]
+    Spool(#[source] std::io::Error),
 }
 
 impl From<&'static str> for Body {
@@ -69,6 +89,7 @@ impl HttpBody for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Body::Boxed(body) => body.as_mut().poll_frame(cx),
+            Body::Ahead(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -77,6 +98,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Bytes(bytes) => bytes.is_empty(),
             Body::Boxed(body) => body.is_end_stream(),
+            Body::Ahead(body) => body.is_end_stream(),
         }
     }
 
@@ -85,6 +107,7 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Boxed(body) => body.size_hint(),
+            Body::Ahead(body) => body.size_hint(),
         }
     }
 }

@@ -11,7 +11,6 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Uri, Version};
 
 use super::answer::Refusal;
-use super::rules::Rules;
 
 /// What a request wants, as far as its steps depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,19 +45,23 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// Reads a request's head.
-pub(super) fn check(parts: &Parts, body: &hyper::body::Incoming, rules: &Rules) -> Result<Asked, Refusal> {
+/// Reads a request's head; the limit is that of its body, in bytes.
+pub(super) fn check(
+    parts: &Parts,
+    body: &hyper::body::Incoming,
+    limit: Option<u64>,
+) -> Result<Asked, Refusal> {
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-    read(parts, length, rules)
+    read(parts, length, limit)
 }
 
 /// The same of a request whose body is gone.
-pub(super) fn without_body(parts: &Parts, rules: &Rules) -> Result<Asked, Refusal> {
-    read(parts, Some(0), rules)
+pub(super) fn without_body(parts: &Parts) -> Result<Asked, Refusal> {
+    read(parts, Some(0), None)
 }
 
 /// With the length of the body, `None` where it is chunked.
-fn read(parts: &Parts, length: Option<u64>, rules: &Rules) -> Result<Asked, Refusal> {
+fn read(parts: &Parts, length: Option<u64>, limit: Option<u64>) -> Result<Asked, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str() == "TRACK" {
         return Err(Refusal::Method);
     }
@@ -68,7 +71,7 @@ fn read(parts: &Parts, length: Option<u64>, rules: &Rules) -> Result<Asked, Refu
     if fields.expects_more && parts.version >= Version::HTTP_11 {
         return Err(Refusal::Expectation);
     }
-    let framing = check_framing(&fields, length, rules)?;
+    let framing = check_framing(&fields, length, limit)?;
     let bodiless = framing == Framing::Absent || framing == Framing::Length(0);
     let version_1_1 = parts.version == Version::HTTP_11;
     Ok(Asked {
@@ -206,7 +209,7 @@ fn is_port(port: &[u8]) -> bool {
     }
 }
 
-fn check_framing(fields: &Fields<'_>, length: Option<u64>, rules: &Rules) -> Result<Framing, Refusal> {
+fn check_framing(fields: &Fields<'_>, length: Option<u64>, limit: Option<u64>) -> Result<Framing, Refusal> {
     if let Some(coding) = fields.codings.first {
         if !is(coding.as_bytes(), b"chunked") || fields.codings.count > 1 {
             return Err(Refusal::BadRequest("the only transfer coding is chunked"));
@@ -217,7 +220,7 @@ fn check_framing(fields: &Fields<'_>, length: Option<u64>, rules: &Rules) -> Res
         return Err(Refusal::BadRequest("there is more than one Content-Length"));
     }
     match length {
-        Some(length) if rules.request_body.is_some_and(|limit| length > limit) => Err(Refusal::BodyTooLarge),
+        Some(length) if limit.is_some_and(|limit| length > limit) => Err(Refusal::BodyTooLarge),
         Some(0) if fields.lengths.count == 0 => Ok(Framing::Absent),
         Some(length) => Ok(Framing::Length(length)),
         None => Ok(Framing::Chunked),
@@ -231,20 +234,9 @@ pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn rules() -> Rules {
-        Rules {
-            request_body: Some(1000),
-            hold_body: 100,
-            hold_channels: 10,
-            response_timeout: Duration::from_secs(5),
-            body_timeout: Duration::from_secs(5),
-            trusted_proxies: Box::default(),
-        }
-    }
+    const LIMIT: Option<u64> = Some(1000);
 
     /// A head as it stands on the wire, read by the same parser that HTTP uses.
     fn parts(head: &str) -> Parts {
@@ -263,7 +255,7 @@ mod tests {
     }
 
     fn refused(head: &str, length: Option<u64>) -> Option<(u16, String)> {
-        let refusal = read(&parts(head), length, &rules()).err()?;
+        let refusal = read(&parts(head), length, LIMIT).err()?;
         Some((refusal.status().as_u16(), refusal.to_string()))
     }
 
@@ -327,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_the_client_wants_is_understood() {
-        let asked = |head: &str, length| read(&parts(head), length, &rules()).unwrap();
+        let asked = |head: &str, length| read(&parts(head), length, LIMIT).unwrap();
         let get = asked("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", Some(0));
         assert!(get.keep_alive && get.trailers && get.replayable && get.holdable && !get.websocket);
         assert_eq!(get.framing, Framing::Absent);

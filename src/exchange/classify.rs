@@ -97,7 +97,6 @@ mod tests {
         asked: impl Fn(&mut Asked),
     ) -> Result<Verdict<'static>, String> {
         let rules = Rules {
-            request_body: None,
             hold_body: 100,
             hold_channels: 2,
             response_timeout: Duration::from_secs(5),

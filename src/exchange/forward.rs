@@ -109,7 +109,7 @@ fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Option<Incoming>) -> (Outgoi
     match (asked.framing, body) {
         (Framing::Absent | Framing::Length(0), _) | (_, None) => (Outgoing::default(), None),
         (Framing::Length(_) | Framing::Chunked, Some(body)) => {
-            let (body, upload) = Outgoing::new(body, ctx.rules.request_body);
+            let (body, upload) = Outgoing::new(body, ctx.route.request_body);
             (body, Some(upload))
         }
     }

@@ -46,7 +46,7 @@ pub use cors::Cors;
 pub use files::{Place, serve_file};
 pub use record::SiteMetrics;
 pub use reproxy::{Elsewhere, Handoffs, Reproxy};
-pub use rules::{Client, Rules};
+pub use rules::{Client, RouteRules, Rules};
 
 use answer::answer;
 use classify::Verdict;
@@ -60,6 +60,8 @@ pub struct Context<'a> {
     pub client: &'a Client,
     /// Limits and clocks.
     pub rules: &'a Rules,
+    /// The same of the route.
+    pub route: &'a RouteRules,
     /// Counters and name of the site.
     pub site: &'a Arc<SiteMetrics>,
     /// Which other origins may read what is held.
@@ -92,7 +94,7 @@ pub async fn exchange(ctx: Context<'_>, parts: &Parts, body: Incoming) -> Outcom
     let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let had_body = !body.is_end_stream();
-    let ended = match check::check(parts, &body, ctx.rules) {
+    let ended = match check::check(parts, &body, ctx.route.request_body) {
         Ok(asked) => steps(&ctx, parts, &asked, Some(body), &marks, &mut record).await,
         Err(refusal) => Err(refusal),
     };

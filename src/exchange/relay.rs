@@ -1,11 +1,17 @@
-//! An answer to the client: at once when it is whole, else piece by piece, as fast as the client takes it.
+//! An answer to the client: at once when it is whole, else piece by piece, as fast as the client takes it; and where
+//! the application is faster, as fast as the application gives it, so that its connection is free at its last byte.
+//!
+//! Nothing is delayed by that: a piece waits only while the client's socket is full.
 
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Turn, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Response, Version};
 
 use super::Context;
@@ -15,9 +21,12 @@ use super::forward::Answer;
 use super::forwarding::to_client;
 use super::record::Record;
 use crate::access_log::End;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, ReadAhead};
 use crate::clock::Clock;
+use crate::spool::{Kind, Room, Spool, Spools};
 use crate::upstream::UpstreamBody;
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Passes an answer on. What is already there is read at once, so that the connection is free before the
 /// client has taken a byte.
@@ -28,8 +37,6 @@ pub(super) fn relay(
     record: &mut Record,
 ) -> Result<Response<Body>, Refusal> {
     let Answer { mut head, lease, .. } = answer;
-    to_client(&mut head.headers, asked.trailers);
-    head.version = Version::HTTP_11;
     let status = head.status;
     let mut upstream = lease.into_body();
     let body = match glance(&mut upstream)? {
@@ -39,16 +46,33 @@ pub(super) fn relay(
             Body::Bytes(bytes)
         }
         Glance::Begun(ahead) => {
-            let (record, clock, limit) = (record.take(), ctx.client.clock.clone(), ctx.rules.body_timeout);
-            let trailers = asked.trailers;
-            let mut relay = Relay { ahead, upstream, record, clock, limit, trailers };
-            relay.record.answers(status);
-            Body::Boxed(Box::pin(relay))
+            record.answers(status);
+            let may_wait = may_wait(&head.headers, ctx.route.buffer.response);
+            let memory = if may_wait { Some(ctx.route.response_memory) } else { None };
+            Body::Ahead(Box::pin(Relay::new(ctx, asked, ahead, upstream, memory, record.take())))
         }
     };
     record.answers(status);
+    to_client(&mut head.headers, asked.trailers);
+    head.version = Version::HTTP_11;
     ctx.client.clock.start(ctx.rules.body_timeout);
     Ok(Response::from_parts(head, body))
+}
+
+/// Whether an answer may be read faster than the client takes it. The application's word counts more than the
+/// route's, as in nginx; a stream of events is never read ahead: what waits here would tell the application that a
+/// client has heard what it hasn't.
+fn may_wait(headers: &HeaderMap, configured: bool) -> bool {
+    let kind =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
+    if kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")) {
+        return false;
+    }
+    match headers.get(ACCEL_BUFFERING).map(|value| value.as_bytes()) {
+        Some(word) if word.eq_ignore_ascii_case(b"no") => false,
+        Some(word) if word.eq_ignore_ascii_case(b"yes") => true,
+        _ => configured,
+    }
 }
 
 /// As much of a body as is there without waiting.
@@ -104,37 +128,136 @@ fn glance(upstream: &mut UpstreamBody) -> Result<Glance, Refusal> {
 
 /// A body on its way. Whoever drives the client's connection drives the application's by it.
 struct Relay {
-    /// Read already.
+    /// Read already, before anything else.
     ahead: Ahead,
-    upstream: UpstreamBody,
+    /// What the client hasn't taken; `None` where nothing may wait.
+    spool: Option<Spool>,
+    source: Source,
+    spools: Arc<Spools>,
     record: Record,
     clock: Clock,
     limit: Duration,
     trailers: bool,
 }
 
+/// The application's side of a body.
+struct Source {
+    upstream: UpstreamBody,
+    /// What came behind what waits in the spool: trailers or a fault, each the last of its body.
+    last: Option<Result<Frame<Bytes>, io::Error>>,
+}
+
+type Piece = Result<Frame<Bytes>, BodyError>;
+
 impl Relay {
-    fn poll_upstream(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(frame) = self.ahead.take() {
-            return Poll::Ready(Some(Ok(frame)));
+    fn new(
+        ctx: &Context<'_>,
+        asked: &Asked,
+        ahead: Ahead,
+        upstream: UpstreamBody,
+        memory: Option<usize>,
+        record: Record,
+    ) -> Relay {
+        Relay {
+            ahead,
+            spool: memory.map(|memory| Spool::new(ctx.route.spools.clone(), Kind::Response, memory)),
+            source: Source { upstream, last: None },
+            spools: ctx.route.spools.clone(),
+            record,
+            clock: ctx.client.clock.clone(),
+            limit: ctx.rules.body_timeout,
+            trailers: asked.trailers,
         }
-        match Pin::new(&mut self.upstream).poll_frame(cx) {
+    }
+
+    fn poll_piece(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(self.carry(frame))));
+        }
+        let next = match self.poll_spool(cx) {
+            Poll::Ready(None) => {
+                self.source.poll(cx).map_ok(|frame| self.carry(frame)).map_err(BodyError::Upstream)
+            }
+            waiting => waiting,
+        };
+        match &next {
             Poll::Pending if self.clock.expired() => {
                 self.record.ends(End::Stalled);
-                Poll::Ready(Some(Err(BodyError::Stalled(self.limit))))
+                return Poll::Ready(Some(Err(BodyError::Stalled(self.limit))));
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.record.ends(End::UpstreamReset);
-                Poll::Ready(Some(Err(BodyError::Upstream(error))))
-            }
-            other => other.map_err(BodyError::Upstream),
+            Poll::Ready(Some(Err(BodyError::Upstream(_)))) => self.record.ends(End::UpstreamReset),
+            Poll::Ready(Some(Err(_))) => self.record.ends(End::Stalled),
+            _ => {}
         }
+        next
+    }
+
+    /// Counts what hasn't waited while it is on its way to the client.
+    fn carry(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        frame.map_data(|data| self.spools.carry(Kind::Response, data))
+    }
+
+    /// What waits, while the source is read on.
+    fn poll_spool(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        match &mut self.spool {
+            Some(spool) if !spool.is_empty() => {
+                self.source.read_into(spool, cx);
+                let bytes = spool.poll_next(cx).map_err(BodyError::Spool);
+                bytes.map_ok(Frame::data)
+            }
+            _ => Poll::Ready(None),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ahead.is_empty() && self.waiting() == 0 && self.source.is_over()
+    }
+
+    fn waiting(&self) -> u64 {
+        self.spool.as_ref().map_or(0, Spool::bytes)
     }
 
     /// Everything is handed on; what the client takes of it is the connection's affair.
     fn finish_at_end(&mut self) {
-        if self.ahead.is_empty() && self.upstream.is_end_stream() {
+        if self.is_over() {
             self.record.ends(End::Ok);
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.last.take() {
+            Some(last) => Poll::Ready(Some(last)),
+            None => Pin::new(&mut self.upstream).poll_frame(cx),
+        }
+    }
+
+    /// Reads what there is, as far as there is room.
+    fn read_into(&mut self, spool: &mut Spool, cx: &mut Turn<'_>) {
+        while !self.is_over() && self.last.is_none() && spool.poll_room(cx) == Poll::Ready(Room::Some) {
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
+                Poll::Pending | Poll::Ready(None) => break,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => spool.push(&data),
+                    Err(trailers) => self.last = Some(Ok(trailers)),
+                },
+                Poll::Ready(Some(Err(error))) => self.last = Some(Err(error)),
+            }
+        }
+        spool.work(cx);
+    }
+
+    fn is_over(&self) -> bool {
+        self.last.is_none() && self.upstream.is_end_stream()
+    }
+}
+
+impl ReadAhead for Relay {
+    fn read_ahead(mut self: Pin<&mut Self>, cx: &mut Turn<'_>) {
+        let Relay { source, spool, .. } = &mut *self;
+        if let Some(spool) = spool {
+            source.read_into(spool, cx);
         }
     }
 }
@@ -143,12 +266,9 @@ impl HttpBody for Relay {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Turn<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
         loop {
-            let frame = match ready!(self.poll_upstream(cx)) {
+            let frame = match ready!(self.poll_piece(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
@@ -170,12 +290,12 @@ impl HttpBody for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.upstream.is_end_stream()
+        self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.upstream.size_hint().exact() {
-            Some(rest) => SizeHint::with_exact(rest + self.ahead.bytes()),
+        match self.source.upstream.size_hint().exact() {
+            Some(rest) => SizeHint::with_exact(rest + self.ahead.bytes() + self.waiting()),
             None => SizeHint::default(),
         }
     }

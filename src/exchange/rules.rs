@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderValue};
@@ -10,16 +11,15 @@ use ipnet::IpNet;
 use super::chain::client_behind;
 use super::forwarding::FORWARDED_PROTO;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig};
 use crate::hold::Passport;
 use crate::message::Position;
+use crate::spool::Spools;
 use crate::stretch::Stretches;
 
 /// Limits and clocks, taken from a configuration once.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Bytes of a request's body; `None` is without end.
-    pub request_body: Option<u64>,
     /// Bytes of an answer's body that goes with a hold.
     pub hold_body: usize,
     /// Channels of one hold.
@@ -36,7 +36,6 @@ impl Rules {
     /// As configured.
     pub fn new(config: &Config) -> Rules {
         Rules {
-            request_body: config.limits.request_body,
             hold_body: config.limits.hold_body,
             hold_channels: config.limits.hold_channels,
             response_timeout: config.timeouts.response,
@@ -48,6 +47,32 @@ impl Rules {
     /// Whether this peer is a proxy of ours.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// What holds for the requests of one route.
+#[derive(Clone)]
+pub struct RouteRules {
+    /// Where bodies wait for somebody slower.
+    pub spools: Arc<Spools>,
+    /// Bytes of a request's body; `None` is without end.
+    pub request_body: Option<u64>,
+    /// Which bodies may wait here.
+    pub buffer: Buffer,
+    /// Bytes of one request's body that wait in memory.
+    pub request_memory: usize,
+    /// Bytes of one answer's body that wait in memory.
+    pub response_memory: usize,
+    /// Which request bodies go to a file.
+    pub upload: UploadConfig,
+}
+
+impl RouteRules {
+    /// As configured.
+    pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
+        let RouteConfig { request_body, buffer, .. } = *route;
+        let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
+        RouteRules { spools: spools.clone(), request_body, buffer, request_memory, response_memory, upload }
     }
 }
 

@@ -27,6 +27,15 @@ thread_local! {
 pub(super) struct ClientIo(pub(super) Rc<Line>);
 
 impl ClientIo {
+    /// Tells the line what became of a write.
+    fn note<T>(&self, written: &Poll<T>) {
+        if written.is_ready() {
+            self.0.note_write();
+        } else {
+            self.0.note_full();
+        }
+    }
+
     /// Reads once from the socket, and says whether hyper got something by it, which may be the end.
     fn poll_socket(
         wire: &mut WireStream,
@@ -97,9 +106,9 @@ impl Read for ClientIo {
 
 impl Write for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.0.wire()).poll_write(cx, bytes));
-        self.0.note_write();
-        Poll::Ready(written)
+        let written = Pin::new(&mut *self.0.wire()).poll_write(cx, bytes);
+        self.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -107,9 +116,9 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.0.wire()).poll_write_vectored(cx, slices));
-        self.0.note_write();
-        Poll::Ready(written)
+        let written = Pin::new(&mut *self.0.wire()).poll_write_vectored(cx, slices);
+        self.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -118,9 +127,13 @@ impl Write for ClientIo {
 
     /// hyper calls this when it has written all that it had.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut *self.0.wire()).poll_flush(cx))?;
-        self.0.note_flush(cx);
-        Poll::Ready(Ok(()))
+        let flushed = Pin::new(&mut *self.0.wire()).poll_flush(cx);
+        match flushed {
+            Poll::Ready(Ok(())) => self.0.note_flush(cx),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.0.note_full(),
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -171,6 +171,7 @@ impl<S: Serve> Connection<S> {
             if self.poll_drain(cx) {
                 continue;
             }
+            self.line.read_ahead(cx);
             self.follow_phase();
             if self.clock.poll(cx).is_pending() {
                 return Poll::Pending;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: the gate lets the next request pass only when the answer before it is written to its last byte, so
 //! that a refusal never cuts an answer, and one message at a time is in work.
+//!
+//! The body of the answer is kept here and not by hyper, which doesn't look at it while the client's socket is full:
+//! the driver goes on reading it then, so that the application needn't wait for the client.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::pin::Pin;
@@ -26,6 +29,10 @@ pub(super) struct Line {
     turn: Cell<Turn>,
     requests: Cell<u64>,
     writes: Cell<u64>,
+    /// Of the answer in work.
+    body: RefCell<Body>,
+    /// Whether the client's socket is full.
+    behind: Cell<bool>,
 }
 
 /// Who acts next.
@@ -64,6 +71,8 @@ impl Line {
             turn: Cell::new(Turn::Client),
             requests: Cell::new(0),
             writes: Cell::new(0),
+            body: RefCell::default(),
+            behind: Cell::new(false),
         })
     }
 
@@ -123,11 +132,25 @@ impl Line {
     /// The client took some bytes.
     pub(super) fn note_write(&self) {
         self.writes.set(self.writes.get().wrapping_add(1));
+        self.behind.set(false);
+    }
+
+    /// The client takes nothing now.
+    pub(super) fn note_full(&self) {
+        self.behind.set(true);
+    }
+
+    /// Goes on reading the answer for a client that is behind.
+    pub(super) fn read_ahead(&self, cx: &mut Context<'_>) {
+        if self.behind.get() {
+            self.body.borrow_mut().read_ahead(cx);
+        }
     }
 
     /// Everything that hyper had is written. Wakes the task if the next request is there already, for which no
     /// socket will.
     pub(super) fn note_flush(&self, cx: &mut Context<'_>) {
+        self.behind.set(false);
         if self.turn.get() != Turn::Write {
             return;
         }
@@ -144,11 +167,13 @@ impl Line {
         self.requests.set(self.requests.get().wrapping_add(1));
     }
 
-    fn answer(&self) {
+    fn answer(&self, body: Body) {
         self.turn.set(Turn::Answer);
+        self.body.replace(body);
     }
 
     fn end(&self) {
+        self.body.take();
         if self.turn.get() == Turn::Answer {
             self.turn.set(Turn::Write);
         }
@@ -197,40 +222,39 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.future).poll(cx).map_ok(|response| {
-            self.line.answer();
-            response.map(|body| AnswerBody { body, line: self.line.clone() })
+            response.map(|body| {
+                self.line.answer(body);
+                AnswerBody(self.line.clone())
+            })
         })
     }
 }
 
-/// The body of an answer; hyper drops it when it has its last byte.
-pub(super) struct AnswerBody {
-    body: Body,
-    line: Rc<Line>,
-}
+/// The body of an answer, which is on the line; hyper drops this when it has its last byte.
+pub(super) struct AnswerBody(Rc<Line>);
 
 impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        Pin::new(&mut *self.0.body.borrow_mut()).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.body.borrow().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.body.borrow().size_hint()
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        self.line.end();
+        self.0.end();
     }
 }

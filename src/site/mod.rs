@@ -23,16 +23,17 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
-use crate::config::{Config, Edit, PoolConfig, RouteConfig, SiteConfig};
+use crate::config::{BuffersConfig, Config, Edit, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
-    Client, Context, Elsewhere, Handoffs, Outcome, Place, Refusal, Reproxy, Rules, SiteMetrics, exchange,
-    is_own, redirect, refuse, serve_file,
+    Client, Context, Elsewhere, Handoffs, Outcome, Place, Refusal, Reproxy, RouteRules, Rules, SiteMetrics,
+    exchange, is_own, redirect, refuse, serve_file,
 };
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
 use crate::metrics::Metrics;
 use crate::quota::{Pace, Quota};
+use crate::spool::Spools;
 use crate::upstream::Pool;
 
 use route::{Action, Route};
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pace: Option<Pace>,
     /// As the control port sees them, by the router's index.
     facts: Vec<Facts>,
+    /// The same for every snapshot.
+    spools: Arc<Spools>,
     pools: BTreeMap<String, PoolInUse>,
 }
 
@@ -106,10 +109,12 @@ impl Snapshot {
             (name.clone(), PoolInUse { config: config.clone(), connect, pool, reproxy })
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
+        let spools = spools(&config.buffers, before, metrics);
         let route = |site: &SiteConfig, route: &RouteConfig, redirects: bool| {
             let pool =
                 |name: &String| pools.get(name).map(|used| (used.pool.clone(), used.handoffs(redirects)));
-            Some((route.path.clone(), Route::new(site, route, pool)?))
+            let rules = RouteRules::new(route, &config.buffers, &spools);
+            Some((route.path.clone(), Route::new(site, route, rules, pool)?))
         };
         let sites = config.sites.iter().map(|site| {
             let redirects = site.routes.iter().any(|route| route.internal);
@@ -124,6 +129,7 @@ impl Snapshot {
             rules: Rules::new(config),
             pace: Pace::new(&config.limits.per_address),
             facts: config.sites.iter().map(|site| Facts::new(site, before, metrics)).collect(),
+            spools,
             pools,
         }
     }
@@ -164,6 +170,17 @@ impl Facts {
         let maintenance =
             known.map_or_else(|| Arc::new(Maintenance::new(gauge())), |facts| facts.maintenance.clone());
         Facts { name: site.name.clone(), hosts: site.hosts.clone(), maintenance }
+    }
+}
+
+/// What there is, with new bounds: what waits is counted by it.
+fn spools(config: &BuffersConfig, before: Option<&Snapshot>, metrics: &Metrics) -> Arc<Spools> {
+    match before {
+        Some(before) => {
+            before.spools.reconfigure(config);
+            before.spools.clone()
+        }
+        None => Spools::new(config, metrics),
     }
 }
 
@@ -320,8 +337,8 @@ impl Site {
         let (keeper, log) = (self.keeper.as_ref(), &self.log);
         match &route.action {
             Action::Pool(pool, handoffs) => {
-                let (cors, handoffs) = (&route.cors, handoffs.as_ref());
-                let ctx = Context { client, rules, site, cors, pool, handoffs, keeper, log, edits };
+                let (cors, handoffs, route) = (&route.cors, handoffs.as_ref(), &route.rules);
+                let ctx = Context { client, rules, route, site, cors, pool, handoffs, keeper, log, edits };
                 match exchange(ctx, parts, body).await {
                     Outcome::Answered(response) => Ok(response),
                     Outcome::Left(take_over) => Err(take_over),
@@ -417,10 +434,10 @@ impl Site {
         match (&route.action, plain(path)) {
             (Action::Pool(pool, _), _) => {
                 let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
-                let (cors, keeper, log) = (&route.cors, self.keeper.as_ref(), &self.log);
-                elsewhere
-                    .ask(Context { client, rules, site, cors, pool, handoffs: None, keeper, log, edits })
-                    .await
+                let (cors, route, handoffs) = (&route.cors, &route.rules, None);
+                let (keeper, log) = (self.keeper.as_ref(), &self.log);
+                let ctx = Context { client, rules, route, site, cors, pool, handoffs, keeper, log, edits };
+                elsewhere.ask(ctx).await
             }
             (Action::Files(folder), Some(path)) => {
                 let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();

@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 
 use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Redirect};
-use crate::exchange::{Cors, Handoffs};
+use crate::exchange::{Cors, Handoffs, RouteRules};
 use crate::files::Folder;
 use crate::upstream::Pool;
 
@@ -22,6 +22,8 @@ pub(super) struct Route {
     pub(super) edge: Option<Box<Edge>>,
     /// Which other origins may read what is held here.
     pub(super) cors: Cors,
+    /// What holds for what a pool answers.
+    pub(super) rules: RouteRules,
 }
 
 /// What answers the requests of a route.
@@ -39,6 +41,7 @@ impl Route {
     pub(super) fn new(
         site: &SiteConfig,
         config: &RouteConfig,
+        rules: RouteRules,
         pool: impl FnOnce(&String) -> Option<(Arc<Pool>, Option<Handoffs>)>,
     ) -> Option<Arc<Route>> {
         let action = match &config.action {
@@ -49,9 +52,9 @@ impl Route {
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
-        let edge = Edge::new(site, &config.edge);
-        let (path, cors) = (config.path.clone(), Cors::new(&site.cors));
-        Some(Arc::new(Route { path, action, is_internal: config.internal, edge, cors }))
+        let (path, is_internal) = (config.path.clone(), config.internal);
+        let (edge, cors) = (Edge::new(site, &config.edge), Cors::new(&site.cors));
+        Some(Arc::new(Route { path, action, is_internal, edge, cors, rules }))
     }
 }
 

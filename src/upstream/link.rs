@@ -33,8 +33,9 @@ use super::socket::Socket;
 
 /// Bytes that are read at once, at least: a small answer with its head.
 const READ_MIN: usize = 8 * 1024;
-/// Bytes that are read at once, at most: 100 KB bodies come in few pieces.
-const READ_MAX: usize = 512 * 1024;
+/// Bytes that are read at once, at most: 100 KB bodies come in few pieces. It is also what a client that has stopped
+/// reading costs beyond the bound of all buffers.
+const READ_MAX: usize = 128 * 1024;
 
 /// A connection with everything that belongs to it. Idle ones stay where their socket is registered. In a box, since
 /// it moves from hand to hand.

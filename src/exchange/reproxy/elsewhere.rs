@@ -107,7 +107,7 @@ impl Elsewhere {
     /// By the application of another pool: its whole answer, and the cookies that the first one has set.
     pub async fn ask(mut self, ctx: Context<'_>) -> Result<Response<Body>, TakeOver> {
         let Elsewhere { parts, marks, record, .. } = &mut self;
-        let ended = match check::without_body(parts, ctx.rules) {
+        let ended = match check::without_body(parts) {
             Ok(asked) => Box::pin(steps(&ctx, parts, &asked, None, marks, record)).await,
             Err(refusal) => Err(refusal),
         };

@@ -19,10 +19,13 @@ use tokio::net::{TcpListener as Listener, TcpStream};
 
 use super::super::*;
 use crate::clock::Clock;
-use crate::config::{AccessFormat, KeepaliveConfig, PoolConfig, QueueConfig, ServerConfig, Target};
+use crate::config::{
+    AccessFormat, Buffer, BuffersConfig, KeepaliveConfig, PoolConfig, QueueConfig, ServerConfig, Target,
+};
 use crate::hold::{Departure, Leave, Passport, Permit};
 use crate::message::{Epoch, Position, Sequence};
 use crate::metrics::Metrics;
+use crate::spool::Spools;
 
 /// What the application heard, connection after connection.
 pub(super) type Heard = mpsc::Receiver<String>;
@@ -105,6 +108,7 @@ impl Keeper for FakeKeeper {
 pub(super) struct Proxy {
     pub(super) client: Client,
     pub(super) rules: Rules,
+    pub(super) route: RouteRules,
     pub(super) site: Arc<SiteMetrics>,
     pub(super) cors: Cors,
     pub(super) pool: Arc<Pool>,
@@ -129,12 +133,19 @@ impl Proxy {
         Proxy {
             client: Client::new(passport, false, Clock::default(), 0, None),
             rules: Rules {
-                request_body: Some(100),
                 hold_body: 100,
                 hold_channels: 10,
                 response_timeout: Duration::from_millis(300),
                 body_timeout: Duration::from_millis(300),
                 trusted_proxies: Box::default(),
+            },
+            route: RouteRules {
+                spools: Spools::new(&BuffersConfig::default(), &metrics),
+                request_body: Some(100),
+                buffer: Buffer { request: true, response: true },
+                request_memory: 1000,
+                response_memory: 1000,
+                upload: BuffersConfig::default().upload,
             },
             site: Arc::new(SiteMetrics::new("site", &metrics)),
             cors: Cors::default(),
@@ -146,8 +157,8 @@ impl Proxy {
     }
 
     fn context(&self) -> Context<'_> {
-        let Proxy { client, rules, site, cors, pool, keeper, log, .. } = self;
-        Context { client, rules, site, cors, pool, handoffs: None, keeper, log, edits: &[] }
+        let Proxy { client, rules, route, site, cors, pool, keeper, log, .. } = self;
+        Context { client, rules, route, site, cors, pool, handoffs: None, keeper, log, edits: &[] }
     }
 
     /// Drives the connection as the listener does; what it leaves for goes to `left`.
