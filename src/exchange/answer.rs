@@ -57,6 +57,9 @@ pub enum Refusal {
     /// The body passes the limit.
     #[error("the request body is too large")]
     BodyTooLarge,
+    /// The body was kept on disk, which failed.
+    #[error("the request body can not be stored")]
+    Storage,
     /// `Expect` wants something unknown.
     #[error("the only expectation that can be met is 100-continue")]
     Expectation,
@@ -126,6 +129,7 @@ impl Refusal {
             Refusal::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Storage => StatusCode::INSUFFICIENT_STORAGE,
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
             Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_))
             | Refusal::HoldsFull
@@ -148,7 +152,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 24] = [
+    pub(super) const REASONS: [&str; 25] = [
         "bad_request",
         "no_route",
         "method",
@@ -173,6 +177,7 @@ impl Refusal {
         "upgrade_required",
         "too_fast",
         "maintenance",
+        "storage",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -202,6 +207,7 @@ impl Refusal {
             Refusal::UpgradeRequired => 21,
             Refusal::TooFast(_) => 22,
             Refusal::Maintenance(_) => 23,
+            Refusal::Storage => 24,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::body::Incoming;
@@ -13,11 +12,12 @@ use hyper::http::{request, response};
 use super::Context;
 use super::answer::Refusal;
 use super::chain::client_behind;
-use super::check::{Asked, Framing};
+use super::check::Asked;
 use super::forwarding::{Sender, edit, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
 use super::retries::{Again, Retries};
+use super::upload::RequestBody;
 use super::urgency::Look;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
@@ -51,18 +51,20 @@ pub(super) async fn forward(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
+    let mut body = match body {
+        // A future of its own, so that requests without a body don't carry its size.
+        Some(body) if asked.has_body() => Box::pin(RequestBody::take_in(ctx, asked, body, record)).await?,
+        _ => RequestBody::Empty,
+    };
+    let asked = &body.described(asked, &parts.method);
     let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
-    let (mut body, upload) = outgoing(ctx, asked, body);
-    record.uploads(upload.clone());
     let mut retries = Retries::new(ctx.pool, parts, asked);
     loop {
         record.asks(lease.server());
         let forwarded_at = ctx.keeper.head();
         let position = ctx.client.position(forwarded_at);
         let head = write(ctx, parts, asked, marks, &position);
-        // What may be sent again has no body, so that nothing is left of it.
-        let body = std::mem::take(&mut body);
-        let again = match send(ctx, &mut lease, &head, body, upload.as_deref()).await {
+        let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {
             Ok(head) => match retries.after_answer(head.status) {
                 Some(again) => again,
                 None => {
@@ -72,7 +74,7 @@ pub(super) async fn forward(
             },
             Err(failure) => match failure.sent().and_then(|error| retries.after_failure(error, &lease)) {
                 Some(again) => again,
-                None => return Err(failure.refusal(&lease, upload.as_deref())),
+                None => return Err(failure.refusal(&lease, body.upload())),
             },
         };
         record.retries();
@@ -103,16 +105,6 @@ async fn lease_again(
 fn class(ctx: &Context<'_>, parts: &request::Parts, queue: &QueueConfig) -> Class {
     let client = client_behind(&parts.headers, ctx.client.ip(), |address| ctx.rules.trusts(address));
     Look { headers: &parts.headers, path: parts.uri.path(), client }.class(queue)
-}
-
-fn outgoing(ctx: &Context<'_>, asked: &Asked, body: Option<Incoming>) -> (Outgoing, Option<Arc<Upload>>) {
-    match (asked.framing, body) {
-        (Framing::Absent | Framing::Length(0), _) | (_, None) => (Outgoing::default(), None),
-        (Framing::Length(_) | Framing::Chunked, Some(body)) => {
-            let (body, upload) = Outgoing::new(body, ctx.route.request_body);
-            (body, Some(upload))
-        }
-    }
 }
 
 /// The request as the application gets it.
@@ -185,8 +177,8 @@ impl<'a> Phase<'a> {
         if upload.stage() == Stage::Done {
             self.upload = None;
             clock.start(self.ctx.rules.response_timeout);
-        } else if upload.bytes() > self.bytes {
-            self.bytes = upload.bytes();
+        } else if upload.sent() > self.bytes {
+            self.bytes = upload.sent();
             clock.start(self.ctx.rules.body_timeout);
         }
         clock.expired().then(|| upload.stage())
@@ -206,6 +198,7 @@ impl Failure {
         match self {
             Failure::Send(error) if error.why == Why::Request => match upload.map(Upload::stage) {
                 Some(Stage::TooLarge) => Refusal::BodyTooLarge,
+                Some(Stage::Lost) => Refusal::Storage,
                 _ => Refusal::BodyBroken,
             },
             Failure::Send(error) => {

@@ -24,6 +24,7 @@ mod retries;
 mod rules;
 mod sending;
 mod tunnel;
+mod upload;
 mod urgency;
 
 #[cfg(test)]

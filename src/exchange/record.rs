@@ -14,7 +14,7 @@ use super::marks::Marks;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
 use crate::metrics::Metrics;
-use crate::upstream::{Stage, Upload};
+use crate::upstream::Upload;
 
 /// What nginx calls a request whose client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
@@ -147,14 +147,14 @@ impl Record {
     }
 
     /// The request has this body.
-    pub(super) fn uploads(&mut self, upload: Option<Arc<Upload>>) {
-        self.change(|entry| entry.upload = upload);
+    pub(super) fn uploads(&mut self, upload: Arc<Upload>) {
+        self.change(|entry| entry.upload = Some(upload));
     }
 
     /// Whether nothing of the request's body is left to read.
     pub(super) fn request_is_whole(&self) -> bool {
         let upload = self.0.as_ref().and_then(|entry| entry.upload.as_ref());
-        upload.is_some_and(|upload| upload.stage() == Stage::Done)
+        upload.is_some_and(|upload| upload.is_whole())
     }
 
     pub(super) fn retries(&mut self) {

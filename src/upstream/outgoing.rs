@@ -1,16 +1,28 @@
-//! The body of a request on its way to a server, counted and bounded.
+//! The body of a request on its way to a server, counted and bounded: what was kept of it, then what still comes.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::spool::Reader;
+
 /// A request body. Unlike an answer's it may move to another thread, since connections do that while idle.
 #[derive(Debug, Default)]
-pub struct Outgoing(Option<(Incoming, Arc<Upload>)>);
+pub struct Outgoing(Option<Box<Sending>>);
+
+#[derive(Debug)]
+struct Sending {
+    /// What the proxy has taken in.
+    held: Option<Reader>,
+    /// What the client is still to send.
+    rest: Option<Incoming>,
+    upload: Arc<Upload>,
+}
 
 /// Why a request body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +36,9 @@ pub enum OutgoingError {
     /// It has another length than its head says.
     #[error("the request body has another length than its head says")]
     Length,
+    /// What was kept of it on disk can't be read.
+    #[error("what was kept of the request on disk can't be read")]
+    Lost(#[source] io::Error),
 }
 
 /// How far the body of a request has come; whoever sent it may look at any time.
@@ -31,7 +46,12 @@ pub enum OutgoingError {
 pub struct Upload {
     /// `u64::MAX` where there is none.
     limit: u64,
-    bytes: AtomicU64,
+    /// From the client.
+    received: AtomicU64,
+    /// To the server.
+    sent: AtomicU64,
+    /// Whether the client has sent all of it.
+    whole: AtomicBool,
     stage: AtomicU8,
 }
 
@@ -43,31 +63,75 @@ pub enum Stage {
     Server,
     /// The client has sent nothing new.
     Client,
-    /// It is whole.
+    /// It is sent.
     Done,
     /// It passed its limit.
     TooLarge,
     /// The client left, or broke its framing.
     Broken,
+    /// It was kept on disk and can't be read.
+    Lost,
 }
 
 impl Outgoing {
-    /// Of a request that has one; the limit is in bytes.
-    pub fn new(body: Incoming, limit: Option<u64>) -> (Outgoing, Arc<Upload>) {
-        let upload = Upload {
-            limit: limit.unwrap_or(u64::MAX),
-            bytes: AtomicU64::new(0),
-            stage: AtomicU8::new(Stage::Server as u8),
-        };
-        let upload = Arc::new(upload);
-        (Outgoing(Some((body, upload.clone()))), upload)
+    /// Of what was kept and what is still to come.
+    pub fn new(held: Option<Reader>, rest: Option<Incoming>, upload: &Arc<Upload>) -> Outgoing {
+        upload.sent.store(0, Ordering::Relaxed);
+        let sending = Sending { held, rest, upload: upload.clone() };
+        upload.reach(if sending.is_over() { Stage::Done } else { Stage::Server });
+        Outgoing(Some(Box::new(sending)))
+    }
+}
+
+impl Sending {
+    fn is_over(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.left() == 0)
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OutgoingError>>> {
+        if let Some(held) = &mut self.held {
+            match ready!(held.poll_next(cx)) {
+                Some(Ok(data)) => return Poll::Ready(Some(Ok(data))),
+                Some(Err(error)) => {
+                    self.upload.reach(Stage::Lost);
+                    return Poll::Ready(Some(Err(OutgoingError::Lost(error))));
+                }
+                None => self.held = None,
+            }
+        }
+        match &mut self.rest {
+            Some(rest) => self.upload.poll_client(Pin::new(rest), cx).map(Result::transpose),
+            None => Poll::Ready(None),
+        }
     }
 }
 
 impl Upload {
-    /// Bytes handed on.
+    /// Of a request that has a body; the limit is in bytes.
+    pub fn new(limit: Option<u64>) -> Arc<Upload> {
+        Arc::new(Upload {
+            limit: limit.unwrap_or(u64::MAX),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            whole: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Client as u8),
+        })
+    }
+
+    /// Bytes that came from the client.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were handed to the server.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has sent all of it.
+    pub fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
     }
 
     /// What it waits for.
@@ -77,7 +141,40 @@ impl Upload {
             1 => Stage::Client,
             2 => Stage::Done,
             3 => Stage::TooLarge,
-            _ => Stage::Broken,
+            4 => Stage::Broken,
+            _ => Stage::Lost,
+        }
+    }
+
+    /// Reads what the client sends; `None` is the end. Trailers are dropped: nothing that a client says there has
+    /// been checked (RFC 9110 §6.5.1).
+    pub fn poll_client(
+        &self,
+        mut body: Pin<&mut Incoming>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, OutgoingError>> {
+        loop {
+            let frame = match body.as_mut().poll_frame(cx) {
+                Poll::Pending => {
+                    self.reach(Stage::Client);
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => {
+                    self.whole.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.reach(Stage::Broken);
+                    return Poll::Ready(Err(OutgoingError::Client(error)));
+                }
+                Poll::Ready(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            self.receive(&data)?;
+            if body.is_end_stream() {
+                self.whole.store(true, Ordering::Relaxed);
+            }
+            return Poll::Ready(Ok(Some(data)));
         }
     }
 
@@ -86,13 +183,13 @@ impl Upload {
     }
 
     /// Counts a piece.
-    fn take(&self, data: &Bytes) -> Result<(), OutgoingError> {
+    fn receive(&self, data: &Bytes) -> Result<(), OutgoingError> {
         let bytes = self.bytes() + data.len() as u64;
         if bytes > self.limit {
             self.reach(Stage::TooLarge);
             return Err(OutgoingError::TooLarge);
         }
-        self.bytes.store(bytes, Ordering::Relaxed);
+        self.received.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -101,42 +198,33 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = OutgoingError;
 
-    /// Trailers are dropped: nothing that a client says there has been checked (RFC 9110 §6.5.1).
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OutgoingError>>> {
-        let Some((body, upload)) = &mut self.0 else { return Poll::Ready(None) };
-        loop {
-            let frame = match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => {
-                    upload.reach(Stage::Client);
-                    return Poll::Pending;
-                }
-                Poll::Ready(None) => {
-                    upload.reach(Stage::Done);
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    upload.reach(Stage::Broken);
-                    return Poll::Ready(Some(Err(OutgoingError::Client(error))));
-                }
-                Poll::Ready(Some(Ok(frame))) => frame,
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            if let Err(error) = upload.take(&data) {
-                return Poll::Ready(Some(Err(error)));
+        let Some(sending) = &mut self.0 else { return Poll::Ready(None) };
+        let data = match ready!(sending.poll_data(cx)) {
+            Some(Ok(data)) => data,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => {
+                sending.upload.reach(Stage::Done);
+                return Poll::Ready(None);
             }
-            upload.reach(if body.is_end_stream() { Stage::Done } else { Stage::Server });
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
+        };
+        let upload = &sending.upload;
+        upload.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
+        upload.reach(if sending.is_over() { Stage::Done } else { Stage::Server });
+        Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+        self.0.as_ref().is_none_or(|sending| sending.is_over())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+        let Some(sending) = &self.0 else { return SizeHint::with_exact(0) };
+        let held = sending.held.as_ref().map_or(0, Reader::left);
+        let rest = sending.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(held + rest))
     }
 }

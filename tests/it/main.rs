@@ -35,4 +35,5 @@ mod store;
 mod tls;
 mod transports;
 mod upgrade;
+mod uploads;
 mod websocket;

@@ -232,7 +232,7 @@ fn a_connection_that_the_server_has_closed_is_not_used_again() {
 }
 
 #[test]
-fn an_application_that_refuses_early_is_heard() {
+fn an_application_that_refuses_early_is_heard_where_uploads_are_streamed() {
     let early = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = early.local_addr().unwrap();
     let answering = std::thread::spawn(move || {
@@ -244,8 +244,10 @@ fn an_application_that_refuses_early_is_heard() {
         // Kept open, so that no reset destroys the answer on its way.
         socket
     });
-    let proxy =
-        Perihelion::start(&format!("listen: $HTTP\nupstream: http://{upstream}\ncontrol: $CONTROL\n"));
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {upstream} }}\n\
+         sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off }}] }} }}\n"
+    ));
     let mut raw = proxy.connect();
     raw.send("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 1000000\r\n\r\nbeginning");
     let head = raw.head();

@@ -46,10 +46,18 @@ fn a_request_body_with_a_length_arrives_whole_and_with_its_length() {
     proxy.wait_metric("perihelion_request_bytes_total", &[], body.len() as f64);
 }
 
+/// A proxy that streams request bodies from the first byte on.
+fn streaming(upstream: &str) -> Perihelion {
+    Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {upstream:?} }}\n\
+         sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: response }}] }} }}\n",
+    ))
+}
+
 #[test]
-fn a_chunked_request_body_arrives_whole_in_chunks() {
+fn a_chunked_request_body_that_is_streamed_arrives_whole_in_chunks() {
     let origin = Origin::replying(|request| Reply::ok(hash(&request.body)));
-    let proxy = Perihelion::before(&origin);
+    let proxy = streaming(&origin.url());
     let body = noise(MEBIBYTE + 7);
     let mut raw = proxy.connect();
     raw.send("POST /upload HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -320,7 +328,7 @@ fn a_client_that_reads_slowly_costs_no_memory() {
         socket.write_all(rest).unwrap();
         Then::KeepAlive
     });
-    let proxy = Perihelion::before(&origin);
+    let proxy = Perihelion::before_with(&origin, "buffers: { disk: off }");
     let before = proxy.resident_bytes();
     let mut raw = proxy.connect();
     raw.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -336,8 +344,7 @@ fn a_client_that_reads_slowly_costs_no_memory() {
 fn an_application_that_reads_slowly_costs_no_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = listener.local_addr().unwrap();
-    let proxy =
-        Perihelion::start(&format!("listen: $HTTP\nupstream: http://{upstream}\ncontrol: $CONTROL\n"));
+    let proxy = streaming(&format!("http://{upstream}"));
     let before = proxy.resident_bytes();
     let body = noise(HUGE);
     let client = std::net::TcpStream::connect(proxy.http()).unwrap();
@@ -423,7 +430,7 @@ fn a_body_that_breaks_off_is_never_taken_for_whole() {
 #[test]
 fn a_request_body_that_breaks_off_never_ends_well_at_the_application() {
     let origin = Origin::replying(|_| Reply::ok("never"));
-    let proxy = Perihelion::before(&origin);
+    let proxy = streaming(&origin.url());
     let mut raw = proxy.connect();
     raw.send("POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     crate::support::wait_until("the request is on its way", || origin.connections() == 1);
