@@ -28,6 +28,7 @@ pub(crate) struct Wish {
 }
 
 /// What a run of requests came to.
+#[derive(Default)]
 pub(crate) struct Outcome {
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
@@ -35,6 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) wrong: u64,
     /// Connections that the server closed and that had to be opened again.
     pub(crate) reopened: u64,
+    /// From each request to the end of its answer.
+    pub(crate) waits: Vec<Duration>,
 }
 
 /// Connections that are open and wait for requests to send.
@@ -56,6 +59,8 @@ struct Client {
     body_bytes: usize,
     /// A request was sent and its answer is not complete.
     busy: bool,
+    /// When the last request was sent.
+    asked: Instant,
 }
 
 impl Load {
@@ -69,7 +74,7 @@ impl Load {
         let clients = (0..connections)
             .map(|index| Client::connect(&poll, wish.address, index))
             .collect::<Result<Vec<_>>>()?;
-        let outcome = Outcome { elapsed: Duration::ZERO, wrong: 0, reopened: 0 };
+        let outcome = Outcome::default();
         let request = request.into_bytes();
         Ok(Self {
             poll,
@@ -85,7 +90,7 @@ impl Load {
 
     /// Sends so many requests over all connections and waits for their answers.
     pub(crate) fn run(&mut self, requests: u64) -> Result<Outcome> {
-        self.outcome = Outcome { elapsed: Duration::ZERO, wrong: 0, reopened: 0 };
+        self.outcome = Outcome::default();
         (self.unsent, self.unanswered) = (requests, requests);
         let start = Instant::now();
         for index in 0..self.clients.len() {
@@ -103,7 +108,7 @@ impl Load {
             }
             ensure!(last_progress.elapsed() < SILENCE_MAX, "{} answers did not come", self.unanswered);
         }
-        Ok(Outcome { elapsed: start.elapsed(), ..self.outcome })
+        Ok(Outcome { elapsed: start.elapsed(), ..std::mem::take(&mut self.outcome) })
     }
 
     fn send_next(&mut self, index: usize) -> Result<()> {
@@ -120,7 +125,7 @@ impl Load {
         }
         self.unsent -= 1;
         client.response = Response::default();
-        (client.busy, client.body_bytes) = (true, 0);
+        (client.busy, client.body_bytes, client.asked) = (true, 0, Instant::now());
         Ok(())
     }
 
@@ -152,6 +157,7 @@ impl Load {
         let client = &mut self.clients[index];
         client.busy = false;
         self.unanswered -= 1;
+        self.outcome.waits.push(client.asked.elapsed());
         let right = client.response.status() == 200 && client.body_bytes == self.wish.body_bytes;
         self.outcome.wrong += u64::from(!right);
         if client.response.keeps_alive() { self.send_next(index) } else { self.reopen(index) }
@@ -179,6 +185,6 @@ impl Client {
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-        Ok(Self { stream, response: Response::default(), body_bytes: 0, busy: false })
+        Ok(Self { stream, response: Response::default(), body_bytes: 0, busy: false, asked: Instant::now() })
     }
 }

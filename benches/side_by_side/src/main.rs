@@ -1,6 +1,7 @@
 //! Measures Perihelion beside nginx, haproxy, perlbal, nchan and a bare write loop, in interleaved rounds.
 //!
-//! `requests` asks proxies for small and large answers, and servers of files for files; `held` opens thousands of subscribers and publishes to them.
+//! `requests` asks proxies for small and large answers, and servers of files for files; `queue` has many clients wait for
+//! few workers; `held` opens thousands of subscribers and publishes to them.
 //! Results go to `docs/performance/results.json`, from which `docs/performance.md` and its plots are written.
 
 mod bare;
@@ -14,12 +15,14 @@ mod peers;
 mod plot;
 mod process;
 mod publish;
+mod queue;
 mod render;
 mod requests;
 mod response;
 mod results;
 mod subscribers;
 mod tls;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use options::{HELP, Options, Part, Task};
-use peers::{Arena, Contestant, FILE_SERVERS, HOLDERS, PROXIES};
+use peers::{Arena, Contestant, FILE_SERVERS, HOLDERS, PROXIES, QUEUES};
 use results::{Results, Round, Run};
 
 /// Share of the processors that others may use before a run warns.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         // How the runner starts the floor to compare with, as a process of its own.
         Some((word, addresses)) if word == "bare" => serve_bare(addresses),
+        Some((word, addresses)) if word == "workers" => serve_workers(addresses),
         _ => Options::parse(arguments).and_then(|options| match options.task {
             Task::Help => {
                 print!("{HELP}");
@@ -59,6 +63,11 @@ fn main() -> ExitCode {
 fn serve_bare(addresses: &[String]) -> Result<()> {
     let [listen, publish] = addresses else { anyhow::bail!("usage: side_by_side bare LISTEN PUBLISH") };
     bare::serve(listen.parse()?, publish.parse()?)
+}
+
+fn serve_workers(addresses: &[String]) -> Result<()> {
+    let [listen] = addresses else { anyhow::bail!("usage: side_by_side workers LISTEN") };
+    workers::serve(listen.parse()?)
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -84,6 +93,12 @@ fn run(options: &Options) -> Result<()> {
         let servers = present(&arena, options, &FILE_SERVERS, &mut notebook);
         requests::run(&arena, &requests::FILES, &servers, options, |kind, server, round| {
             notebook.note(kind.measure, server, requests::CONNECTIONS, round)
+        })?;
+    }
+    if options.wants(Part::Queue) {
+        let queues = present(&arena, options, &QUEUES, &mut notebook);
+        queue::run(&arena, &queues, options, |proxy, round| {
+            notebook.note("queue", proxy, queue::CLIENTS, round)
         })?;
     }
     if options.wants_held() {

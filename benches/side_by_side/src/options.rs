@@ -14,7 +14,7 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
        side_by_side render [--out DIR] write the page again from earlier results
 
   --perihelion PATH   its binary (release build); without it Perihelion is skipped
-  --only PARTS        of requests,files,memory,fanout,burst,takeover; the others keep their earlier results
+  --only PARTS        of requests,files,queue,memory,fanout,burst,takeover; the others keep their earlier results
   --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name)
   --rounds N          interleaved rounds [5]
   --connections N     held connections, up to about 18000 [9000]
@@ -32,6 +32,7 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
 pub(crate) enum Part {
     Requests,
     Files,
+    Queue,
     Memory,
     FanOut,
     Burst,
@@ -40,9 +41,10 @@ pub(crate) enum Part {
 
 impl Part {
     /// All of them with their names.
-    const NAMES: [(&'static str, Part); 6] = [
+    const NAMES: [(&'static str, Part); 7] = [
         ("requests", Part::Requests),
         ("files", Part::Files),
+        ("queue", Part::Queue),
         ("memory", Part::Memory),
         ("fanout", Part::FanOut),
         ("burst", Part::Burst),
@@ -132,7 +134,8 @@ impl Options {
 
     /// Any part with held connections was asked for.
     pub(crate) fn wants_held(&self) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| !matches!(part, Part::Requests | Part::Files))
+        self.only.is_empty()
+            || self.only.iter().any(|part| !matches!(part, Part::Requests | Part::Files | Part::Queue))
     }
 
     /// The contestant was asked for, by its own name or that of its plain variant.
@@ -149,7 +152,7 @@ fn part(name: &str) -> Result<Part> {
 }
 
 fn peer(name: &str) -> Result<String> {
-    let mut known = crate::peers::PROXIES.iter().chain(&crate::peers::HOLDERS);
+    let mut known = crate::peers::PROXIES.iter().chain(&crate::peers::HOLDERS).chain(&crate::peers::QUEUES);
     ensure!(
         known.any(|contestant| contestant.name == name),
         "--peers: {name:?} is nobody; --help lists them"
@@ -182,7 +185,7 @@ mod tests {
         assert_eq!(held, ["nchan", "perihelion-tls", "nchan-tls"]);
         assert_eq!(options.rounds, 2);
         assert!(PROXIES.into_iter().all(|peer| parse("").unwrap().wants_peer(peer)));
-        assert!(!parse("--only requests,files").unwrap().wants_held());
+        assert!(!parse("--only requests,files,queue").unwrap().wants_held());
     }
 
     #[test]

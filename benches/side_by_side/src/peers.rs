@@ -50,6 +50,11 @@ pub(crate) enum Server {
     Perlbal,
     Nchan,
     Bare,
+    /// In front of few workers.
+    PerihelionQueue,
+    HaproxyQueue,
+    /// The workers themselves.
+    Workers,
 }
 
 const fn contestant(name: &'static str, server: Server) -> Contestant {
@@ -67,6 +72,13 @@ pub(crate) const PROXIES: [Contestant; 4] = [
 /// Who serves files, in the order of a round.
 pub(crate) const FILE_SERVERS: [Contestant; 2] =
     [contestant("perihelion", Server::PerihelionFiles), contestant("nginx", Server::Nginx)];
+
+/// Who lets many clients wait for few workers, in the order of a round.
+pub(crate) const QUEUES: [Contestant; 3] = [
+    contestant("perihelion", Server::PerihelionQueue),
+    contestant("haproxy", Server::HaproxyQueue),
+    contestant("direct", Server::Workers),
+];
 
 /// Who holds connections, in the order of a round.
 pub(crate) const HOLDERS: [Contestant; 5] = [
@@ -124,17 +136,19 @@ impl Arena {
     /// Why the contestant can't be measured here, if so.
     pub(crate) fn missing(&self, contestant: Contestant) -> Option<String> {
         let program = match contestant.server {
-            Server::Perihelion | Server::PerihelionFiles => match &self.perihelion {
-                Some(path) if path.is_file() => return None,
-                Some(path) => return Some(format!("{} is not a file", path.display())),
-                None => return Some("give its binary with --perihelion PATH".to_owned()),
-            },
-            Server::Bare => return None,
+            Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
+                match &self.perihelion {
+                    Some(path) if path.is_file() => return None,
+                    Some(path) => return Some(format!("{} is not a file", path.display())),
+                    None => return Some("give its binary with --perihelion PATH".to_owned()),
+                }
+            }
+            Server::Bare | Server::Workers => return None,
             Server::Nchan if nchan_module().is_none() => {
                 return Some("nginx's nchan module is not installed (benches/install-peers)".to_owned());
             }
             Server::Nginx | Server::Nchan => "nginx",
-            Server::Haproxy => "haproxy",
+            Server::Haproxy | Server::HaproxyQueue => "haproxy",
             Server::Perlbal => "perlbal",
         };
         find_program(program).is_none().then(|| format!("{program} is not installed (benches/install-peers)"))
@@ -152,6 +166,17 @@ impl Arena {
         .context("the application behind the proxies (nginx) does not start")
     }
 
+    /// Starts an application of few workers.
+    pub(crate) fn start_workers(&self) -> Result<Started> {
+        retried(|| {
+            let address = free_address()?;
+            let arguments = ["workers", &address.to_string()];
+            let mut running = self.run("workers", &std::env::current_exe()?, &arguments)?;
+            running.wait_until(|| answers_ok(address, "/"))?;
+            Ok(Started { running, address, publish: (Dialect::Bare, address) })
+        })
+    }
+
     /// Starts a contestant in front of the application; it answers requests when this returns.
     pub(crate) fn start(&self, contestant: Contestant, application: SocketAddr) -> Result<Started> {
         retried(|| {
@@ -160,7 +185,9 @@ impl Arena {
             let mut running = self.launch(contestant.server, &addresses, application)?;
             running.wait_until(|| contestant.server.is_ready(&addresses))?;
             let publish = match contestant.server {
-                Server::Perihelion | Server::PerihelionFiles => (Dialect::Perihelion, addresses.control),
+                Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
+                    (Dialect::Perihelion, addresses.control)
+                }
                 Server::Bare => (Dialect::Bare, addresses.control),
                 _ => (Dialect::Nchan, addresses.listen),
             };
@@ -184,16 +211,16 @@ impl Arena {
         match server {
             Server::Nginx => self.start_nginx("nginx", &self.configure("nginx.conf", &values)?),
             Server::Nchan => self.start_nginx("nchan", &self.configure("nchan.conf", &values)?),
-            Server::Haproxy => {
-                let file = self.configure("haproxy.cfg", &values)?;
-                self.run("haproxy", &program("haproxy")?, &["-db", "-f", &file])
-            }
+            Server::Haproxy => self.start_haproxy("haproxy", &values),
+            Server::HaproxyQueue => self.start_haproxy("haproxy-queue", &values),
             Server::Perlbal => {
                 let file = self.configure("perlbal.conf", &values)?;
                 self.run("perlbal", &program("perlbal")?, &["-c", &file])
             }
             Server::Perihelion => self.start_perihelion("perihelion", &values),
             Server::PerihelionFiles => self.start_perihelion("perihelion-files", &values),
+            Server::PerihelionQueue => self.start_perihelion("perihelion-queue", &values),
+            Server::Workers => anyhow::bail!("the workers are no proxy"),
             Server::Bare => {
                 let arguments = ["bare", &addresses.listen.to_string(), &addresses.control.to_string()];
                 self.run("bare", &std::env::current_exe()?, &arguments)
@@ -205,6 +232,11 @@ impl Arena {
         let file = self.configure(&format!("{name}.yaml"), values)?;
         let binary = self.perihelion.as_deref().context("no binary was given")?;
         self.run(name, binary, &["run", "-c", &file])
+    }
+
+    fn start_haproxy(&self, name: &str, values: &[(&str, String)]) -> Result<Running> {
+        let file = self.configure(&format!("{name}.cfg"), values)?;
+        self.run(name, &program("haproxy")?, &["-db", "-f", &file])
     }
 
     fn start_nginx(&self, name: &str, file: &str) -> Result<Running> {
@@ -231,9 +263,13 @@ impl Arena {
 impl Server {
     fn is_ready(self, addresses: &Addresses) -> bool {
         match self {
-            Server::Perihelion | Server::PerihelionFiles => answers_ok(addresses.control, "/readyz"),
-            Server::Nginx | Server::Haproxy | Server::Perlbal => answers_ok(addresses.listen, "/"),
-            Server::Nchan => TcpStream::connect(addresses.listen).is_ok(),
+            Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
+                answers_ok(addresses.control, "/readyz")
+            }
+            Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal => {
+                answers_ok(addresses.listen, "/")
+            }
+            Server::Nchan | Server::Workers => TcpStream::connect(addresses.listen).is_ok(),
             Server::Bare => TcpStream::connect(addresses.control).is_ok(),
         }
     }
@@ -242,15 +278,18 @@ impl Server {
 /// What a contestant's program calls its version; empty where it doesn't say.
 pub(crate) fn version(arena: &Arena, server: Server) -> String {
     let (program, arguments): (PathBuf, &[&str]) = match server {
-        Server::Perihelion | Server::PerihelionFiles => (arena.perihelion.clone().unwrap_or_default(), &["--version"]),
+        Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
+            (arena.perihelion.clone().unwrap_or_default(), &["--version"])
+        }
         Server::Nginx => (find_program("nginx").unwrap_or_default(), &["-v"]),
-        Server::Haproxy => (find_program("haproxy").unwrap_or_default(), &["-v"]),
+        Server::Haproxy | Server::HaproxyQueue => (find_program("haproxy").unwrap_or_default(), &["-v"]),
         Server::Perlbal => (find_program("perlbal").unwrap_or_default(), &["--version"]),
         Server::Nchan => {
             let arguments = &["-W", "-f", "nginx with nchan ${Version}", "libnginx-mod-nchan"];
             (find_program("dpkg-query").unwrap_or_default(), arguments)
         }
         Server::Bare => return "the loop in `benches/side_by_side/src/bare.rs`".to_owned(),
+        Server::Workers => return "the workers in `benches/side_by_side/src/workers.rs`".to_owned(),
     };
     let Ok(output) = Command::new(program).args(arguments).output() else { return String::new() };
     let text = [output.stdout, output.stderr].concat();
@@ -299,7 +338,9 @@ fn template(name: &str) -> &'static str {
         "nginx.conf" => include_str!("../peers/nginx.conf"),
         "nchan.conf" => include_str!("../peers/nchan.conf"),
         "haproxy.cfg" => include_str!("../peers/haproxy.cfg"),
+        "haproxy-queue.cfg" => include_str!("../peers/haproxy-queue.cfg"),
         "perlbal.conf" => include_str!("../peers/perlbal.conf"),
+        "perihelion-queue.yaml" => include_str!("../peers/perihelion-queue.yaml"),
         "perihelion-files.yaml" => include_str!("../peers/perihelion-files.yaml"),
         _ => include_str!("../peers/perihelion.yaml"),
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::measure::percentile;
-use crate::peers::{HOLDERS, PROXIES};
+use crate::peers::{FILE_SERVERS, HOLDERS, PROXIES, QUEUES};
 use crate::plot::{self, Bar, significant};
 use crate::results::{Entry, Results};
 
@@ -30,7 +30,7 @@ type FurtherPlot = (&'static str, &'static str, &'static str, fn(&Entry) -> Opti
 /// A further column: its head and its cell.
 type Column = (&'static str, fn(&Entry) -> String);
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     Figure {
         measure: "requests-small",
         title: "Small proxied answer",
@@ -65,6 +65,19 @@ const FIGURES: [Figure; 8] = [
         number: "cpu_us",
         against: &["nginx"],
         columns: REQUESTS,
+        further_plot: None,
+    },
+    Figure {
+        measure: "queue",
+        title: "Five hundred clients, four workers",
+        unit: "requests/s",
+        number: "per_second",
+        against: &["direct"],
+        columns: &[
+            ("p50, ms", |entry| cell(entry.median("p50_ms"))),
+            ("p99, ms", |entry| cell(entry.median("p99_ms"))),
+            ("wrong answers", |entry| count(entry.sum("wrong"))),
+        ],
         further_plot: None,
     },
     Figure {
@@ -160,7 +173,12 @@ impl Figure {
     /// The contestants with a result, in their order.
     fn entries<'a>(&self, results: &'a Results) -> Vec<(&'static str, &'a Entry)> {
         let Some(known) = results.measures.get(self.measure) else { return Vec::new() };
-        let contestants = if self.measure.starts_with("requests") { &PROXIES[..] } else { &HOLDERS[..] };
+        let contestants = match self.measure {
+            "queue" => &QUEUES[..],
+            "requests-small" | "requests-large" => &PROXIES,
+            "files-large" | "files-huge" => &FILE_SERVERS,
+            _ => &HOLDERS,
+        };
         contestants.iter().filter_map(|peer| Some((peer.name, known.get(peer.name)?))).collect()
     }
 

@@ -44,7 +44,12 @@ pub(crate) const FILES: [Kind; 2] = [
         body_bytes: LARGE_BYTES,
         divisor: SMALL_FOR_ONE_LARGE,
     },
-    Kind { measure: "files-huge", path: "/files/big/10m", body_bytes: HUGE_BYTES, divisor: SMALL_FOR_ONE_HUGE },
+    Kind {
+        measure: "files-huge",
+        path: "/files/big/10m",
+        body_bytes: HUGE_BYTES,
+        divisor: SMALL_FOR_ONE_HUGE,
+    },
 ];
 
 /// Runs all rounds; every server is up all the time, and those not asked cost nothing.
