@@ -110,6 +110,14 @@ fn trap_2_a_server_that_takes_no_connection_holds_nobody_back() {
 }
 
 #[test]
+fn trap_2_where_one_server_takes_long_another_is_asked_besides() {
+    let (nowhere, origin) = (Unreachable::new(), Origin::replying(|_| Reply::ok("here")));
+    let proxy = patient(&[nowhere.url(), origin.url()], "");
+    // Nobody else comes whose connection could serve this one.
+    assert_eq!(proxy.get("/").text(), "here");
+}
+
+#[test]
 fn trap_2_whoever_waits_for_a_connection_is_served_by_the_first_that_is_free() {
     let (nowhere, gate) = (Unreachable::new(), Gate::new());
     let proxy = patient(&[gate.origin.url(), nowhere.url()], "    max_connections: 1");
