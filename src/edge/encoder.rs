@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, ReadAhead};
 use crate::config::Encoding;
 
 /// Bytes that are compressed at once, so that other connections of the thread don't wait for a large body: some hundred
@@ -32,7 +32,7 @@ pub(super) fn compress(encoding: Encoding, body: Body) -> Result<Body, Body> {
             Ok(coded) => Ok(Body::from(coded)),
             Err(_) => Err(Body::Bytes(bytes)),
         },
-        body => Ok(Body::Boxed(Box::pin(Encoder::new(coder, body)))),
+        body => Ok(Body::Ahead(Box::pin(Encoder::new(coder, body)))),
     }
 }
 
@@ -113,6 +113,13 @@ impl HttpBody for Encoder {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+impl ReadAhead for Encoder {
+    /// What waits is what the application said: compressing it is for when the client takes it.
+    fn read_ahead(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        self.body.read_ahead(cx);
     }
 }
 

@@ -1,7 +1,7 @@
 //! An answer that its client takes slowly waits in the proxy: the application is free at its last byte, nothing is
 //! delayed, nothing lost, and memory and disk stay within their bounds.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -20,7 +20,7 @@ fn asks_and_reads_nothing(proxy: &Perihelion, target: &str) -> Raw {
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&proxy.http().into()).unwrap();
     let mut raw = Raw::from_tcp(socket.into());
-    raw.send(format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n"));
+    raw.send(format!("GET {target} HTTP/1.1\r\nHost: example.com\r\nAccept-Encoding: gzip\r\n\r\n"));
     raw
 }
 
@@ -33,6 +33,7 @@ fn one_worker(page: usize) -> Origin {
         "/until-close" => Reply::ok(&page).until_close(),
         "/stream" => Reply::ok(&page).with("Content-Type", "Text/Event-Stream; charset=utf-8"),
         "/no" => Reply::ok(&page).with("X-Accel-Buffering", "no"),
+        "/html" => Reply::ok(&page).with("Content-Type", "text/html"),
         "/yes" => Reply::ok(&page).with("X-Accel-Buffering", "Yes"),
         _ => Reply::ok("next"),
     })
@@ -85,6 +86,20 @@ fn an_answer_that_has_room_in_memory_needs_no_disk() {
     assert!(proxy.metric("perihelion_buffer_bytes", &[("kind", "response")]) > (PAGE / 2) as f64);
     assert_eq!(hash(&sleeper.answer().body), hash(&noise(PAGE)));
     assert_eq!(proxy.metric("perihelion_buffer_spills_total", &[]), 0.0);
+}
+
+#[test]
+fn an_answer_that_is_compressed_on_its_way_waits_as_any_other() {
+    let origin = one_worker(PAGE);
+    let proxy = before(&origin, ", compress: { encodings: gzip, types: text/html }", "");
+    let mut sleeper = asks_and_reads_nothing(&proxy, "/html");
+    origin.wait_for_request(0);
+    assert_eq!(proxy.get("/next").text(), "next");
+    let answer = sleeper.answer();
+    assert_eq!(answer.head.get("content-encoding"), Some("gzip"));
+    let mut page = Vec::new();
+    flate2::read::GzDecoder::new(&*answer.body).read_to_end(&mut page).unwrap();
+    assert_eq!(hash(&page), hash(&noise(PAGE)));
 }
 
 /// Long for an answer that has to wait for nobody.
