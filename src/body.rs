@@ -18,6 +18,8 @@ pub enum Body {
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
     /// It comes in pieces that can be read before the client takes them.
     Ahead(Pin<Box<dyn ReadAhead>>),
+    /// A file in pieces that may only stand for its bytes: the client's socket alone may look at them.
+    File(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
 
 /// A body whose source can be read while nobody takes what comes of it, so that the source is free early.
@@ -88,7 +90,7 @@ impl HttpBody for Body {
                 *self = Body::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Body::Boxed(body) => body.as_mut().poll_frame(cx),
+            Body::Boxed(body) | Body::File(body) => body.as_mut().poll_frame(cx),
             Body::Ahead(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -97,7 +99,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => true,
             Body::Bytes(bytes) => bytes.is_empty(),
-            Body::Boxed(body) => body.is_end_stream(),
+            Body::Boxed(body) | Body::File(body) => body.is_end_stream(),
             Body::Ahead(body) => body.is_end_stream(),
         }
     }
@@ -106,7 +108,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Boxed(body) => body.size_hint(),
+            Body::Boxed(body) | Body::File(body) => body.size_hint(),
             Body::Ahead(body) => body.size_hint(),
         }
     }

@@ -1,6 +1,6 @@
 //! Whether an answer is compressed on its way, and by which coding (RFC 9110 §8.4, §12.5.3).
 //!
-//! Never an event stream, which would wait in the coder; never what is a part of something, is compressed already, or
+//! Never an event stream, which would wait in the coder; never a file, which has copies beside it; never what is a part of something, is compressed already, or
 //! says `no-transform`.
 
 use hyper::body::Body as _;
@@ -86,7 +86,14 @@ impl Compression {
             );
         let transformed =
             [CONTENT_ENCODING, CONTENT_RANGE].iter().chain(&DIGESTS).any(|name| headers.contains_key(name));
-        whole && !transformed && !forbids(headers) && self.is_large(response) && self.is_worth(headers)
+        // What only stands for a file can't be read here.
+        let is_file = matches!(response.body(), Body::File(_));
+        whole
+            && !is_file
+            && !transformed
+            && !forbids(headers)
+            && self.is_large(response)
+            && self.is_worth(headers)
     }
 
     /// A body of unknown size may become large.

@@ -155,7 +155,13 @@ impl Wish<'_> {
                 let few = if stretches.is_some() { FEW_BYTES } else { usize::MAX };
                 match reading.at_once(few) {
                     Some(bytes) => whole(bytes, record),
-                    None => sending::send(client, rules, FileSource { reading, stretches }, record),
+                    None => {
+                        let source = FileSource { reading, stretches };
+                        match sending::send(client, rules, source, record) {
+                            Body::Boxed(body) => Body::File(body),
+                            body => body,
+                        }
+                    }
                 }
             }
         };

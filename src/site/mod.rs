@@ -283,6 +283,7 @@ impl Site {
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, TakeOver> {
+        let is_of_folder = matches!(&wish, Wish::Route(_, Route { action: Action::Files(_), .. }));
         let result = match self.stop(errand, edge, parts) {
             None => self.act(errand, wish, &edge.request, parts, body).await,
             Some(Stop::Denied) => Ok(self.refuse(errand, (parts, &body), &Refusal::Denied)),
@@ -296,7 +297,10 @@ impl Site {
                     edge.dress(&mut response);
                 }
                 edge.edit_answer(response.headers_mut());
-                edge.compress(&parts.headers, &mut response);
+                // A folder has the copies that are to be sent.
+                if !is_of_folder {
+                    edge.compress(&parts.headers, &mut response);
+                }
                 Ok(response)
             }
             Err(take_over) => {

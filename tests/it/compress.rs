@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use socket2::Socket;
 
-use crate::support::{Answer, Origin, Perihelion, Raw, Received, Reply, Then};
+use crate::support::{Answer, Origin, Perihelion, Place, Raw, Received, Reply, Then};
 
 fn compressing(origin: &Origin) -> Perihelion {
     Perihelion::start(&format!(
@@ -162,4 +162,30 @@ fn an_event_stream_of_the_application_is_never_compressed() {
     assert_eq!(raw.chunk().unwrap(), b"data: first half\n\n");
     open.send(()).unwrap();
     assert_eq!(raw.chunk().unwrap(), b"second");
+}
+
+#[test]
+fn files_are_sent_as_they_are_whoever_names_them() {
+    let place = Place::new();
+    let text = page();
+    place.folder.write("page.html", &text);
+    place.folder.write("small.html", &text[..2000]);
+    let path = place.folder.path().join("page.html").display().to_string();
+    let origin =
+        Origin::replying(move |_| Reply::ok("").with("Content-Type", "text/html").with("X-Sendfile", &path));
+    let configuration = format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: \"{}\", reproxy: {{ files: [$FOLDER] }} }} }}\n\
+         sites:\n  \"*\":\n    compress: [gzip]\n    routes:\n      - {{ path: /, pool: app }}\n\
+         \x20     - {{ path: /static/, files: $FOLDER }}\n",
+        origin.url()
+    );
+    let proxy = Perihelion::start_at(place, &configuration, None);
+    let mut raw = proxy.connect();
+    for (target, length) in
+        [("/static/page.html", text.len()), ("/static/small.html", 2000), ("/handed-on", text.len())]
+    {
+        let answer = ask(&mut raw, target, "gzip");
+        assert!(!answer.head.has("content-encoding"), "{target}");
+        assert!(answer.text() == text[..length], "{target}");
+    }
 }
