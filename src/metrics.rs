@@ -128,6 +128,7 @@ families! {
     comet_streams_closed: counters("perihelion_comet_streams_closed_total", "Held connections that ended, by reason.", ["transport", "reason"]);
     comet_stream_duration: histograms("perihelion_comet_stream_duration_seconds", "How long connections were held.", ["transport"], HELD_SECONDS);
     comet_takeovers: counters("perihelion_comet_takeovers_total", "Instructions to hold, by result.", ["site", "result"]);
+    comet_tickets: counters("perihelion_comet_tickets_total", "Tickets given, and brought back by clients, by what became of them.", ["site", "result"]);
     comet_channels: gauge("perihelion_comet_channels", "Channels that live.");
     comet_subscriptions: gauge("perihelion_comet_subscriptions", "Subscriptions: held connections times their channels.");
     comet_publishes: counters("perihelion_comet_publishes_total", "Publish requests by result.", ["result"]);

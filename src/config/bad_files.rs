@@ -302,7 +302,7 @@ upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
-            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
         ],
     },
     Bad {
@@ -321,7 +321,7 @@ upstream: http://127.0.0.1:8000
 grip: {key: x}
 ",
         problems: &[
-            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {
@@ -420,7 +420,7 @@ upstream: http://127.0.0.1:8000
 control: {address: 10.0.0.1:7070, token: 'a b'}
 ",
         problems: &[
-            r"3:42: `token` can't be used as a bearer token (expected visible ASCII characters without spaces)",
+            r"3:42: `token` can't be used as a secret (expected visible ASCII characters without spaces)",
         ],
     },
     Bad {
@@ -835,6 +835,16 @@ drain: {timeout: '${1X}'}
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+tickets: {keys: [0123456789abcdef0123456789abcdef, short], renewal: 0s}
+",
+        problems: &[
+            r"3:52: `keys` can't be used as a secret (expected 32 bytes or more, for example from `openssl rand -hex 32`)",
+            r"3:69: `renewal` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for no limit; did you mean `off`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
 control: {address: '127.0.0.1:7070', token: '${file:/nonexistent/token}'}
 ",
         problems: &[r"3:45: `/nonexistent/token` can't be read: No such file or directory (os error 2)"],
@@ -899,7 +909,7 @@ control: {address: '127.0.0.1:1', tokn: x}
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
         problems: &[
-            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {

@@ -41,6 +41,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         limits,
         buffers,
         timeouts: draft.timeouts,
+        tickets: draft.tickets,
         drain,
         store,
         log: draft.log,

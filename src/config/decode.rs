@@ -15,8 +15,8 @@ use super::tree::{Content, Node};
 use super::{
     Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig, FilesConfig,
     HealthConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig, QueueConfig,
-    RedirectConfig, ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig, Timeouts,
-    UploadConfig, defaults, form,
+    RedirectConfig, ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig,
+    TicketsConfig, Timeouts, UploadConfig, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -32,6 +32,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         limits: Limits::default(),
         buffers: BuffersConfig::default(),
         timeouts: Timeouts::default(),
+        tickets: TicketsConfig::default(),
         drain: DrainConfig::default(),
         log: LogConfig::default(),
         trusted_proxies: Vec::new(),
@@ -61,6 +62,7 @@ static FILE: Section<Draft> = Section {
         Key::section("limits", ".", &LIMITS, |file, value| LIMITS.fill(&mut file.limits, value)),
         Key::section("buffers", ".", &BUFFERS, |file, value| BUFFERS.fill(&mut file.buffers, value)),
         Key::section("timeouts", ".", &TIMEOUTS, |file, value| TIMEOUTS.fill(&mut file.timeouts, value)),
+        Key::section("tickets", ".", &TICKETS, |file, value| TICKETS.fill(&mut file.tickets, value)),
         Key::section("drain", ".", &DRAIN, |file, value| DRAIN.fill(&mut file.drain, value)),
         Key::section("log", ".", &LOG, |file, value| LOG.fill(&mut file.log, value)),
         Key::new("trusted_proxies", |file, value| {
@@ -399,6 +401,15 @@ static TIMEOUTS: Section<Timeouts> = Section {
     ],
 };
 
+static TICKETS: Section<TicketsConfig> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("keys", |tickets, value| value.each_of_some(|item| tickets.keys.extend(ticket_key(item)))),
+        Key::new("renewal", |tickets, value| value.put(&mut tickets.renewal, &form::DURATION_OR_OFF)),
+    ],
+};
+
 static DRAIN: Section<DrainConfig> = Section {
     short: None,
     required: &[],
@@ -460,13 +471,24 @@ fn control(value: Value<'_>) -> ControlDraft {
 
 /// A bearer token of visible ASCII (RFC 6750 §2.1 allows less, servers take more); a problem never shows it.
 fn token(value: Value<'_>) -> Option<Secret> {
-    let expected = "visible ASCII characters without spaces";
+    secret(value, "visible ASCII characters without spaces", |text| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+/// Whoever guesses it lets anybody in, so that it is as long as what it makes (RFC 2104 §3).
+fn ticket_key(value: Value<'_>) -> Option<Secret> {
+    secret(value, "32 bytes or more, for example from `openssl rand -hex 32`", |text| text.len() >= 32)
+}
+
+/// A text that no problem shows.
+fn secret(value: Value<'_>, expected: &'static str, fits: impl FnOnce(&str) -> bool) -> Option<Secret> {
     let Value { key, node, problems } = value;
     let Content::Text(text) = &node.content else {
         Value { key, node, problems }.refuse(expected);
         return None;
     };
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !fits(text) {
         problems.push(Problem::new(node.place, Fault::BadSecret(key.to_owned())).expected(expected));
         return None;
     }

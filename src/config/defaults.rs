@@ -7,7 +7,7 @@ use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, Buffer, BuffersConfig, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig,
     HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig,
-    ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts, UploadConfig,
+    ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, TicketsConfig, Timeouts, UploadConfig,
 };
 
 const KIB: usize = 1 << 10;
@@ -260,6 +260,16 @@ impl Default for Timeouts {
             response: Duration::from_secs(60),
             // Longer than WebSockets are silent that have a ping of their own.
             tunnel: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for TicketsConfig {
+    fn default() -> Self {
+        TicketsConfig {
+            keys: Vec::new(),
+            // A working day: whoever stays longer is looked at by the application again.
+            renewal: Some(Duration::from_secs(12 * 3600)),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::certificate::fixture::Folder;
 use super::tree::{self, Content, Node};
-use super::{ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, Timeouts, keys};
+use super::{
+    ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, TicketsConfig, Timeouts, keys,
+};
 
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const MOVING: &str = include_str!("../../docs/perlbal.md");
@@ -33,6 +35,8 @@ impl Variables {
             "PERIHELION_FILES" => Some(self.0.path.display().to_string()),
             "PERIHELION_PAGE" => Some(self.0.file("503.html")),
             "PERIHELION_TOKEN" => Some("s3cret".to_owned()),
+            "TICKET_KEY" => Some("a key of at least thirty-two bytes".to_owned()),
+            "OLD_TICKET_KEY" => Some("the one before, which is read still".to_owned()),
             _ => None,
         };
         Config::parse(name, text, &environment).unwrap_or_else(|problems| panic!("{problems}"))
@@ -118,6 +122,7 @@ fn the_full_example_has_every_key_with_its_default() {
         (format!("{:?}", config.channels), format!("{:?}", ChannelsConfig::default())),
         (format!("{:?}", limits), format!("{:?}", Limits::default())),
         (format!("{:?}", config.timeouts), format!("{:?}", Timeouts::default())),
+        (format!("{:?}", config.tickets.renewal), format!("{:?}", TicketsConfig::default().renewal)),
         (format!("{:?}", config.drain), format!("{:?}", DrainConfig::default())),
         (format!("{:?}", config.log), format!("{:?}", LogConfig::default())),
     ];

@@ -12,7 +12,7 @@ use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
     Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits,
-    LogConfig, PoolConfig, Secret, ServerConfig, StoreConfig, Timeouts,
+    LogConfig, PoolConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -27,6 +27,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) buffers: BuffersConfig,
     pub(super) timeouts: Timeouts,
+    pub(super) tickets: TicketsConfig,
     pub(super) drain: DrainConfig,
     pub(super) log: LogConfig,
     pub(super) trusted_proxies: Vec<IpNet>,

@@ -9,7 +9,7 @@ use hyper::Method;
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Buffer, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HealthConfig,
-    HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig,
+    HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig, Secret,
     SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig, UrlPattern, VerifyConfig,
 };
 
@@ -194,6 +194,16 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((config.log.access, config.log.level), (AccessFormat::Off, LogLevel::Trace));
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.threads.get(), 3);
+}
+
+#[test]
+fn tickets_have_keys_of_which_none_is_ever_shown() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let config = with(&format!("tickets: {{keys: [{key}], renewal: off}}\n"));
+    assert_eq!(config.tickets.keys, [Secret(key.into())]);
+    assert_eq!(config.tickets.renewal, None);
+    assert!(!format!("{config:?}").contains(key));
+    assert_eq!(with("").tickets.renewal, Some(Duration::from_secs(12 * 3600)));
 }
 
 #[test]

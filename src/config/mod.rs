@@ -60,6 +60,8 @@ pub struct Config {
     pub buffers: BuffersConfig,
     /// The clocks of a request.
     pub timeouts: Timeouts,
+    /// What clients come back with.
+    pub tickets: TicketsConfig,
     /// How the proxy leaves.
     pub drain: DrainConfig,
     /// Where channels are kept.
@@ -624,6 +626,15 @@ pub enum SyncTime {
     Group,
     /// This often. A loss of power may take back what was answered since; the end of the process may not.
     Interval(Duration),
+}
+
+/// Tickets, with which clients come back without the application.
+#[derive(Debug, Clone)]
+pub struct TicketsConfig {
+    /// The first signs, all read; without any, a random one signs as long as the process lives.
+    pub keys: Vec<Secret>,
+    /// How long after the application's answer tickets are renewed; `None` is `off`.
+    pub renewal: Option<Duration>,
 }
 
 /// Logs.

@@ -142,7 +142,7 @@ pub enum Fault {
         name: String,
     },
     /// A token that can't be sent in a header; it isn't shown.
-    #[error("`{0}` can't be used as a bearer token")]
+    #[error("`{0}` can't be used as a secret")]
     BadSecret(String),
     /// A list or mapping that has to hold something.
     #[error("`{0}` is empty")]

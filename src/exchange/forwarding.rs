@@ -14,6 +14,7 @@ use hyper::header::{
 use super::chain::{element, extend};
 use super::check::{Asked, Framing, tokens};
 use super::marks::{self, Marks, TRACE_STATE};
+use super::returning;
 use crate::config::Edit;
 use crate::hold;
 use crate::upstream::Fields;
@@ -48,11 +49,14 @@ pub(super) fn to_upstream<'a>(
 ) -> Fields<'a> {
     let mut fields = Fields::with_capacity(client.len() + ADDED);
     let nominated = nominated(client);
-    let (mut host, mut cookies) = (None, 0);
+    let (mut host, mut cookies, mut has_ticket) = (None, 0, false);
     for (name, value) in client {
         match *name {
             HOST => host = Some(value),
-            COOKIE => cookies += 1,
+            COOKIE => {
+                cookies += 1;
+                has_ticket |= returning::has_ticket(value.as_bytes());
+            }
             _ => {}
         }
         if passes(name, sender.trusted) && !nominated.contains(name) {
@@ -61,6 +65,9 @@ pub(super) fn to_upstream<'a>(
     }
     if cookies > 1 {
         join_cookies(&mut fields);
+    }
+    if has_ticket {
+        drop_ticket(&mut fields);
     }
     add_forwarded(&mut fields, host, sender);
     add_marks(&mut fields, client, sender.marks);
@@ -93,6 +100,8 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
         b'x' if name == "x-request-id" || name == "x-request-start" => false,
         // Belongs to a trace, which may not be followed.
         b't' if name == "tracestate" => false,
+        // A ticket is between the client and us.
+        b'c' if name == returning::FIELD => false,
         b'k' if name == "keep-alive" => false,
         b'p' if name == "proxy-connection" => false,
         b'h' if name == "http2-settings" => false,
@@ -156,6 +165,15 @@ pub(super) fn edit<'a>(fields: &mut Fields<'a>, edits: &'a [Edit]) {
 fn join_cookies(fields: &mut Fields<'_>) {
     let joined = fields.all("cookie").collect::<Vec<_>>().join(&b"; "[..]);
     fields.set("cookie", joined);
+}
+
+/// A ticket is between the client and us.
+fn drop_ticket(fields: &mut Fields<'_>) {
+    let rest = fields.all("cookie").next().map(returning::without_ticket).unwrap_or_default();
+    match rest.is_empty() {
+        true => fields.remove("cookie"),
+        false => fields.set("cookie", rest),
+    }
 }
 
 fn add_forwarded<'a>(fields: &mut Fields<'a>, host: Option<&'a HeaderValue>, sender: &Sender<'a>) {

@@ -10,22 +10,25 @@ use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
 use super::relay::collect;
+use super::returning;
 use crate::hold::{
     Answer, Asked as AskedToHold, BadCallback, BadUpgrade, ClientSide, Instruction, TakeOver, Unfit,
 };
 
-/// Makes the hold. The application's connection is back in its pool before this returns.
+/// Makes the hold. A request that is not the client's own, but handed on, is not `first_hand`. The application's connection is back in its pool before this returns.
 pub(super) async fn hold(
     ctx: &Context<'_>,
-    parts: &request::Parts,
-    asked: &Asked,
-    instruction: Instruction,
+    (parts, asked, first_hand): (&request::Parts, &Asked, bool),
+    mut instruction: Instruction,
     upstream: Upstream,
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at } = upstream;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
+    // A request that was handed on has another URL than the one that its client will come back to.
+    let terms = instruction.ticket.take().filter(|_| first_hand);
+    let of_application = terms.is_some().then(|| head.headers.clone());
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
@@ -37,6 +40,9 @@ pub(super) async fn hold(
     let mut hold = instruction.hold(asked, answer, client).map_err(unfit)?;
     if hold.is_socket() && !ctx.cors.admits_socket(headers) {
         return Err(Refusal::ForeignOrigin);
+    }
+    if let Some((terms, headers)) = terms.zip(of_application) {
+        returning::give(ctx, parts, &terms, &headers, &mut hold);
     }
     hold.subject = record.held(hold.answer.status);
     Ok(TakeOver::new(Box::new(hold), permit))

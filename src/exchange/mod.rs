@@ -21,6 +21,7 @@ mod record;
 mod relay;
 mod reproxy;
 mod retries;
+mod returning;
 mod rules;
 mod sending;
 mod tunnel;
@@ -162,6 +163,10 @@ async fn steps(
         ctx.client.clock.start(ctx.rules.body_timeout);
         return Ok(Outcome::Answered(response));
     }
+    let first_hand = body.is_some();
+    if first_hand && let Some(back) = returning::resume(ctx, parts, asked, record) {
+        return back.map(Outcome::Left);
+    }
     if let Some(handoffs) = ctx.handoffs
         && let Some(response) = Box::pin(reproxy::remembered(ctx, handoffs, parts, asked, record)).await
     {
@@ -173,7 +178,8 @@ async fn steps(
         Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),
         Verdict::Hold(instruction) => {
             // A future of its own, so that ordinary requests don't carry its size.
-            Box::pin(holding::hold(ctx, parts, asked, instruction, answer, record)).await.map(Outcome::Left)
+            let request = (parts, asked, first_hand);
+            Box::pin(holding::hold(ctx, request, instruction, answer, record)).await.map(Outcome::Left)
         }
         Verdict::Reproxy(handoffs, instruction) => {
             let request = (parts, asked, marks);

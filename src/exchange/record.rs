@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::Refusal;
 use super::marks::Marks;
+use super::returning::TicketEnd;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub struct SiteMetrics {
     errors: [OnceLock<IntCounter>; Refusal::REASONS.len()],
     /// Instructions obeyed, and those refused because of the instruction itself, a limit, its body.
     takeovers: [IntCounter; 4],
+    tickets: [OnceLock<IntCounter>; TicketEnd::WORDS.len()],
 }
 
 impl SiteMetrics {
@@ -58,12 +60,21 @@ impl SiteMetrics {
             response_bytes: metrics.response_bytes.with_label_values(&[site]),
             errors: Default::default(),
             takeovers: ["ok", "bad_header", "limit", "body_too_large"].map(takeovers),
+            tickets: Default::default(),
         }
     }
 
     /// The configured name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What became of a ticket.
+    pub(super) fn ticket(&self, end: TicketEnd) {
+        let end = end as usize;
+        let word = TicketEnd::WORDS[end];
+        let counter = || self.metrics.comet_tickets.with_label_values(&[&*self.name, word]);
+        self.tickets[end].get_or_init(counter).inc();
     }
 
     fn answered(&self, method: usize, status: u16) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::ticket::{TICKET_MAX, TicketTerms};
 use super::{BadInstruction, Dialect, Instruction, Since};
 use crate::message::{ChannelName, TransportId};
 use crate::transport::{self, Parameters};
@@ -17,6 +18,11 @@ const TRANSPORT: &str = "X-Comet-Transport";
 const TIMEOUT: &str = "X-Comet-Timeout";
 const KEEPALIVE: &str = "X-Comet-Keepalive";
 const RETRY: &str = "X-Comet-Retry";
+const TICKET: &str = "X-Comet-Ticket";
+const TAG: &str = "X-Comet-Tag";
+
+/// Bytes of a tag: a session's name and what it is made of.
+const TAG_BYTES_MAX: usize = 256;
 
 /// Longest time that a header may name: a year, so that no arithmetic on deadlines can overflow.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
@@ -37,7 +43,39 @@ fn read(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
     let retry = number(headers, RETRY)?.map(Duration::from_millis);
     let (transport, parameters) = read_transport(headers)?;
     let (timeout, keepalive) = (seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
-    Ok(Some(Instruction { channels, transport, parameters, timeout, keepalive, retry }))
+    let (tag, ticket) = (read_tag(headers)?, read_ticket(headers)?);
+    Ok(Some(Instruction { channels, transport, parameters, timeout, keepalive, retry, tag, ticket }))
+}
+
+fn read_tag(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
+    let Some(tag) = single(headers, TAG)? else { return Ok(None) };
+    let fits = !tag.is_empty() && tag.len() <= TAG_BYTES_MAX && !tag.chars().any(char::is_control);
+    let expected = || format!("a tag has 1 to {TAG_BYTES_MAX} bytes and no control characters");
+    if fits { Ok(Some(tag.into())) } else { Err(bad(TAG, tag, expected())) }
+}
+
+/// `10m`; what it says of the transport has been read before.
+fn read_ticket(headers: &HeaderMap) -> Result<Option<Box<TicketTerms>>, BadInstruction> {
+    let Some(text) = single(headers, TICKET)? else { return Ok(None) };
+    let time = ticket_time(text).filter(|time| !time.is_zero() && *time <= TICKET_MAX);
+    let expected = || bad(TICKET, text, "a time up to 24h was expected, such as 90s, 10m or 2h");
+    let time = time.ok_or_else(expected)?;
+    let transport = single(headers, TRANSPORT)?.unwrap_or_default().into();
+    Ok(Some(Box::new(TicketTerms { time, transport, until: None })))
+}
+
+/// Whole seconds, minutes, hours or days; seconds where no unit stands.
+fn ticket_time(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
 }
 
 /// `news, user-42;since=POSITION`.
@@ -75,11 +113,15 @@ fn read_since(parameter: &str) -> Result<Since, String> {
 
 /// `iframe; domain=example.com; callback=app.take`.
 fn read_transport(headers: &HeaderMap) -> Result<(Option<TransportId>, Parameters), BadInstruction> {
+    single(headers, TRANSPORT)?.map_or_else(|| Ok((None, Parameters::default())), parse_transport)
+}
+
+/// The same of the header's value; nothing is `auto`, too.
+pub(super) fn parse_transport(value: &str) -> Result<(Option<TransportId>, Parameters), BadInstruction> {
     let mut parameters = Parameters::default();
-    let Some(value) = single(headers, TRANSPORT)? else { return Ok((None, parameters)) };
     let mut parts = value.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
-    if name == "auto" && parts.next().is_none() {
+    if matches!(name, "" | "auto") && value.len() == name.len() {
         return Ok((None, parameters));
     }
     let known =
@@ -162,8 +204,14 @@ mod tests {
             ("x-comet-timeout", "55"),
             ("x-comet-keepalive", "20"),
             ("x-comet-retry", "3000"),
+            ("x-comet-ticket", "10m"),
+            ("x-comet-tag", "session:42"),
         ]);
-        let Instruction { transport, timeout, keepalive, retry, .. } = instruction.unwrap().unwrap();
+        let Instruction { transport, timeout, keepalive, retry, tag, ticket, .. } =
+            instruction.unwrap().unwrap();
+        let (time, said) = ticket.map(|terms| (terms.time, terms.transport)).unwrap();
+        assert_eq!((time, &*said), (Duration::from_secs(600), "ndjson ; padding=1024"));
+        assert_eq!(tag.as_deref(), Some("session:42"));
         assert_eq!(transport, transport::by_name("ndjson"));
         assert_eq!((timeout, keepalive), (Some(Duration::from_secs(55)), Some(Duration::from_secs(20))));
         assert_eq!(retry, Some(Duration::from_millis(3000)));
@@ -191,6 +239,12 @@ mod tests {
         }
         for value in ["", "-1", "+5", "1.5", "0", "99999999999", "x"] {
             assert!(with("x-comet-timeout", value).contains("whole number"), "{value}");
+        }
+        for value in ["", "-1s", "10 m", "0", "25h", "2d", "10ms", "99999999999999999999d"] {
+            assert!(with("x-comet-ticket", value).contains("a time up to 24h"), "{value}");
+        }
+        for value in ["", "a\u{85}b", &"x".repeat(257)] {
+            assert!(with("x-comet-tag", value).contains("a tag has 1 to 256 bytes"), "{value}");
         }
     }
 }

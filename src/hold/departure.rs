@@ -9,8 +9,8 @@ use hyper::header::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::Hold;
 use super::tunnel::Tunnel;
+use super::{Hold, Tickets};
 use crate::message::{Epoch, Position, Sequence};
 use crate::quota::Guest;
 use crate::wire::Wire;
@@ -28,6 +28,9 @@ pub trait Keeper: Send + Sync {
 
     /// Takes a connection over.
     fn keep_socket(&self, departure: Departure);
+
+    /// Signs and reads tickets; `None` where nothing is held that could come back.
+    fn tickets(&self) -> Option<&Tickets>;
 }
 
 /// The keeper where nothing can be held: it has no place for any connection.
@@ -50,6 +53,10 @@ impl Keeper for Refuse {
     fn keep_socket(&self, departure: Departure) {
         // Can't have been admitted here; its client comes back.
         drop(departure);
+    }
+
+    fn tickets(&self) -> Option<&Tickets> {
+        None
     }
 }
 

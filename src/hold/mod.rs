@@ -7,6 +7,8 @@
 mod comet;
 mod departure;
 mod head;
+mod ticket;
+mod tickets;
 mod tunnel;
 mod upgrade;
 
@@ -21,6 +23,8 @@ use crate::transport::{self, Parameters};
 pub use crate::transport::BadCallback;
 pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
+pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
+pub use tickets::{TicketSettings, Tickets};
 pub use tunnel::{Duplex, Tunnel};
 pub use upgrade::BadUpgrade;
 
@@ -54,6 +58,10 @@ pub struct Instruction {
     pub keepalive: Option<Duration>,
     /// When the client shall come back.
     pub retry: Option<Duration>,
+    /// The name by which the application counts and ends such holds.
+    pub tag: Option<Box<str>>,
+    /// What it wants of tickets, if anything.
+    pub ticket: Option<Box<TicketTerms>>,
 }
 
 /// Where the application wants a channel to begin.
@@ -135,6 +143,15 @@ pub struct ClientSide {
     pub keep_alive: bool,
 }
 
+/// Where a hold comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The application has just answered so, and a poll without messages gets its body.
+    Application,
+    /// A ticket, so that there is no body of the application.
+    Ticket,
+}
+
 /// A connection to hold: everything but the socket.
 #[derive(Debug)]
 pub struct Hold {
@@ -152,6 +169,10 @@ pub struct Hold {
     pub retry: Option<Duration>,
     /// The beginning of a stream, the fallback of a poll.
     pub answer: Answer,
+    /// Who has said so.
+    pub source: Source,
+    /// The name by which the application counts and ends it.
+    pub tag: Option<Box<str>>,
     /// The client's side.
     pub client: ClientSide,
     /// Who asked for what, for the access log's second line; `None` where that is off.
@@ -178,7 +199,7 @@ impl Instruction {
         let cross_site = asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         let of_frames = transport::Asked { query: asked.query, cross_site, accept: accept.as_deref() };
         let parameters = self.parameters.complete(transport::transport(transport), of_frames)?;
-        let default = client_start(&asked).unwrap_or(Start::After(asked.forwarded_at));
+        let default = client_start(asked.headers, asked.query).unwrap_or(Start::After(asked.forwarded_at));
         let start = |since| match since {
             None => default,
             Some(Since::Now) => Start::After(asked.now),
@@ -186,9 +207,13 @@ impl Instruction {
             Some(Since::Position(position)) => Start::After(position),
         };
         let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
-        let Instruction { timeout, keepalive, retry, .. } = self;
-        let subject = None;
-        Ok(Hold { wishes, transport, parameters, timeout, keepalive, retry, answer, client, subject })
+        let Instruction { timeout, keepalive, retry, tag, .. } = self;
+        let (source, subject) = (Source::Application, None);
+        #[rustfmt::skip]
+        let hold = Hold {
+            wishes, transport, parameters, timeout, keepalive, retry, answer, source, tag, client, subject,
+        };
+        Ok(hold)
     }
 }
 
@@ -200,9 +225,9 @@ impl Hold {
 }
 
 /// Where the client says that it stands: `Last-Event-ID`, else the query's `lastEventId`.
-fn client_start(asked: &Asked) -> Option<Start> {
-    let header = asked.headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let query = || asked.query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId=")).map(Into::into);
+pub fn client_start(headers: &HeaderMap, query: Option<&str>) -> Option<Start> {
+    let header = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let query = || query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId=")).map(Into::into);
     let said = header.or_else(query).filter(|said| !said.is_empty())?;
     Some(said.parse().map_or(Start::Unknown, Start::After))
 }

@@ -19,7 +19,7 @@ use super::*;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{Limits, PerAddress, Timeouts};
-use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, TakeOver, Tunnel};
+use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Source, TakeOver, Tunnel};
 use crate::wire::WireStream;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -274,6 +274,8 @@ fn take_over() -> TakeOver {
         keepalive: None,
         retry: None,
         answer,
+        source: Source::Application,
+        tag: None,
         client,
         subject: None,
     };

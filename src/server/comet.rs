@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::access_log::AccessLog;
 use crate::config::{Config, StoreConfig};
 use crate::control::PublishLimits;
-use crate::hold::Keeper;
+use crate::hold::{Keeper, TicketSettings, Tickets};
 use crate::hub::{Hub, HubSettings, WINDOW_MESSAGES};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
@@ -21,6 +21,7 @@ use super::keeping::Keeping;
 pub(super) struct Comet {
     hub: Arc<Hub>,
     shards: Shards,
+    tickets: Arc<Tickets>,
     /// The store's thread, where there is a store.
     keeping: Option<Keeping>,
 }
@@ -38,8 +39,11 @@ impl Comet {
                 (hub, Some(keeping))
             }
         };
-        let shards = Shards::start(usize::from(config.threads), &hub, shard_settings(config), metrics, log)?;
-        Ok(Comet { hub, shards, keeping })
+        let own: [u8; 32] = random()?;
+        let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
+        let threads = usize::from(config.threads);
+        let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
+        Ok(Comet { hub, shards, tickets, keeping })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -54,6 +58,7 @@ impl Comet {
     pub(super) fn reconfigure(&self, config: &Config) {
         self.hub.reconfigure(hub_settings(config));
         self.shards.reconfigure(shard_settings(config));
+        self.tickets.reconfigure(&ticket_settings(config));
     }
 
     /// Ends what is held, spread over this time.
@@ -75,11 +80,22 @@ impl Comet {
 
 /// A new one for each start with nothing that is kept: positions of an earlier process are recognised by it.
 fn epoch() -> std::io::Result<Epoch> {
-    let mut bytes = [0; 8];
+    let mut bytes: [u8; 8] = random()?;
     // 48 bits: short in each position that is sent, and no two processes will meet.
-    let filled = SystemRandom::new().fill(&mut bytes[2..]);
-    filled.map_err(|_| std::io::Error::other("no random numbers"))?;
+    bytes[..2].fill(0);
     Ok(Epoch(u64::from_be_bytes(bytes)))
+}
+
+fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| std::io::Error::other("no random numbers"))?;
+    Ok(bytes)
+}
+
+fn ticket_settings(config: &Config) -> TicketSettings {
+    let keys = config.tickets.keys.iter().map(|key| key.0.as_bytes().into());
+    TicketSettings { keys: keys.collect(), renewal: config.tickets.renewal }
 }
 
 fn hub_settings(config: &Config) -> HubSettings {

@@ -6,7 +6,7 @@ use hyper::header::CONTENT_TYPE;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
 use super::runs;
-use crate::hold::{Answer, Departure, Hold, Home, Length, Permit, write_head};
+use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Length, Permit, Source, write_head};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position};
 use crate::transport::{self, Delivery, MediaType, Opening};
@@ -199,17 +199,31 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
 
 /// Both answers of a poll, so that no header map is kept for each connection.
 fn poll_answer(hold: &Hold, opening: &Opening) -> PollAnswer {
-    let Answer { status, headers, body } = &hold.answer;
-    let length = if bodiless(*status) { Length::Bodiless } else { Length::Known(body.len()) };
-    let mut fallback = Vec::new();
-    write_head(*status, headers, None, &[], length, hold.client, &mut fallback);
-    if length != Length::Bodiless {
-        fallback.extend_from_slice(body);
-    }
     let mut head = Vec::new();
     write_own_head(hold, opening, Length::Later, &mut head);
     let around = transport::transport(hold.transport).around(&hold.parameters).map(Box::new);
-    PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around }
+    let fallback = match hold.source {
+        Source::Application => application_answer(&hold.answer, hold.client),
+        Source::Ticket => Vec::new(),
+    };
+    let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around };
+    if hold.source == Source::Ticket {
+        let nothing = runs::shared(opening.position, opening.gap);
+        answer.fallback = answer.whole(&runs::answer(&[], &nothing, hold.transport));
+    }
+    answer
+}
+
+/// The application's own answer.
+fn application_answer(answer: &Answer, client: ClientSide) -> Vec<u8> {
+    let Answer { status, headers, body } = answer;
+    let length = if bodiless(*status) { Length::Bodiless } else { Length::Known(body.len()) };
+    let mut out = Vec::new();
+    write_head(*status, headers, None, &[], length, client, &mut out);
+    if length != Length::Bodiless {
+        out.extend_from_slice(body);
+    }
+    out
 }
 
 /// RFC 9110 §15.3.5, §15.3.6, §15.4.5.

@@ -114,10 +114,17 @@ impl PollAnswer {
         [&self.head[..], b"content-length: ", length.to_string().as_bytes(), b"\r\n\r\n"].concat()
     }
 
+    /// Head and body, where the body is one that others share.
+    pub(super) fn whole(&self, shared: &Frame) -> Frame {
+        let body = self.body(shared);
+        let head = self.head_for(body.payload().len());
+        Frame::raw([&head, body.payload()].concat())
+    }
+
     /// The body of an answer as this client gets it: shared by all, but where it is wrapped.
     pub(super) fn body(&self, shared: &Frame) -> Frame {
         let Some(around) = &self.around else { return shared.clone() };
-        Frame::raw([around.before.as_bytes(), shared.payload(), around.after.as_bytes()].concat())
+        Frame::raw(around.wrap(shared.payload()))
     }
 }
 

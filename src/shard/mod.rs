@@ -30,7 +30,7 @@ use arc_swap::ArcSwap;
 
 use crate::access_log::AccessLog;
 use crate::config::SlowReader;
-use crate::hold::{Departure, Keeper, Permit};
+use crate::hold::{Departure, Keeper, Permit, Tickets};
 use crate::hub::Hub;
 use crate::message::Position;
 use crate::metrics::Metrics;
@@ -70,6 +70,7 @@ struct Shared {
     next: AtomicUsize,
     held: Arc<AtomicUsize>,
     settings: Arc<ArcSwap<ShardSettings>>,
+    tickets: Arc<Tickets>,
 }
 
 impl Shards {
@@ -78,6 +79,7 @@ impl Shards {
         threads: usize,
         hub: &Arc<Hub>,
         settings: ShardSettings,
+        tickets: Arc<Tickets>,
         metrics: &Metrics,
         log: &AccessLog,
     ) -> io::Result<Shards> {
@@ -87,7 +89,7 @@ impl Shards {
             .collect::<io::Result<_>>()?;
         let inboxes = loops.iter().map(EventLoop::inbox).collect();
         let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let shared = Arc::new(Shared { hub: hub.clone(), inboxes, next, held, settings });
+        let shared = Arc::new(Shared { hub: hub.clone(), inboxes, next, held, settings, tickets });
         let mut shards = Shards { shared, threads: Vec::new() };
         for (index, event_loop) in loops.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
@@ -147,5 +149,9 @@ impl Keeper for Shared {
     fn keep_socket(&self, departure: Departure) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.inboxes[turn % self.inboxes.len()].push(Command::Keep(Box::new(departure)));
+    }
+
+    fn tickets(&self) -> Option<&Tickets> {
+        Some(&self.tickets)
     }
 }

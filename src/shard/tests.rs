@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use super::{ShardSettings, Shards};
 use crate::access_log::AccessLog;
 use crate::config::SlowReader;
-use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Return};
+use crate::hold::{
+    Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Return, Source, TicketSettings, Tickets,
+};
 use crate::hub::{Hub, HubSettings, Outcome};
 use crate::message::{Batch, ChannelName, Data, Epoch, Message, Position, Sequence, Start};
 use crate::metrics::Metrics;
@@ -66,7 +68,9 @@ impl House {
             read_ahead: 4096,
         };
         let log = AccessLog::to(crate::config::AccessFormat::Off, std::io::sink(), &metrics).unwrap();
-        let shards = Shards::start(1, &hub, settings, &metrics, &log).unwrap();
+        let settings_of_tickets = TicketSettings { keys: Vec::new(), renewal: None };
+        let tickets = Arc::new(Tickets::new(&[7; 32], &settings_of_tickets));
+        let shards = Shards::start(1, &hub, settings, tickets, &metrics, &log).unwrap();
         let (desk, returns) = mpsc::channel(16);
         House { hub, metrics, shards: Some(shards), desk, returns, held: Arc::default() }
     }
@@ -100,6 +104,8 @@ impl House {
             keepalive: None,
             retry: None,
             answer: Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: bytes::Bytes::new() },
+            source: Source::Application,
+            tag: None,
             client: ClientSide { version: Version::HTTP_11, keep_alive: true },
             subject: None,
         };

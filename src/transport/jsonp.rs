@@ -52,7 +52,10 @@ impl Transport for Jsonp {
 
     fn around(&self, parameters: &Parameters) -> Option<Around> {
         let callback = parameters.callback.as_deref().unwrap_or(CALLBACK);
-        Some(Around { before: format!("/**/{callback}(").into(), after: ");" })
+        let ticket = parameters.ticket.as_ref().map(|ticket| ticket.beginning());
+        let replaced = usize::from(ticket.is_some());
+        let before = format!("/**/{callback}({}", ticket.unwrap_or_default()).into();
+        Some(Around { before, replaced, after: ");" })
     }
 
     /// Said by `open`, since an answer has one place for it.

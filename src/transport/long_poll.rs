@@ -1,6 +1,6 @@
 //! `long-poll`: one JSON answer with every message that is waiting; the connection stays for the next request.
 
-use super::{Closing, Delivery, MediaType, Opening, Transport};
+use super::{Around, Closing, Delivery, MediaType, Opening, Parameters, Transport};
 use crate::message::{Entry, Gap};
 use crate::transport::ndjson::message_object;
 
@@ -36,11 +36,17 @@ impl Transport for LongPoll {
         out.extend_from_slice(b"]}");
     }
 
+    /// The ticket is the only thing that differs from client to client.
+    fn around(&self, parameters: &Parameters) -> Option<Around> {
+        let ticket = parameters.ticket.as_ref()?;
+        Some(Around { before: ticket.beginning().into(), replaced: 1, after: "" })
+    }
+
     /// Said by `open`, since an answer has one place for it.
     fn gap(&self, _gap: &Gap, _out: &mut Vec<u8>) {}
 }
 
-/// `{"position":…,"gap":…,"messages":[`; a client that comes again by itself is told when, where that is said.
+/// `{"position":…,"gap":…,"messages":[`, whose first byte a ticket may stand in place of; a client that comes again by itself is told when, where that is said.
 pub(super) fn open(opening: &Opening, out: &mut Vec<u8>) {
     let Opening { position, gap, retry, .. } = opening;
     let retry = retry.map_or(String::new(), |retry| format!("\"retry\":{},", retry.as_millis()));

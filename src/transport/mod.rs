@@ -30,8 +30,8 @@ use std::time::Duration;
 use crate::message::{Entry, Gap, Position, TransportId};
 
 pub use ndjson::message_object;
-pub(crate) use parameters::NONE;
 pub use parameters::{Asked, BadCallback, Parameters};
+pub(crate) use parameters::{NONE, without_position};
 
 /// One way of framing events.
 pub trait Transport: Sync {
@@ -143,11 +143,21 @@ pub struct Closing {
     pub retry: Option<Duration>,
 }
 
+impl Around {
+    /// The answer of one client.
+    pub fn wrap(&self, shared: &[u8]) -> Vec<u8> {
+        let rest = shared.get(self.replaced..).unwrap_or_default();
+        [self.before.as_bytes(), rest, self.after.as_bytes()].concat()
+    }
+}
+
 /// What an answer is wrapped in for one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Around {
     /// Before it.
     pub before: Box<str>,
+    /// Bytes at its beginning in whose place that stands.
+    pub replaced: usize,
     /// After it.
     pub after: &'static str,
 }

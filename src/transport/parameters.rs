@@ -5,6 +5,7 @@
 //! a page of this one, where it would choose what is called there.
 
 use super::{Delivery, Transport};
+use crate::message::Position;
 
 /// Parameters of one client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,31 @@ pub struct Parameters {
     pub(super) query: Option<Box<str>>,
     /// What the head of a WebSocket says to the request's key.
     pub(super) accept: Option<Box<str>>,
+    /// With what it may come back without the application.
+    pub(super) ticket: Option<Box<InBand>>,
+}
+
+/// A ticket as a page's script gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InBand {
+    /// The ticket: letters, digits, `-`, `_` and a full stop.
+    text: Box<str>,
+    /// Where its hold begins, where that is one place for all channels.
+    pub(super) position: Option<Position>,
+}
+
+impl InBand {
+    /// `{"event":"comet.ticket","ticket":…,"position":…}`; the type only where the stream has no other place for it.
+    pub(super) fn object(&self, event: Option<&str>) -> String {
+        let event = event.map_or(String::new(), |event| format!("\"event\":\"{event}\","));
+        let position = self.position.map_or("null".into(), |position| format!("\"{position}\""));
+        format!("{{{event}\"ticket\":\"{}\",\"position\":{position}}}", self.text)
+    }
+
+    /// The first field of the answer to a poll, which says its position itself.
+    pub(super) fn beginning(&self) -> String {
+        format!("{{\"ticket\":\"{}\",", self.text)
+    }
 }
 
 /// What a request says of its frames.
@@ -55,6 +81,11 @@ const PADDING_MAX: usize = 16 * 1024;
 const CALLBACK_KEYS: [&str; 2] = ["callback", "jsonp"];
 
 impl Parameters {
+    /// Gives the client a ticket, in frames that have a place for it.
+    pub fn carry(&mut self, ticket: String, position: Option<Position>) {
+        self.ticket = Some(Box::new(InBand { text: ticket.into(), position }));
+    }
+
     /// Takes one that stands behind the transport's name in the application's header.
     ///
     /// # Errors
@@ -101,8 +132,15 @@ impl Parameters {
 }
 
 /// What bytes that are shared by all clients are made with.
-pub(crate) static NONE: Parameters =
-    Parameters { callback: None, domain: None, origin: None, padding: 0, query: None, accept: None };
+pub(crate) static NONE: Parameters = Parameters {
+    callback: None,
+    domain: None,
+    origin: None,
+    padding: 0,
+    query: None,
+    accept: None,
+    ticket: None,
+};
 
 /// Whether a query names a function to call.
 pub(super) fn names_callback(query: Option<&str>) -> bool {
@@ -116,7 +154,8 @@ fn callback(query: Option<&str>) -> Result<Option<Box<str>>, BadCallback> {
     value.map(|name| Some(name.into())).ok_or(BadCallback::Name)
 }
 
-fn without_position(query: &str) -> Box<str> {
+/// A query without the client's position.
+pub(crate) fn without_position(query: &str) -> Box<str> {
     let kept = query.split('&').filter(|pair| !pair.is_empty() && split(pair).0 != "lastEventId");
     kept.collect::<Vec<_>>().join("&").into()
 }

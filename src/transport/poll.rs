@@ -21,7 +21,11 @@ impl Transport for Poll {
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        let from = out.len();
         long_poll::open(opening, out);
+        if let Some(ticket) = &opening.parameters.ticket {
+            out.splice(from..=from, ticket.beginning().into_bytes());
+        }
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {

@@ -38,6 +38,15 @@ impl Transport for Sse {
             end_event(out);
         }
         retry(opening.retry, out);
+        if let Some(ticket) = &opening.parameters.ticket {
+            // An id at once, so that a browser which is cut off before the first message knows where it was.
+            if let Some(position) = ticket.position {
+                out.extend_from_slice(format!("id: {position}\n").as_bytes());
+            }
+            out.extend_from_slice(
+                format!("event: comet.ticket\ndata: {}\n\n", ticket.object(None)).as_bytes(),
+            );
+        }
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {

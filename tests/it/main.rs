@@ -32,6 +32,7 @@ mod resume;
 mod retries;
 mod slow;
 mod store;
+mod tickets;
 mod tls;
 mod transports;
 mod upgrade;

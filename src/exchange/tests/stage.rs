@@ -102,6 +102,10 @@ impl Keeper for FakeKeeper {
     }
 
     fn keep_socket(&self, _: Departure) {}
+
+    fn tickets(&self) -> Option<&crate::hold::Tickets> {
+        None
+    }
 }
 
 /// What stands around an exchange.

@@ -52,6 +52,9 @@ impl Transport for Websocket {
             let order = format!("{{\"event\":\"comet.retry\",\"retry\":{}}}", retry.as_millis());
             frame(TEXT, order.as_bytes(), out);
         }
+        if let Some(ticket) = &opening.parameters.ticket {
+            frame(TEXT, ticket.object(Some("comet.ticket")).as_bytes(), out);
+        }
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {
