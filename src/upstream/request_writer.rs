@@ -78,8 +78,9 @@ impl RequestWriter {
         self.body.is_none() && self.is_written()
     }
 
-    /// Gives large buffers back.
+    /// Gives large buffers back, and the last piece of a body, which is empty and keeps its memory all the same.
     pub(super) fn rest(&mut self) {
+        self.piece = Bytes::new();
         if self.lead.capacity() > LEAD_KEPT {
             self.lead = Vec::new();
         }

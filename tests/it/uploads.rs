@@ -36,38 +36,57 @@ const WAYS: [(&str, &str, &str); 3] = [
     ("on disk", "", "buffers: { request: 64KiB }"),
 ];
 
+/// A proxy that chooses for each request of a connection: what isn't an upload goes elsewhere.
+fn selecting(origin: &Origin, elsewhere: &Origin, route: &str, more: &str) -> Perihelion {
+    Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {}, other: {} }}\n\
+         sites:\n  \"*\": other\n  \"*.com\":\n    routes:\n      - {{ path: /, pool: other }}\n      \
+         - {{ path: /upload, pool: app{route} }}\n{more}\n",
+        origin.url(),
+        elsewhere.url()
+    ))
+}
+
+/// The matrix of Perlbal's own tests: directly and by a choice for each request, all ways to wait, with and without a
+/// stray line end behind the body and a pause before it, over one kept connection.
 #[test]
-fn a_body_arrives_as_it_was_sent_whatever_waits_and_however_it_comes() {
+fn trap_10_a_body_arrives_as_it_was_sent_whatever_waits_and_however_it_comes() {
     for (way, route, more) in WAYS {
-        let origin = hashing();
-        let proxy = before(&origin, route, more);
-        for stray in ["", "\r\n"] {
-            for pause in [false, true] {
-                let case = format!("{way}, stray {stray:?}, pause {pause}");
-                let mut raw = proxy.connect();
-                for length in [0, 5, 100 * KIBIBYTE, 700 * KIBIBYTE] {
-                    let body = noise(length);
-                    raw.send(head(length, ""));
-                    if pause {
-                        // The head has been read when another one is answered.
-                        proxy.get("/between");
-                    }
-                    raw.send(&body);
-                    raw.send(stray);
-                    let answer = raw.answer();
-                    assert_eq!((answer.status(), answer.text()), (200, hash(&body)), "{case}");
-                    let upload = origin.received().into_iter().rfind(|request| request.target() == "/upload");
-                    assert_eq!(upload.unwrap().head.length(), Some(length), "{case}");
-                }
-                // The connection was kept, and goes on.
-                assert_eq!(raw.get("/after").status(), 200, "{case}");
+        let (origin, elsewhere) = (hashing(), Origin::replying(|_| Reply::ok("elsewhere")));
+        let direct = before(&origin, route, more);
+        let selecting = selecting(&origin, &elsewhere, route, more);
+        for (chooses, proxy) in [("directly", &direct), ("by a choice", &selecting)] {
+            for (stray, pause) in [("", false), ("", true), ("\r\n", false), ("\r\n", true)] {
+                let case = format!("{way}, {chooses}, stray {stray:?}, pause {pause}");
+                uploads(proxy, &origin, stray, pause, &case);
             }
+            proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+            proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
+            let spills = proxy.metric("perihelion_buffer_spills_total", &[("kind", "request")]);
+            // One of the four bodies is larger than what may stay in memory and what gathers for a write.
+            assert_eq!(spills, if way == "on disk" { 4.0 } else { 0.0 }, "{way}, {chooses}");
         }
-        proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
-        proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
-        let spills = proxy.metric("perihelion_buffer_spills_total", &[("kind", "request")]);
-        // One of the four bodies is larger than what may stay in memory and what gathers for a write.
-        assert_eq!(spills, if way == "on disk" { 4.0 } else { 0.0 }, "{way}");
+    }
+}
+
+/// Some bodies over one connection, with another request between them.
+fn uploads(proxy: &Perihelion, origin: &Origin, stray: &str, pause: bool, case: &str) {
+    let mut raw = proxy.connect();
+    for length in [0, 5, 100 * KIBIBYTE, 700 * KIBIBYTE] {
+        let body = noise(length);
+        raw.send(head(length, ""));
+        if pause {
+            // The head has been read when another one is answered.
+            proxy.get("/between");
+        }
+        raw.send(&body);
+        raw.send(stray);
+        let answer = raw.answer();
+        assert_eq!((answer.status(), answer.text()), (200, hash(&body)), "{case}");
+        let upload = origin.received().into_iter().rfind(|request| request.target() == "/upload");
+        assert_eq!(upload.unwrap().head.length(), Some(length), "{case}");
+        // The connection was kept, and goes on, maybe to another pool.
+        assert_eq!(raw.get("/after").status(), 200, "{case}");
     }
 }
 
@@ -104,6 +123,24 @@ fn no_worker_is_asked_for_before_a_body_is_whole() {
     assert_eq!(proxy.metric("perihelion_upstream_connections_opened_total", &[]), 0.0);
     raw.send(&body[body.len() - 1..]);
     assert_eq!(raw.answer().text(), hash(&body));
+}
+
+#[test]
+fn a_connection_that_idles_keeps_nothing_of_the_last_body() {
+    let origin = hashing();
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {}, keepalive: {{ idle: 5m }} }} }}\n\
+         sites: {{ \"*\": app }}\n",
+        origin.url()
+    ));
+    let body = noise(200 * KIBIBYTE);
+    let mut raw = proxy.connect();
+    raw.send(head(body.len(), ""));
+    raw.send(&body);
+    assert_eq!(raw.answer().text(), hash(&body));
+    proxy.wait_metric("perihelion_upstream_connections", &[("state", "idle")], 1.0);
+    proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+    assert_eq!(origin.open_connections(), 1);
 }
 
 /// One that uploads slower than half of this in a second needs a file, by the time that is left.

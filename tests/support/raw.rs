@@ -31,6 +31,8 @@ impl Raw {
     pub(crate) fn from_tcp(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(DEADLINE)).expect("an open socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("an open socket");
+        // What is sent in pieces would wait for the other side's late acknowledgement.
+        stream.set_nodelay(true).expect("an open socket");
         Raw { io: Io::Tcp(stream), ahead: Vec::new() }
     }
 
