@@ -36,6 +36,8 @@ const READ_MIN: usize = 8 * 1024;
 /// Bytes that are read at once, at most: 100 KB bodies come in few pieces. It is also what a client that has stopped
 /// reading costs beyond the bound of all buffers.
 const READ_MAX: usize = 128 * 1024;
+/// Interim answers to one request: nobody sends more than one or two.
+const INTERIM_MAX: u8 = 16;
 
 /// A connection with everything that belongs to it. Idle ones stay where their socket is registered. In a box, since
 /// it moves from hand to hand.
@@ -54,6 +56,8 @@ struct Ends<S> {
     /// Bytes to ask the socket for.
     room: usize,
     answer: Answer,
+    /// Interim answers that came before it.
+    interim: u8,
     is_answer_to_head: bool,
     keep_alive: bool,
     /// Whether a byte of the present answer has come.
@@ -113,6 +117,7 @@ impl<S> Link<S> {
             searched: 0,
             room: READ_MIN,
             answer: Answer::Done,
+            interim: 0,
             is_answer_to_head: false,
             keep_alive: true,
             heard: false,
@@ -248,6 +253,7 @@ impl<S> Ends<S> {
         self.is_answer_to_head = *head.method == Method::HEAD;
         self.request.begin(head, body, self.is_last);
         self.answer = Answer::Head;
+        self.interim = 0;
         self.heard = false;
     }
 
@@ -261,6 +267,10 @@ impl<S> Ends<S> {
             if let Some(head) = taken.map_err(LinkError::BadResponse)? {
                 if let Some(parts) = self.understand(head) {
                     return Poll::Ready(Ok(parts));
+                }
+                self.interim += 1;
+                if self.interim > INTERIM_MAX {
+                    return Poll::Ready(Err(LinkError::BadResponse("too many interim answers")));
                 }
                 continue;
             }

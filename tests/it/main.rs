@@ -21,6 +21,7 @@ mod health;
 mod hold;
 mod log;
 mod metrics;
+mod misbehaving;
 mod pool;
 mod queue;
 mod quota;

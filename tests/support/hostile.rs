@@ -80,41 +80,6 @@ impl Application for LengthTooLong {
     }
 }
 
-/// Sends more bytes than it promises; the rest looks like an answer.
-pub(crate) struct LengthTooShort;
-
-impl Application for LengthTooShort {
-    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
-        say(
-            socket,
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL",
-        );
-        Then::KeepAlive
-    }
-}
-
-/// Says how long its body is in two ways.
-pub(crate) struct BothLengths;
-
-impl Application for BothLengths {
-    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
-        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
-        say(socket, head);
-        say(socket, b"2\r\nok\r\n0\r\n\r\n");
-        Then::KeepAlive
-    }
-}
-
-/// Speaks something else.
-pub(crate) struct BadStatusLine;
-
-impl Application for BadStatusLine {
-    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
-        say(socket, b"SSH-2.0-OpenSSH_9.9\r\n\r\n");
-        Then::Close
-    }
-}
-
 /// Switches protocols though nobody asked.
 pub(crate) struct SwitchesUnasked;
 
@@ -154,19 +119,6 @@ impl Application for OneByteAtATime {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndrips\r\n0\r\n\r\n";
         answer.chunks(1).for_each(|byte| say(socket, byte));
         Then::KeepAlive
-    }
-}
-
-/// Sends a head of half a megabyte.
-pub(crate) struct HugeHead;
-
-impl Application for HugeHead {
-    fn answer(&self, _request: &Received, socket: &mut Socket) -> Then {
-        let line = format!("X-Filling: {}\r\n", "x".repeat(1000));
-        say(socket, b"HTTP/1.1 200 OK\r\n");
-        (0..500).for_each(|_| say(socket, line.as_bytes()));
-        say(socket, b"Content-Length: 0\r\n\r\n");
-        Then::Close
     }
 }
 

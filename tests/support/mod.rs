@@ -16,9 +16,8 @@ pub(crate) use event_source::{Event, EventSource};
 pub(crate) use folder::Folder;
 pub(crate) use gate::Gate;
 pub(crate) use hostile::{
-    AnswersTwice, BadStatusLine, BothLengths, ClosesEarly, ClosesOnSecondRequest, ContinuesForever, HugeHead,
-    LengthTooLong, LengthTooShort, OneByteAtATime, ResetsInTheBody, StallsAfterHead, SwitchesUnasked,
-    Unreachable,
+    AnswersTwice, ClosesEarly, ClosesOnSecondRequest, ContinuesForever, LengthTooLong, OneByteAtATime,
+    ResetsInTheBody, StallsAfterHead, SwitchesUnasked, Unreachable,
 };
 pub(crate) use http::{Answer, Head};
 pub(crate) use origin::{Application, Origin, Received, Reply, Then};
