@@ -49,7 +49,7 @@ fn before(origin: &Origin, route: &str, more: &str) -> Perihelion {
 }
 
 #[test]
-fn the_application_is_free_at_its_last_byte_though_the_client_reads_nothing() {
+fn trap_1_the_application_is_free_at_its_last_byte_though_the_client_reads_nothing() {
     for target in ["/page", "/chunked"] {
         let origin = one_worker(PAGE);
         let proxy = before(&origin, "", "");

@@ -7,7 +7,7 @@ use socket2::Socket;
 use crate::support::{Head, Origin, Perihelion, Received, Reply, Then};
 
 #[test]
-fn what_belongs_to_one_connection_does_not_reach_the_application() {
+fn trap_11_what_belongs_to_one_connection_does_not_reach_the_application() {
     let origin = Origin::replying(|_| Reply::ok(""));
     let proxy = Perihelion::before(&origin);
     let mut raw = proxy.connect();
@@ -57,7 +57,7 @@ fn a_cleartext_upgrade_to_http_2_is_not_passed_on() {
 }
 
 #[test]
-fn what_belongs_to_one_connection_does_not_reach_the_client() {
+fn trap_11_what_belongs_to_one_connection_does_not_reach_the_client() {
     let origin = Origin::new(|_: &Received, socket: &mut Socket| {
         let head = "HTTP/1.1 200 OK\r\nConnection: X-Internal, keep-alive\r\nX-Internal: 1\r\n\
                     Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\

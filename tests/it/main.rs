@@ -36,6 +36,7 @@ mod store;
 mod tickets;
 mod tls;
 mod transports;
+mod traps;
 mod upgrade;
 mod uploads;
 mod websocket;

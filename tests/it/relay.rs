@@ -174,7 +174,7 @@ fn answers_without_a_body_leave_the_connection_usable() {
 }
 
 #[test]
-fn an_interim_answer_is_not_taken_for_the_answer() {
+fn trap_4_an_interim_answer_is_not_taken_for_the_answer() {
     let origin = Origin::new(|request: &Received, socket: &mut Socket| {
         socket.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n").unwrap();
         Reply::ok("the answer").send_to(request, socket)

@@ -183,7 +183,7 @@ fn nothing_leads_out_of_the_folders_that_were_listed() {
 }
 
 #[test]
-fn whose_headers_the_applications_with_the_targets_length_and_type() {
+fn trap_7_whose_headers_the_applications_with_the_targets_length_and_type() {
     let stage = stage();
     let app = "X-Reproxy-URL=$T/digits|Set-Cookie=a=1|ETag=\"app\"|Cache-Control=private";
     let answer = stage.say(app, "");
@@ -253,7 +253,7 @@ fn a_target_is_told_nothing_of_the_client() {
 }
 
 #[test]
-fn the_next_url_is_asked_after_a_failure_a_bad_status_or_a_wrong_size_and_then_it_is_503() {
+fn trap_8_the_next_url_is_asked_after_a_failure_a_bad_status_or_a_wrong_size_and_then_it_is_503() {
     let stage = stage();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let list =
@@ -327,7 +327,7 @@ fn the_worker_is_free_while_the_target_works() {
 }
 
 #[test]
-fn the_body_of_a_handed_on_answer_is_read_away_and_its_connection_goes_on() {
+fn trap_5_the_body_of_a_handed_on_answer_is_read_away_and_its_connection_goes_on() {
     let stage = stage();
     for number in 0..5 {
         let answer = stage.say("X-Sendfile=$F/digits.bin", "X-Body: a body that nobody wants\r\n");
@@ -338,7 +338,7 @@ fn the_body_of_a_handed_on_answer_is_read_away_and_its_connection_goes_on() {
 }
 
 #[test]
-fn a_long_body_of_a_handed_on_answer_is_not_waited_for() {
+fn trap_5_a_long_body_of_a_handed_on_answer_is_not_waited_for() {
     let application = Origin::new(|request: &Received, socket: &mut Socket| {
         if request.target() == "/plain" {
             return Reply::ok("plain").send_to(request, socket);
@@ -365,7 +365,7 @@ fn a_long_body_of_a_handed_on_answer_is_not_waited_for() {
 }
 
 #[test]
-fn internal_names_cross_in_neither_direction_whether_the_feature_is_on_or_off() {
+fn trap_6_internal_names_cross_in_neither_direction_whether_the_feature_is_on_or_off() {
     let stage = stage();
     let names = [
         "X-Sendfile-Type: X-Accel-Redirect",
