@@ -129,6 +129,8 @@ families! {
     comet_stream_duration: histograms("perihelion_comet_stream_duration_seconds", "How long connections were held.", ["transport"], HELD_SECONDS);
     comet_takeovers: counters("perihelion_comet_takeovers_total", "Instructions to hold, by result.", ["site", "result"]);
     comet_tickets: counters("perihelion_comet_tickets_total", "Tickets given, and brought back by clients, by what became of them.", ["site", "result"]);
+    comet_revocations: counters("perihelion_comet_revocations_total", "Revocations, by what they named.", ["by"]);
+    comet_revocations_forgotten: counter("perihelion_comet_revocations_forgotten_total", "Revocations that made room because tickets.revocations was reached, so that all tickets of before are void.");
     comet_channels: gauge("perihelion_comet_channels", "Channels that live.");
     comet_subscriptions: gauge("perihelion_comet_subscriptions", "Subscriptions: held connections times their channels.");
     comet_publishes: counters("perihelion_comet_publishes_total", "Publish requests by result.", ["result"]);

@@ -407,6 +407,7 @@ static TICKETS: Section<TicketsConfig> = Section {
     keys: &[
         Key::new("keys", |tickets, value| value.each_of_some(|item| tickets.keys.extend(ticket_key(item)))),
         Key::new("renewal", |tickets, value| value.put(&mut tickets.renewal, &form::DURATION_OR_OFF)),
+        Key::new("revocations", |tickets, value| value.put(&mut tickets.revocations, &form::COUNT)),
     ],
 };
 

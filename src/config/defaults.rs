@@ -270,6 +270,8 @@ impl Default for TicketsConfig {
             keys: Vec::new(),
             // A working day: whoever stays longer is looked at by the application again.
             renewal: Some(Duration::from_secs(12 * 3600)),
+            // Everybody who logs out of a busy site in a day, some megabytes.
+            revocations: 100_000,
         }
     }
 }

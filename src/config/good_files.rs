@@ -199,9 +199,9 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
 #[test]
 fn tickets_have_keys_of_which_none_is_ever_shown() {
     let key = "0123456789abcdef0123456789abcdef";
-    let config = with(&format!("tickets: {{keys: [{key}], renewal: off}}\n"));
+    let config = with(&format!("tickets: {{keys: [{key}], renewal: off, revocations: 5}}\n"));
     assert_eq!(config.tickets.keys, [Secret(key.into())]);
-    assert_eq!(config.tickets.renewal, None);
+    assert_eq!((config.tickets.renewal, config.tickets.revocations), (None, 5));
     assert!(!format!("{config:?}").contains(key));
     assert_eq!(with("").tickets.renewal, Some(Duration::from_secs(12 * 3600)));
 }

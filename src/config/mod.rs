@@ -635,6 +635,8 @@ pub struct TicketsConfig {
     pub keys: Vec<Secret>,
     /// How long after the application's answer tickets are renewed; `None` is `off`.
     pub renewal: Option<Duration>,
+    /// Revocations that are remembered for as long as a ticket of before could be valid.
+    pub revocations: usize,
 }
 
 /// Logs.

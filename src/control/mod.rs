@@ -9,6 +9,7 @@ mod guard;
 mod pools;
 mod publish;
 mod reply;
+mod revoke;
 mod serve;
 mod sites;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::upstream::Pool;
 
 pub use guard::Guard;
+pub use revoke::Parting;
 pub use serve::ControlListener;
 pub use sites::SiteInUse;
 
@@ -39,6 +41,22 @@ use reply::{Failure, Reply};
 
 /// A reload on its way: what there is to say about it, or every problem.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>>>>;
+
+/// Connections whose number is on its way.
+pub type Counting = Pin<Box<dyn Future<Output = usize>>>;
+/// Ends connections and their tickets.
+pub type Revoke = Box<dyn Fn(Whom, Option<Parting>) -> Counting>;
+/// Counts the connections with a tag.
+pub type Count = Box<dyn Fn(String) -> Counting>;
+
+/// Whose connections are meant.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// Those with this tag.
+    Tag(String),
+    /// Those on this channel.
+    Channel(ChannelName),
+}
 
 /// What the control port may ask of the process.
 pub struct Operations {
@@ -52,6 +70,10 @@ pub struct Operations {
     pub refresh: Box<dyn Fn()>,
     /// The pools in use now, in the order of their names.
     pub pools: Box<dyn Fn() -> Vec<Arc<Pool>>>,
+    /// Ends connections and their tickets; gives the number of connections.
+    pub revoke: Revoke,
+    /// Counts the connections with a tag.
+    pub count: Count,
 }
 
 /// Bounds on what publishers may send.
@@ -127,6 +149,14 @@ impl Control {
             ["reload"] => Err(Failure::method("POST")),
             ["publish"] if method == Method::POST => self.publish_batch(request).await,
             ["publish"] => Err(Failure::method("POST")),
+            ["revoke"] if method == Method::POST => {
+                let (head, body) = request.into_parts();
+                let body = read_body(body, &head.headers, self.limits.body).await?;
+                self.revoke(body).await
+            }
+            ["revoke"] => Err(Failure::method("POST")),
+            ["tags", name] if read => self.tag(name).await,
+            ["tags", _] => Err(Failure::method("GET")),
             ["sites", ..] => self.sites(&method, &segments[1..], request).await,
             ["channels"] if read => channels::list(&self.hub, request.uri().query()),
             ["channels"] => Err(Failure::method("GET")),

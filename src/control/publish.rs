@@ -119,7 +119,7 @@ fn expected_last(last: &str, item: usize) -> Result<Expected, Failure> {
 }
 
 /// A string is text, any other value is JSON.
-fn item_data(value: &RawValue) -> Result<Data, Failure> {
+pub(super) fn item_data(value: &RawValue) -> Result<Data, Failure> {
     if !value.get().starts_with('"') {
         return Ok(Data::Json(Bytes::copy_from_slice(value.get().as_bytes())));
     }
@@ -180,7 +180,7 @@ fn header(headers: &HeaderMap, name: &str) -> Result<Option<Box<str>>, Failure> 
 }
 
 /// An event name stands in a line of its own; `comet.` is what the proxy itself says.
-fn checked_event(event: Box<str>) -> Result<Box<str>, Failure> {
+pub(super) fn checked_event(event: Box<str>) -> Result<Box<str>, Failure> {
     if event.starts_with("comet.") {
         return Err(Failure::bad("event names that begin with \"comet.\" belong to the proxy"));
     }

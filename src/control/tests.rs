@@ -37,6 +37,8 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         ready: Box::new(|| false),
         refresh: Box::new(|| ()),
         pools: Box::new(Vec::new),
+        revoke: Box::new(|_, _| Box::pin(async { 3 })),
+        count: Box::new(|_| Box::pin(async { 2 })),
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };
     let control = Rc::new(Control::new(hub, metrics, Guard::tcp(address, None), limits, operations));

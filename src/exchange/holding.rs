@@ -1,5 +1,7 @@
 //! An answer that is an instruction: read its body, free the application, and let the connection go.
 
+use std::time::SystemTime;
+
 use hyper::header::{CONTENT_LENGTH, ORIGIN};
 use hyper::http::request;
 
@@ -24,6 +26,7 @@ pub(super) async fn hold(
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at } = upstream;
+    let at = SystemTime::now();
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
     // A request that was handed on has another URL than the one that its client will come back to.
@@ -35,7 +38,7 @@ pub(super) async fn hold(
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);
-    let asked = AskedToHold { headers, upgrade, query, forwarded_at, now: ctx.keeper.head() };
+    let asked = AskedToHold { headers, upgrade, query, forwarded_at, now: ctx.keeper.head(), at };
     let answer = Answer { status: head.status, headers: head.headers, body };
     let mut hold = instruction.hold(asked, answer, client).map_err(unfit)?;
     if hold.is_socket() && !ctx.cors.admits_socket(headers) {

@@ -34,13 +34,15 @@ pub(super) enum TicketEnd {
     Taken,
     Expired,
     Foreign,
+    Revoked,
     /// The request asks for something else than the ticket is for, or says no position.
     Unfit,
 }
 
 impl TicketEnd {
     /// By number.
-    pub(super) const WORDS: [&str; 6] = ["given", "too_large", "taken", "expired", "foreign", "unfit"];
+    pub(super) const WORDS: [&str; 7] =
+        ["given", "too_large", "taken", "expired", "foreign", "revoked", "unfit"];
 }
 
 /// Holds the client of a valid ticket. `None` where the application is to be asked.
@@ -55,13 +57,15 @@ pub(super) fn resume(
         return None;
     }
     let text = brought(&parts.headers)?;
-    let end = match tickets.open(text, &scope(ctx, parts), SystemTime::now()) {
-        Ok(ticket) => match rejoin(ctx, parts, asked, &ticket) {
+    let now = SystemTime::now();
+    let end = match tickets.open(text, &scope(ctx, parts), now) {
+        Ok(ticket) => match rejoin(ctx, parts, asked, &ticket, now) {
             Some(rejoined) => return Some(rejoined.and_then(|back| take_over(ctx, parts, back, record))),
             None => TicketEnd::Unfit,
         },
         Err(BadTicket::Expired) => TicketEnd::Expired,
         Err(BadTicket::Foreign) => TicketEnd::Foreign,
+        Err(BadTicket::Revoked) => TicketEnd::Revoked,
     };
     ctx.site.ticket(end);
     None
@@ -101,7 +105,13 @@ struct Back {
 }
 
 /// What the ticket holds for this request; `None` where it is for another kind of request.
-fn rejoin(ctx: &Context<'_>, parts: &Parts, asked: &Asked, ticket: &Ticket) -> Option<Result<Back, Refusal>> {
+fn rejoin(
+    ctx: &Context<'_>,
+    parts: &Parts,
+    asked: &Asked,
+    ticket: &Ticket,
+    at: SystemTime,
+) -> Option<Result<Back, Refusal>> {
     let (fields, query) = (&parts.headers, parts.uri.query());
     let position = match client_start(fields, query) {
         // Where the client says it itself, this one isn't used.
@@ -117,7 +127,7 @@ fn rejoin(ctx: &Context<'_>, parts: &Parts, asked: &Asked, ticket: &Ticket) -> O
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive };
     let upgrade = asked.websocket;
     let to_hold =
-        AskedToHold { headers: fields, upgrade, query, forwarded_at: position, now: ctx.keeper.head() };
+        AskedToHold { headers: fields, upgrade, query, forwarded_at: position, now: ctx.keeper.head(), at };
     let mut hold = instruction.hold(to_hold, answer, client).ok()?;
     if Some(hold.transport) != ticket.transport() {
         return None;

@@ -7,12 +7,13 @@
 mod comet;
 mod departure;
 mod head;
+mod revocations;
 mod ticket;
 mod tickets;
 mod tunnel;
 mod upgrade;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Version};
@@ -23,6 +24,7 @@ use crate::transport::{self, Parameters};
 pub use crate::transport::BadCallback;
 pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
+pub use revocations::Whose;
 pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
 pub use tickets::{TicketSettings, Tickets};
 pub use tunnel::{Duplex, Tunnel};
@@ -110,6 +112,8 @@ pub struct Asked<'a> {
     pub forwarded_at: Position,
     /// The hub's head now.
     pub now: Position,
+    /// When it was decided that it may be held.
+    pub at: SystemTime,
 }
 
 /// A request that can't be held in the way that the application wants; its client is told.
@@ -169,6 +173,8 @@ pub struct Hold {
     pub retry: Option<Duration>,
     /// The beginning of a stream, the fallback of a poll.
     pub answer: Answer,
+    /// When that was decided: what is revoked later ends it.
+    pub at: SystemTime,
     /// Who has said so.
     pub source: Source,
     /// The name by which the application counts and ends it.
@@ -208,10 +214,10 @@ impl Instruction {
         };
         let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
         let Instruction { timeout, keepalive, retry, tag, .. } = self;
-        let (source, subject) = (Source::Application, None);
+        let (at, source, subject) = (asked.at, Source::Application, None);
         #[rustfmt::skip]
         let hold = Hold {
-            wishes, transport, parameters, timeout, keepalive, retry, answer, source, tag, client, subject,
+            wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, client, subject,
         };
         Ok(hold)
     }
@@ -248,7 +254,14 @@ mod tests {
         if let Some(header) = header {
             headers.insert("last-event-id", header.parse().unwrap());
         }
-        let asked = Asked { headers: &headers, upgrade: false, query, forwarded_at: at(5), now: at(8) };
+        let asked = Asked {
+            headers: &headers,
+            upgrade: false,
+            query,
+            forwarded_at: at(5),
+            now: at(8),
+            at: SystemTime::now(),
+        };
         let answer_parts = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
         let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client).unwrap();

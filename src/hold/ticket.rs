@@ -100,6 +100,9 @@ pub enum BadTicket {
     /// Its time is over.
     #[error("the ticket has expired")]
     Expired,
+    /// The application has taken it back.
+    #[error("the ticket was revoked")]
+    Revoked,
 }
 
 /// The hold has more to say than a cookie can carry.
@@ -318,8 +321,14 @@ mod tests {
         let terms = instruction.ticket.take().unwrap();
         let position = Position { epoch: Epoch(14), sequence: Sequence(5) };
         let none = HeaderMap::new();
-        let asked =
-            Asked { headers: &none, upgrade: false, query: None, forwarded_at: position, now: position };
+        let asked = Asked {
+            headers: &none,
+            upgrade: false,
+            query: None,
+            forwarded_at: position,
+            now: position,
+            at: at(0),
+        };
         let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         let client = ClientSide { version: hyper::Version::HTTP_11, keep_alive: true };
         let hold = instruction.hold(asked, answer, client).unwrap();

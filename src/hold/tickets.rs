@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use ring::hmac;
 
+use super::Hold;
+use super::revocations::{Revocations, Whose};
 use super::ticket::{BadTicket, Scope, Ticket, TooLarge};
 
 /// Signs and reads the tickets of a process; shared by all its threads.
@@ -13,6 +15,7 @@ pub struct Tickets {
     terms: ArcSwap<Terms>,
     /// Whether a client may have one. Until then nobody looks for one.
     are_out: AtomicBool,
+    revocations: Revocations,
 }
 
 /// What a configuration says of tickets.
@@ -22,11 +25,14 @@ pub struct TicketSettings {
     pub keys: Vec<Box<[u8]>>,
     /// How long after the application's answer a ticket is renewed; `None` for ever.
     pub renewal: Option<Duration>,
+    /// Revocations that are remembered.
+    pub revocations: usize,
 }
 
 struct Terms {
     keys: Vec<hmac::Key>,
     renewal: Option<Duration>,
+    revocations: usize,
 }
 
 impl Tickets {
@@ -34,7 +40,8 @@ impl Tickets {
     pub fn new(own: &[u8], settings: &TicketSettings) -> Tickets {
         let are_out = AtomicBool::new(!settings.keys.is_empty());
         let own = hmac::Key::new(hmac::HMAC_SHA256, own);
-        Tickets { terms: ArcSwap::from_pointee(Terms::new(settings, own)), are_out }
+        let terms = ArcSwap::from_pointee(Terms::new(settings, own));
+        Tickets { terms, are_out, revocations: Revocations::default() }
     }
 
     /// Takes other keys. Those that are left out end their tickets; the process's own stays, and reads.
@@ -73,7 +80,20 @@ impl Tickets {
     /// # Errors
     /// It isn't valid here and now.
     pub fn open(&self, text: &str, scope: &Scope, now: SystemTime) -> Result<Ticket, BadTicket> {
-        Ticket::open(text, &self.terms.load().keys, scope, now)
+        let ticket = Ticket::open(text, &self.terms.load().keys, scope, now)?;
+        let is_void = self.revocations.cover(ticket.issued(), ticket.tag(), ticket.channels());
+        if is_void { Err(BadTicket::Revoked) } else { Ok(ticket) }
+    }
+
+    /// Makes void what has been given until now. False where so much is revoked that more than that became void.
+    pub fn revoke(&self, whose: Whose, now: SystemTime) -> bool {
+        self.revocations.add(whose, self.terms.load().revocations, now)
+    }
+
+    /// Whether a hold has been revoked since it was decided.
+    pub fn have_revoked(&self, hold: &Hold) -> bool {
+        let channels = hold.wishes.iter().map(|(name, _)| name.as_str());
+        self.revocations.cover(hold.at, hold.tag.as_deref(), channels)
     }
 }
 
@@ -81,6 +101,7 @@ impl Terms {
     /// There is always a key: the process's own is the last.
     fn new(settings: &TicketSettings, own: hmac::Key) -> Terms {
         let given = settings.keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key));
-        Terms { keys: given.chain([own]).collect(), renewal: settings.renewal }
+        let TicketSettings { renewal, revocations, .. } = *settings;
+        Terms { keys: given.chain([own]).collect(), renewal, revocations }
     }
 }

@@ -122,6 +122,11 @@ impl Tap {
         self.hub.state.lock().missed(channels, after..upto, limit_bytes, now, entries, gaps)
     }
 
+    /// The channel with this name.
+    pub fn find(&self, name: &ChannelName) -> Option<ChannelId> {
+        self.hub.state.lock().directory.find(name)
+    }
+
     /// The name of a channel that this tap has a reader on.
     pub fn name(&self, channel: ChannelId) -> ChannelName {
         self.hub.state.lock().name(channel)

@@ -274,6 +274,7 @@ fn take_over() -> TakeOver {
         keepalive: None,
         retry: None,
         answer,
+        at: std::time::SystemTime::now(),
         source: Source::Application,
         tag: None,
         client,

@@ -12,7 +12,7 @@ use crate::hold::{Keeper, TicketSettings, Tickets};
 use crate::hub::{Hub, HubSettings, WINDOW_MESSAGES};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
-use crate::shard::{ShardSettings, Shards};
+use crate::shard::{Revoker, ShardSettings, Shards};
 
 use super::StartError;
 use super::keeping::Keeping;
@@ -48,6 +48,10 @@ impl Comet {
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
         self.hub.clone()
+    }
+
+    pub(super) fn revoker(&self) -> Revoker {
+        self.shards.revoker()
     }
 
     pub(super) fn keeper(&self) -> Arc<dyn Keeper> {
@@ -95,7 +99,11 @@ fn random<const N: usize>() -> std::io::Result<[u8; N]> {
 
 fn ticket_settings(config: &Config) -> TicketSettings {
     let keys = config.tickets.keys.iter().map(|key| key.0.as_bytes().into());
-    TicketSettings { keys: keys.collect(), renewal: config.tickets.renewal }
+    TicketSettings {
+        keys: keys.collect(),
+        renewal: config.tickets.renewal,
+        revocations: config.tickets.revocations,
+    }
 }
 
 fn hub_settings(config: &Config) -> HubSettings {

@@ -11,6 +11,7 @@ mod drain;
 mod keeping;
 mod process;
 mod reload;
+mod revocations;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -269,6 +270,8 @@ impl Server {
                 snapshots.load().pools().for_each(|pool| pool.measure());
             }),
             pools: Box::new(move || pools.load().pools().cloned().collect()),
+            revoke: revocations::revoke(self.comet.revoker(), &self.metrics),
+            count: revocations::count(self.comet.revoker()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

@@ -32,6 +32,9 @@ impl EventLoop {
             tracing::error!(%error, "a connection can't be watched");
             return self.cut(key, Reason::WriteError);
         }
+        if let Some(tag) = &hold.tag {
+            self.tags.add(key as u32, tag);
+        }
         self.measures.opened(hold.transport);
         self.measures.gaps(hold.transport, self.gaps.len());
         let opening = self.opening(&hold, &joined);
@@ -41,6 +44,7 @@ impl EventLoop {
             Delivery::AtOnce => self.answer_at_once(key, &opening),
         }
         self.end_if_leaving(key);
+        self.end_if_revoked(key, self.tickets.have_revoked(&hold));
         self.hear_beginning(key);
         // The socket announces only what comes from now on.
         if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {

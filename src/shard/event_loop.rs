@@ -17,10 +17,13 @@ use super::finish::Drain;
 use super::held::{Heard, Held, Progress, Reason, Stage};
 use super::inbox::{Command, Inbox};
 use super::measures::Measures;
+use super::revoke::LastMessage;
 use super::runs::Runs;
+use super::tags::Tags;
 use super::wheel::Wheel;
 use super::{ShardSettings, runs};
 use crate::access_log::AccessLog;
+use crate::hold::Tickets;
 use crate::hub::{ChannelId, Hub, Tap, Turn};
 use crate::message::{Entry, Epoch, Gap, Sequence};
 use crate::metrics::Metrics;
@@ -53,6 +56,10 @@ pub(super) struct EventLoop {
     /// Keys of the connections on each channel.
     pub(super) members: HashMap<ChannelId, Vec<u32>>,
     pub(super) wheel: Wheel,
+    pub(super) tags: Tags,
+    /// What connections are told last, from the order to end them until it is written.
+    pub(super) partings: HashMap<usize, Arc<LastMessage>>,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) drain: Option<Drain>,
     began: Instant,
     pub(super) now: Instant,
@@ -76,6 +83,7 @@ impl EventLoop {
     pub(super) fn new(
         hub: &Arc<Hub>,
         settings: Arc<ArcSwap<ShardSettings>>,
+        tickets: Arc<Tickets>,
         metrics: &Metrics,
         log: AccessLog,
     ) -> io::Result<EventLoop> {
@@ -96,6 +104,9 @@ impl EventLoop {
             held: Berths::new(),
             members: HashMap::new(),
             wheel: Wheel::new(),
+            tags: Tags::default(),
+            partings: HashMap::new(),
+            tickets,
             drain: None,
             began: now,
             now,
@@ -224,6 +235,7 @@ impl EventLoop {
         for command in commands.drain(..) {
             match command {
                 Command::Keep(departure) => self.arrive(*departure),
+                Command::Revoke(revocation) => self.revoke(revocation),
                 Command::Drain(spread) => self.begin_draining(spread),
                 Command::Stop => self.stopped = true,
             }

@@ -55,10 +55,11 @@ impl EventLoop {
         }
     }
 
-    fn last_words(&self, key: usize, reason: Reason) -> Frame {
+    fn last_words(&mut self, key: usize, reason: Reason) -> Frame {
+        let parting = self.parting(key);
         let held = &self.held[key];
         if let Some(poll) = held.cold.poll() {
-            return poll.fallback.clone();
+            return parting.unwrap_or_else(|| poll.fallback.clone());
         }
         if let Some(code) = held.cold.farewell() {
             return runs::chunk(|out| websocket::close(code, "", out));
@@ -69,7 +70,8 @@ impl EventLoop {
         };
         let transport = transport::transport(held.transport);
         let closing = runs::chunk(|out| transport.close(&Closing { retry }, out));
-        let mut bytes = closing.bytes(held.framing).to_vec();
+        let mut bytes = parting.map_or(Vec::new(), |last| last.bytes(held.framing).to_vec());
+        bytes.extend_from_slice(closing.bytes(held.framing));
         if held.framing == Framing::Chunked {
             bytes.extend_from_slice(b"0\r\n\r\n");
         }
@@ -133,6 +135,8 @@ impl EventLoop {
             self.measures.slow.dec();
         }
         self.leave_channels(key);
+        self.tags.remove(key as u32);
+        self.partings.remove(&key);
         let held = &self.held[key];
         let time = TICK * self.tick.saturating_sub(held.cold.since);
         self.measures.closed(held.transport, reason, time, held.bytes);

@@ -152,10 +152,11 @@ pub(super) enum Reason {
     WriteError,
     Limit,
     Protocol,
+    Revoked,
 }
 
 impl Reason {
-    pub(super) const ALL: [(Reason, &str); 9] = [
+    pub(super) const ALL: [(Reason, &str); 10] = [
         (Reason::Client, "client"),
         (Reason::Answered, "answered"),
         (Reason::Timeout, "timeout"),
@@ -165,6 +166,7 @@ impl Reason {
         (Reason::WriteError, "write_error"),
         (Reason::Limit, "limit"),
         (Reason::Protocol, "protocol"),
+        (Reason::Revoked, "revoked"),
     ];
 
     pub(super) fn word(self) -> &'static str {

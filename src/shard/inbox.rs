@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::revoke::Revocation;
 use crate::hold::Departure;
 
 /// A request to a shard.
 pub(super) enum Command {
     /// Hold this connection.
     Keep(Box<Departure>),
+    /// End, or count, what is revoked.
+    Revoke(Revocation),
     /// End everything within this time.
     Drain(Duration),
     /// End the thread.

@@ -14,8 +14,10 @@ mod finish;
 mod held;
 mod inbox;
 mod measures;
+mod revoke;
 mod runs;
 mod socket;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod wheel;
@@ -24,19 +26,23 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
 
 use crate::access_log::AccessLog;
 use crate::config::SlowReader;
-use crate::hold::{Departure, Keeper, Permit, Tickets};
+use crate::hold::{Departure, Keeper, Permit, Tickets, Whose};
 use crate::hub::Hub;
 use crate::message::Position;
 use crate::metrics::Metrics;
 
 use event_loop::EventLoop;
 use inbox::{Command, Inbox};
+use revoke::{Deed, Revocation};
+
+pub use revoke::LastMessage;
 
 /// What a configuration says about holding.
 #[derive(Debug, Clone)]
@@ -85,7 +91,7 @@ impl Shards {
     ) -> io::Result<Shards> {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let loops: Vec<_> = (0..threads)
-            .map(|_| EventLoop::new(hub, settings.clone(), metrics, log.clone()))
+            .map(|_| EventLoop::new(hub, settings.clone(), tickets.clone(), metrics, log.clone()))
             .collect::<io::Result<_>>()?;
         let inboxes = loops.iter().map(EventLoop::inbox).collect();
         let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
@@ -118,6 +124,11 @@ impl Shards {
         self.tell(|| Command::Drain(spread));
     }
 
+    /// Who may count and revoke.
+    pub fn revoker(&self) -> Revoker {
+        Revoker(self.shared.clone())
+    }
+
     /// Cuts what is left and ends the threads.
     pub fn stop(mut self) {
         self.tell(|| Command::Stop);
@@ -130,6 +141,40 @@ impl Shards {
 
     fn tell(&self, command: impl Fn() -> Command) {
         self.shared.inboxes.iter().for_each(|inbox| inbox.push(command()));
+    }
+}
+
+/// The way to all shards for whoever counts and ends connections by tag or channel.
+#[derive(Clone)]
+pub struct Revoker(Arc<Shared>);
+
+impl Revoker {
+    /// Makes tickets void and ends what is held, with a last message where there is one; gives the number of connections
+    /// once they have been told. False where so much is revoked that tickets of others became void, too.
+    pub async fn revoke(&self, whose: Whose, last: Option<LastMessage>) -> (usize, bool) {
+        let fits = self.0.tickets.revoke(whose.clone(), SystemTime::now());
+        let last = last.map(Arc::new);
+        (self.ask(&whose, || Deed::End(last.clone())).await, fits)
+    }
+
+    /// Connections with a tag.
+    pub async fn count(&self, tag: &str) -> usize {
+        self.ask(&Whose::Tag(tag.into()), || Deed::Count).await
+    }
+
+    async fn ask(&self, whose: &Whose, deed: impl Fn() -> Deed) -> usize {
+        let ask = |inbox: &Arc<Inbox>| {
+            let (answer, counted) = oneshot::channel();
+            inbox.push(Command::Revoke(Revocation { whose: whose.clone(), deed: deed(), answer }));
+            counted
+        };
+        let asked: Vec<_> = self.0.inboxes.iter().map(ask).collect();
+        let mut count = 0;
+        for counted in asked {
+            // A shard that has ended holds nothing.
+            count += counted.await.unwrap_or_default();
+        }
+        count
     }
 }
 

@@ -68,7 +68,7 @@ impl House {
             read_ahead: 4096,
         };
         let log = AccessLog::to(crate::config::AccessFormat::Off, std::io::sink(), &metrics).unwrap();
-        let settings_of_tickets = TicketSettings { keys: Vec::new(), renewal: None };
+        let settings_of_tickets = TicketSettings { keys: Vec::new(), renewal: None, revocations: 10 };
         let tickets = Arc::new(Tickets::new(&[7; 32], &settings_of_tickets));
         let shards = Shards::start(1, &hub, settings, tickets, &metrics, &log).unwrap();
         let (desk, returns) = mpsc::channel(16);
@@ -104,6 +104,7 @@ impl House {
             keepalive: None,
             retry: None,
             answer: Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: bytes::Bytes::new() },
+            at: std::time::SystemTime::now(),
             source: Source::Application,
             tag: None,
             client: ClientSide { version: Version::HTTP_11, keep_alive: true },

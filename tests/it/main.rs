@@ -31,6 +31,7 @@ mod reload;
 mod reproxy;
 mod resume;
 mod retries;
+mod revoke;
 mod slow;
 mod store;
 mod tickets;
