@@ -72,14 +72,17 @@ impl RequestHead<'_> {
     /// Appends it as it goes over the wire. The last one on a connection says so (RFC 9112 §9.6), unless that becomes
     /// something else.
     pub(super) fn write(&self, into: &mut Vec<u8>, is_last: bool) {
-        let fields = self.fields.iter();
-        into.reserve(
-            LINE + self.target.len()
-                + fields.map(|(name, value)| name.len() + value.len() + 4).sum::<usize>(),
-        );
-        put(into, &[self.method.as_str().as_bytes(), b" ", self.target.as_bytes(), b" HTTP/1.1\r\n"]);
+        let fields: usize = self.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        into.reserve(LINE + self.target.len() + fields);
+        into.extend_from_slice(self.method.as_str().as_bytes());
+        into.push(b' ');
+        into.extend_from_slice(self.target.as_bytes());
+        into.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in self.fields.iter() {
-            put(into, &[name.as_bytes(), b": ", value, b"\r\n"]);
+            into.extend_from_slice(name.as_bytes());
+            into.extend_from_slice(b": ");
+            into.extend_from_slice(value);
+            into.extend_from_slice(b"\r\n");
         }
         if is_last && !self.fields.has("upgrade") {
             into.extend_from_slice(b"connection: close\r\n");
@@ -90,10 +93,6 @@ impl RequestHead<'_> {
 
 /// Bytes of a request line with a common method, and of the line that ends a head.
 const LINE: usize = 32;
-
-fn put(into: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| into.extend_from_slice(part));
-}
 
 #[cfg(test)]
 mod tests {
