@@ -155,6 +155,7 @@ impl State {
                 self.ids.remember(&entry.message.channel, id, sequence, self.settings.publisher_ids);
             }
             self.hand_out(channel, sequence, &mut wakes);
+            self.let_overhear(&entry, &mut wakes);
         }
         channels.into_iter().for_each(|channel| self.settle(channel, now));
         self.evict(before);

@@ -24,6 +24,7 @@ mod draft;
 mod kept;
 mod line;
 mod outcome;
+mod overheard;
 mod publisher_ids;
 mod reading;
 mod restore;
@@ -46,6 +47,7 @@ pub use committer::Committer;
 use draft::Draft;
 use line::Line;
 pub use outcome::Outcome;
+pub use overheard::Hearsay;
 use state::{State, Wake};
 pub use tap::{Joined, News, Tap, Turn};
 

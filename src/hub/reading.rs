@@ -9,18 +9,20 @@ use crate::message::{ChannelName, Entry, Gap, Sequence, Start};
 
 use super::channel::{Channel, TapId};
 use super::cursor::{Begin, Extent, merge};
+use super::overheard::Overheard;
 use super::state::{State, TapState, Wake};
 use super::tap::{Joined, News, Turn};
 use super::{ChannelId, Refused};
 
 impl State {
     pub(super) fn attach(&mut self, wake: Wake) -> TapId {
-        self.taps.insert(TapState { wake, dirty: Vec::new() })
+        self.taps.insert(TapState { wake, dirty: Vec::new(), overheard: Overheard::default() })
     }
 
     /// Takes all readers of a tap off their channels.
     pub(super) fn detach(&mut self, tap: TapId) {
         self.taps.remove(tap);
+        self.eavesdroppers.retain(|eavesdropper| *eavesdropper != tap);
         let ids: Vec<ChannelId> = self.directory.ids().collect();
         for id in ids {
             let Some(channel) = self.directory.get_mut(id) else { continue };
@@ -118,6 +120,7 @@ impl State {
             self.settle(id, now);
         }
         self.taps[tap].dirty = dirty;
+        self.taps[tap].overheard.take(&mut turn.overheard);
     }
 
     fn take_channel(&mut self, tap: TapId, id: ChannelId, turn: &mut Turn) {

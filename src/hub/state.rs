@@ -9,10 +9,11 @@ use slab::Slab;
 use crate::message::{Batch, ChannelName, Entry, Epoch, Message, Position, Sequence, Start};
 use crate::metrics::Metrics;
 
-use super::channel::Channel;
+use super::channel::{Channel, TapId};
 use super::directory::Directory;
 use super::draft::Draft;
 use super::kept::Kept;
+use super::overheard::Overheard;
 use super::publisher_ids::PublisherIds;
 use super::tombstones::Tombstones;
 use super::{ChannelFacts, ChannelId, History, HubSettings, Page, Receipt, Refused, SLOTS_PER_LOCK};
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) directory: Directory,
     pub(super) kept: Kept,
     pub(super) taps: Slab<TapState>,
+    /// Taps that overhear folders: few, and mostly none.
+    pub(super) eavesdroppers: Vec<TapId>,
     epoch: Epoch,
     pub(super) head: Sequence,
     pub(super) tombstones: Tombstones,
@@ -51,6 +54,8 @@ pub(super) struct TapState {
     pub(super) wake: Wake,
     /// Channels with something new, each once; those whose readers have left since are passed over.
     pub(super) dirty: Vec<ChannelId>,
+    /// What it hears without being a reader.
+    pub(super) overheard: Overheard,
 }
 
 /// Vanished channels that are remembered: at names of 30 bytes some 10 MiB.
@@ -69,6 +74,7 @@ impl State {
             directory: Directory::default(),
             kept: Kept::default(),
             taps: Slab::new(),
+            eavesdroppers: Vec::new(),
             epoch,
             head: Sequence(0),
             tombstones: Tombstones::new(TOMBSTONES),
@@ -332,11 +338,16 @@ impl State {
 }
 
 impl TapState {
-    /// One more channel with something new. The first one wakes the tap.
+    /// One more channel with something new. The first news wake the tap.
     fn mark(&mut self, channel: ChannelId, wakes: &mut Vec<Wake>) {
-        if self.dirty.is_empty() {
+        self.wake_once(wakes);
+        self.dirty.push(channel);
+    }
+
+    /// Wakes the tap unless it has been since its last turn; to be called before it has something.
+    pub(super) fn wake_once(&self, wakes: &mut Vec<Wake>) {
+        if self.dirty.is_empty() && self.overheard.is_empty() {
             wakes.push(Arc::clone(&self.wake));
         }
-        self.dirty.push(channel);
     }
 }

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::message::{ChannelName, Entry, Gap, Sequence, Start};
+use crate::message::{ChannelName, Entry, Gap, Position, Sequence, Start};
 
 use super::channel::TapId;
-use super::{ChannelId, Hub, Refused};
+use super::{ChannelId, Hearsay, Hub, Refused};
 
 /// The readers of one thread. Dropping it takes them all off their channels.
 pub struct Tap {
@@ -40,6 +40,8 @@ pub struct Turn {
     pub entries: Vec<Arc<Entry>>,
     /// Channels that were deleted; their readers are to be ended, and to leave, after they got the news.
     pub ended: Vec<ChannelId>,
+    /// New messages below the folders that the tap overhears.
+    pub overheard: Hearsay,
 }
 
 /// New messages of one channel.
@@ -65,6 +67,7 @@ impl Turn {
         self.news.clear();
         self.entries.clear();
         self.ended.clear();
+        self.overheard.entries.clear();
     }
 }
 
@@ -92,9 +95,26 @@ impl Tap {
         self.hub.state.lock().join(self.id, wishes, limit_bytes, now, backlog, gaps)
     }
 
+    /// The hub's head.
+    pub fn head(&self) -> Position {
+        self.hub.head()
+    }
+
     /// Takes one reader off each of the channels that its [`join`](Tap::join) returned.
     pub fn leave(&mut self, channels: &[ChannelId], now: Instant) {
         self.hub.state.lock().leave(self.id, channels, now);
+    }
+
+    /// From now on, turns bring what is published below a folder as well, whatever its channel: a name such as
+    /// `/news/`, with a slash at its end. A tap that overhears is no reader: it keeps no channel alive, and what it
+    /// missed is gone. Gives the place after which it hears everything. A folder that is overheard twice counts twice.
+    pub fn overhear(&mut self, folder: &str) -> Sequence {
+        self.hub.state.lock().overhear(self.id, folder)
+    }
+
+    /// Takes one [`overhear`](Tap::overhear) back.
+    pub fn overhear_no_more(&mut self, folder: &str) {
+        self.hub.state.lock().overhear_no_more(self.id, folder);
     }
 
     /// Everything new since the last turn, under one lock: every message up to the turn's head of channels that
