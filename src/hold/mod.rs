@@ -10,6 +10,7 @@ mod head;
 mod revocations;
 mod ticket;
 mod tickets;
+mod talk;
 mod tunnel;
 mod upgrade;
 
@@ -27,6 +28,7 @@ pub use head::{Length, write_head};
 pub use revocations::Whose;
 pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
 pub use tickets::{TicketSettings, Tickets};
+pub use talk::{Ear, End, Hears, Line, Said, Speaks, Speech};
 pub use tunnel::{Duplex, Tunnel};
 pub use upgrade::BadUpgrade;
 
@@ -183,6 +185,8 @@ pub struct Hold {
     pub client: ClientSide,
     /// Who asked for what, for the access log's second line; `None` where that is off.
     pub subject: Option<Box<crate::access_log::Subject>>,
+    /// Who is told what becomes of it, where somebody has something to say to it.
+    pub ear: Option<Box<Ear>>,
 }
 
 impl Instruction {
@@ -214,10 +218,10 @@ impl Instruction {
         };
         let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
         let Instruction { timeout, keepalive, retry, tag, .. } = self;
-        let (at, source, subject) = (asked.at, Source::Application, None);
+        let (at, source, subject, ear) = (asked.at, Source::Application, None, None);
         #[rustfmt::skip]
         let hold = Hold {
-            wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, client, subject,
+            wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, client, subject, ear,
         };
         Ok(hold)
     }

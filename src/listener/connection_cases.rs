@@ -26,6 +26,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn limits() -> Limits {
     Limits {
+        bayeux_sessions: 0,
         connections: None,
         per_address: PerAddress::default(),
         held_connections: None,
@@ -279,6 +280,7 @@ fn take_over() -> TakeOver {
         tag: None,
         client,
         subject: None,
+        ear: None,
     };
     let permit = Permit::take(&Arc::new(AtomicUsize::new(0)), None).unwrap();
     TakeOver::new(Box::new(hold), permit)

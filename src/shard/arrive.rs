@@ -6,7 +6,7 @@ use hyper::header::CONTENT_TYPE;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
 use super::runs;
-use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Length, Permit, Source, write_head};
+use crate::hold::{Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position};
 use crate::transport::{self, Delivery, MediaType, Opening};
@@ -15,7 +15,7 @@ use crate::wire::Wire;
 impl EventLoop {
     /// Takes a connection in. A hub that refuses it (too many channels) closes it, which the client retries.
     pub(super) fn arrive(&mut self, departure: Departure) {
-        let Departure { wire, read_ahead, hold, permit, home } = departure;
+        let Departure { wire, read_ahead, mut hold, permit, home } = departure;
         self.entries.clear();
         self.gaps.clear();
         let limit = self.settings.load().turn_bytes;
@@ -26,7 +26,7 @@ impl EventLoop {
         };
         // What is missing is caught up to here, even if no turn was taken yet.
         self.seen = self.seen.max(joined.head);
-        let arrival = Arrival { wire, read_ahead, permit, home };
+        let arrival = Arrival { wire, read_ahead, permit, home, ear: hold.ear.take() };
         let key = self.settle_in(arrival, &hold, &joined);
         if let Err(error) = self.register(key) {
             tracing::error!(%error, "a connection can't be watched");
@@ -43,6 +43,7 @@ impl EventLoop {
             Delivery::OneAnswer => self.open_poll(key),
             Delivery::AtOnce => self.answer_at_once(key, &opening),
         }
+        self.tell_owner(key);
         self.end_if_leaving(key);
         self.end_if_revoked(key, self.tickets.have_revoked(&hold));
         self.hear_beginning(key);
@@ -54,7 +55,7 @@ impl EventLoop {
 
     fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
         let opening = self.opening(hold, joined);
-        let cold = self.cold(arrival.read_ahead, arrival.permit, arrival.home, hold, &opening);
+        let (wire, cold) = self.cold(arrival, hold, &opening);
         let key = self.held.next_key();
         let mut place = |channel: ChannelId| {
             let members = self.members.entry(channel).or_default();
@@ -65,7 +66,7 @@ impl EventLoop {
         let memberships = Memberships::new(&joined.channels, &places);
         let framing = framing(hold);
         self.held.insert(Held::new(
-            arrival.wire,
+            wire,
             hold.transport,
             framing,
             memberships,
@@ -88,20 +89,21 @@ impl EventLoop {
         }
     }
 
-    fn cold(&self, read_ahead: Vec<u8>, permit: Permit, home: Home, hold: &Hold, opening: &Opening) -> Cold {
+    fn cold(&self, arrival: Arrival, hold: &Hold, opening: &Opening) -> (Wire, Cold) {
+        let Arrival { wire, read_ahead, permit, home, ear } = arrival;
         let settings = self.settings.load();
         let transport = transport::transport(hold.transport);
         let manner = match transport.delivery() {
             Delivery::Stream => Manner::Stream(None),
             Delivery::Socket => Manner::Stream(Some(Box::default())),
-            Delivery::OneAnswer | Delivery::AtOnce => Manner::Poll(poll_answer(hold, opening)),
+            Delivery::OneAnswer | Delivery::AtOnce => Manner::Poll(poll_answer(hold, opening, ear)),
         };
         let is_poll = transport.delivery().is_answer();
         let timeout = hold.timeout.or(is_poll.then_some(settings.poll_timeout));
         let silence = hold.keepalive.or(settings.keepalive);
         let silence = silence.filter(|_| !is_poll && !transport.keep_alive().is_empty());
         let since = self.tick;
-        Cold {
+        let cold = Cold {
             _permit: permit,
             home,
             client: hold.client,
@@ -113,7 +115,8 @@ impl EventLoop {
             since,
             until: timeout.map_or(u32::MAX, |timeout| since.saturating_add(ticks(timeout))),
             keepalive: silence.map_or(0, ticks),
-        }
+        };
+        (wire, cold)
     }
 
     /// Head, the application's beginning, gaps and what was missed, in one write.
@@ -147,7 +150,7 @@ impl EventLoop {
         let transport = self.held[key].transport;
         self.measures.delivered(transport, self.entries.len());
         let body = runs::answer(&self.entries, opening, transport);
-        self.answer(key, &body);
+        self.answer(key, &body, self.entries.len());
     }
 
     /// What the client of a WebSocket has said before it was answered.
@@ -173,6 +176,7 @@ struct Arrival {
     read_ahead: Vec<u8>,
     permit: Permit,
     home: Home,
+    ear: Option<Box<Ear>>,
 }
 
 fn framing(hold: &Hold) -> Framing {
@@ -202,7 +206,7 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
 }
 
 /// Both answers of a poll, so that no header map is kept for each connection.
-fn poll_answer(hold: &Hold, opening: &Opening) -> PollAnswer {
+fn poll_answer(hold: &Hold, opening: &Opening, ear: Option<Box<Ear>>) -> PollAnswer {
     let mut head = Vec::new();
     write_own_head(hold, opening, Length::Later, &mut head);
     let around = transport::transport(hold.transport).around(&hold.parameters).map(Box::new);
@@ -210,7 +214,7 @@ fn poll_answer(hold: &Hold, opening: &Opening) -> PollAnswer {
         Source::Application => application_answer(&hold.answer, hold.client),
         Source::Ticket => Vec::new(),
     };
-    let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around };
+    let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around, ear };
     if hold.source == Source::Ticket {
         let nothing = runs::shared(opening.position, opening.gap);
         answer.fallback = answer.whole(&runs::answer(&[], &nothing, hold.transport));

@@ -187,12 +187,12 @@ impl EventLoop {
         let position = Position { epoch: self.epoch, sequence: held.position };
         let body =
             runs::answer(&self.entries, &runs::shared(position, !self.gaps.is_empty()), held.transport);
-        self.answer(key, &body);
+        self.answer(key, &body, self.entries.len());
     }
 
-    /// A poll is answered with the messages that `entries` holds, as the body has them already.
-    pub(super) fn answer(&mut self, key: usize, body: &Frame) {
-        match self.write_answer(key, body, self.entries.len()) {
+    /// A poll is answered with a body that has so many messages.
+    pub(super) fn answer(&mut self, key: usize, body: &Frame, events: usize) {
+        match self.write_answer(key, body, events) {
             Outcome::Done => self.finish(key, Reason::Answered),
             Outcome::Waiting => {}
             Outcome::Broken => self.cut(key, Reason::WriteError),

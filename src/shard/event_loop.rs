@@ -236,6 +236,7 @@ impl EventLoop {
             match command {
                 Command::Keep(departure) => self.arrive(*departure),
                 Command::Revoke(revocation) => self.revoke(revocation),
+                Command::Speak(key, hold, speech) => self.speak(key as usize, hold, speech),
                 Command::Drain(spread) => self.begin_draining(spread),
                 Command::Stop => self.stopped = true,
             }

@@ -89,6 +89,7 @@ impl EventLoop {
 
     /// Everything is written: the connection goes home for its next request, or closes without a reset.
     pub(super) fn finish(&mut self, key: usize, reason: Reason) {
+        self.tell_end(key, reason);
         self.leave(key, reason);
         let held = &mut self.held[key];
         let until_close = held.cold.poll().is_none() && held.framing == Framing::UntilClose;

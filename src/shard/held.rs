@@ -8,7 +8,7 @@ use std::io;
 
 use super::socket::Conversation;
 use crate::access_log::Subject;
-use crate::hold::{ClientSide, Home, Permit};
+use crate::hold::{ClientSide, Ear, Home, Permit};
 use crate::hub::ChannelId;
 use crate::message::{Frame, Framing, Sequence, TransportId};
 use crate::transport::{self, Around};
@@ -81,6 +81,14 @@ impl Cold {
         }
     }
 
+    /// Who answers it, where that isn't the hub.
+    pub(super) fn ear(&mut self) -> Option<&mut Ear> {
+        match &mut self.manner {
+            Manner::Poll(poll) => poll.ear.as_deref_mut(),
+            Manner::Stream(_) => None,
+        }
+    }
+
     /// What a WebSocket's client has said.
     pub(super) fn conversation(&mut self) -> Option<&mut Conversation> {
         match &mut self.manner {
@@ -106,6 +114,8 @@ pub(super) struct PollAnswer {
     pub(super) head: Box<[u8]>,
     /// What such an answer is wrapped in for this client.
     pub(super) around: Option<Box<Around>>,
+    /// Who answers it, where that isn't the hub.
+    pub(super) ear: Option<Box<Ear>>,
 }
 
 impl PollAnswer {
@@ -153,10 +163,11 @@ pub(super) enum Reason {
     Limit,
     Protocol,
     Revoked,
+    Replaced,
 }
 
 impl Reason {
-    pub(super) const ALL: [(Reason, &str); 10] = [
+    pub(super) const ALL: [(Reason, &str); 11] = [
         (Reason::Client, "client"),
         (Reason::Answered, "answered"),
         (Reason::Timeout, "timeout"),
@@ -167,6 +178,7 @@ impl Reason {
         (Reason::Limit, "limit"),
         (Reason::Protocol, "protocol"),
         (Reason::Revoked, "revoked"),
+        (Reason::Replaced, "replaced"),
     ];
 
     pub(super) fn word(self) -> &'static str {

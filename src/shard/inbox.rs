@@ -1,13 +1,14 @@
 //! What other threads ask of a shard.
 //!
-//! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`.
+//! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`, and each hold
+//! is answered once.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::revoke::Revocation;
-use crate::hold::Departure;
+use crate::hold::{Departure, Speaks, Speech};
 
 /// A request to a shard.
 pub(super) enum Command {
@@ -15,6 +16,8 @@ pub(super) enum Command {
     Keep(Box<Departure>),
     /// End, or count, what is revoked.
     Revoke(Revocation),
+    /// Say this on the connection with this key, if it has the hold with this number.
+    Speak(u32, u64, Speech),
     /// End everything within this time.
     Drain(Duration),
     /// End the thread.
@@ -52,5 +55,11 @@ impl Inbox {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "a shard can't be woken");
         }
+    }
+}
+
+impl Speaks for Inbox {
+    fn speak(&self, key: u32, hold: u64, speech: Speech) {
+        self.push(Command::Speak(key, hold, speech));
     }
 }

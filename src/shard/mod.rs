@@ -18,6 +18,7 @@ mod revoke;
 mod runs;
 mod socket;
 mod tags;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod wheel;

@@ -109,6 +109,7 @@ impl House {
             tag: None,
             client: ClientSide { version: Version::HTTP_11, keep_alive: true },
             subject: None,
+            ear: None,
         };
         change(&mut hold);
         let permit = Permit::take(&self.held, None).unwrap();
