@@ -1,6 +1,7 @@
 //! Perihelion: a reverse proxy that takes Comet off an existing web application.
 
 pub mod access_log;
+pub mod bayeux;
 pub mod body;
 pub mod cli;
 pub mod clock;

@@ -60,6 +60,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "of the half that holds, a request may name only the seam",
     ),
     (
+        "bayeux",
+        &["hold", "hub", "transport", "message", "metrics"],
+        "a session knows what it waits for, and neither sockets nor routes",
+    ),
+    (
         "shard",
         &["hub", "hold", "transport", "wire", "message", "config", "metrics", "access_log", "sys"],
         "a shard delivers, and knows nothing of requests and pools",
@@ -73,6 +78,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "site",
         &[
             "exchange",
+            "bayeux",
             "quota",
             "upstream",
             "files",
@@ -95,6 +101,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "server",
         &[
             "access_log",
+            "bayeux",
             "body",
             "clock",
             "config",

@@ -311,8 +311,8 @@ upstream: http://127.0.0.1:8000
 limits: {held_conections: 5, "request_heders": 3}
 "#,
         problems: &[
-            r"3:10: unknown key `held_conections` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `held_connections`?)",
-            r"3:30: unknown key `request_heders` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body or turn_bytes; did you mean `request_headers`?)",
+            r"3:10: unknown key `held_conections` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `held_connections`?)",
+            r"3:30: unknown key `request_heders` (expected connections, per_address, held_connections, request_header, request_headers, request_target, request_body, hold_body, hold_channels, message, batch, channels, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `request_headers`?)",
         ],
     },
     Bad {
@@ -573,14 +573,16 @@ sites:
       - {path: /r, files: {index: [a/b, .x], cache_control: é}}
       - {path: /s, files: {root: /dev/null, index: []}}
       - {path: /t, files: [/]}
+      - {path: /u, bayeux: {timeout: 0s, queu: 1, per_browser: 0}, redirect: /}
+      - {path: /v, bayeux: on}
 ",
         problems: &[
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
-            r"9:9: the route leads nowhere (expected `pool`, `files` or `redirect`)",
-            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, redirect, allow, deny, headers, errors and compress)",
+            r"9:9: the route leads nowhere (expected `pool`, `files`, `redirect` or `bayeux`)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, redirect, bayeux, allow, deny, headers, errors and compress)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, redirect, allow, deny, headers, errors or compress)",
+            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, redirect, bayeux, allow, deny, headers, errors or compress)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",
@@ -591,6 +593,11 @@ sites:
             r"16:34: `/dev/null` is no folder (expected a folder)",
             r"16:52: `index` is empty (expected at least one)",
             r"17:27: `files` is a list (expected the path of a folder, or a mapping with root, index and cache_control)",
+            r"18:28: `bayeux` can't stand beside `redirect`, since a route leads to one place (expected one of them)",
+            r"18:38: `timeout` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+            r"18:42: unknown key `queu` (expected timeout, interval, expiry, per_browser, poll_interval, subscriptions, queue, queue_bytes or body; did you mean `queue`?)",
+            r"18:64: `per_browser` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+            r"19:28: `bayeux` is text (expected a mapping with timeout, interval, expiry, per_browser, poll_interval, subscriptions, queue, queue_bytes and body)",
         ],
     },
     Bad {

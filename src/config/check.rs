@@ -50,7 +50,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
 }
 
 /// The keys of a route that say what answers it.
-const ACTIONS: &str = "`pool`, `files` or `redirect`";
+const ACTIONS: &str = "`pool`, `files`, `redirect` or `bayeux`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -280,7 +280,7 @@ impl Rules<'_> {
         match action? {
             Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
             Action::Files(files) => self.is_folder(place, &files.root).then_some(Action::Files(files)),
-            Action::Redirect(redirect) => Some(Action::Redirect(redirect)),
+            action @ (Action::Redirect(_) | Action::Bayeux(_)) => Some(action),
         }
     }
 

@@ -4,19 +4,21 @@
 
 use std::collections::HashMap;
 
+use super::bayeux::BAYEUX;
 use super::draft::{
     ActionDraft, BodyLimit, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft,
-    RedirectDraft, RouteDraft, SiteDraft, StoreDraft,
+    RouteDraft, SiteDraft, StoreDraft,
 };
 use super::edge::{COMPRESS, EdgeDraft, HEADERS};
-use super::problem::{Fault, Placed, Problem, quote};
+use super::problem::{Fault, Placed, Problem};
+use super::redirect::{REDIRECT, redirect};
 use super::section::{Key, Keyed, Section, Value};
 use super::tree::{Content, Node};
 use super::{
-    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig, FilesConfig,
-    HealthConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig, QueueConfig,
-    RedirectConfig, ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig,
-    TicketsConfig, Timeouts, UploadConfig, defaults, form,
+    Action, BayeuxConfig, Buffer, BuffersConfig, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig,
+    FilesConfig, HealthConfig, HistoryConfig, KeepaliveConfig, Limits, LogConfig, PerAddress, PoolConfig,
+    QueueConfig, ReproxyConfig, RetriesConfig, Secret, ServerConfig, SignConfig, StoreConfig, TicketsConfig,
+    Timeouts, UploadConfig, defaults, form,
 };
 
 /// Reads a tree; problems that leave a draft go into `problems`.
@@ -274,6 +276,12 @@ static ROUTE: Section<RouteDraft> = Section {
             let action = redirect(value).map(Action::Redirect);
             route.actions.push(ActionDraft { key: "redirect", place, action });
         }),
+        Key::section("bayeux", ".", &BAYEUX, |route, value| {
+            let place = value.node.place;
+            let mut bayeux = BayeuxConfig::default();
+            BAYEUX.fill(&mut bayeux, value);
+            route.actions.push(ActionDraft { key: "bayeux", place, action: Some(Action::Bayeux(bayeux)) });
+        }),
         Key::new("allow", |route, value| route.edge.allow(value)),
         Key::new("deny", |route, value| route.edge.deny(value)),
         Key::section("headers", ".", &HEADERS, |route, value| route.edge.headers(value)),
@@ -289,16 +297,6 @@ static FILES: Section<FilesDraft> = Section {
         Key::new("root", |files, value| files.root = value.placed(&form::FOLDER)),
         Key::new("index", |files, value| index(&mut files.index, value)),
         Key::new("cache_control", |files, value| files.cache_control = value.read(&form::FIELD)),
-    ],
-};
-
-static REDIRECT: Section<RedirectDraft> = Section {
-    short: Some(form::LOCATION.expected),
-    required: &[("to", form::LOCATION.expected)],
-    keys: &[
-        Key::new("to", |redirect, value| redirect.to = value.placed(&form::LOCATION)),
-        Key::new("status", |redirect, value| value.put(&mut redirect.status, &form::REDIRECT_STATUS)),
-        Key::new("carry", |redirect, value| value.put(&mut redirect.carry, &form::CARRY)),
     ],
 };
 
@@ -347,6 +345,7 @@ static LIMITS: Section<Limits> = Section {
         Key::new("channels", |limits, value| value.put(&mut limits.channels, &form::COUNT)),
         Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
         Key::new("publish_body", |limits, value| value.put(&mut limits.publish_body, &form::SIZE)),
+        Key::new("bayeux_sessions", |limits, value| value.put(&mut limits.bayeux_sessions, &form::COUNT)),
         Key::new("turn_bytes", |limits, value| value.put(&mut limits.turn_bytes, &form::SIZE)),
     ],
 };
@@ -630,25 +629,6 @@ fn site_of_pool(site: &mut SiteDraft, value: Value<'_>) {
 fn site_pool(site: &mut SiteDraft, value: Value<'_>) {
     site.pool_typed = Some(value.node.place);
     site.pool = value.placed(&form::POOL);
-}
-
-/// A redirect, or nothing but where it leads.
-fn redirect(value: Value<'_>) -> Option<RedirectConfig> {
-    let mut draft = RedirectDraft::default();
-    let Value { key, node, problems } = value;
-    let value = Value { key, node, problems: &mut *problems };
-    match value.is_text() {
-        true => draft.to = value.placed(&form::LOCATION),
-        false => REDIRECT.fill(&mut draft, value),
-    }
-    let RedirectDraft { to, status, carry } = draft;
-    let Placed { place, value: to } = to?;
-    if carry != Carry::Off && to.contains(['?', '#']) {
-        let fault = Fault::BadValue { key: "to".into(), value: quote(&to) };
-        problems
-            .push(Problem::new(place, fault).expected("a URL that ends with its path, for `carry` to go on"));
-    }
-    Some(RedirectConfig { to, status, carry })
 }
 
 fn routes(value: Value<'_>) -> Vec<RouteDraft> {

@@ -189,6 +189,8 @@ impl Default for Limits {
             turn_bytes: 256 * KIB,
             // A full batch of messages of the usual size, and few enough for all publishers at once.
             publish_body: 16 * MIB,
+            // Some kilobytes each while nothing waits for them.
+            bayeux_sessions: 100_000,
         }
     }
 }

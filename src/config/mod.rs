@@ -4,6 +4,7 @@
 //! and has passed every rule; the rooms turn its parts into their own runtime types and keep no `Config`.
 
 mod address;
+mod bayeux;
 mod certificate;
 mod check;
 mod decode;
@@ -13,6 +14,7 @@ mod edge;
 mod file;
 mod form;
 mod problem;
+mod redirect;
 mod section;
 mod substitute;
 mod tree;
@@ -35,6 +37,7 @@ use std::time::{Duration, SystemTime};
 use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 
+pub use bayeux::BayeuxConfig;
 pub use decode::keys;
 pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
 pub use problem::{Fault, Place, Problem, Problems};
@@ -417,6 +420,8 @@ pub enum Action {
     Files(FilesConfig),
     /// Another address.
     Redirect(RedirectConfig),
+    /// Bayeux, answered by the proxy itself.
+    Bayeux(BayeuxConfig),
 }
 
 /// A folder of files.
@@ -516,6 +521,8 @@ pub struct Limits {
     pub turn_bytes: usize,
     /// Bytes of the body of `POST /publish`.
     pub publish_body: usize,
+    /// Bayeux sessions that live at once.
+    pub bayeux_sessions: usize,
 }
 
 /// What one address may take, an IPv6 one together with its /64. `None` is `off`.

@@ -14,9 +14,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RECEIPT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"id\":\"a\",\"subscribers\":3}";
 const PROXIED: &str = "X-Comet-Proxy: perihelion/0\r\nX-Comet-Position: a-7\r\n";
 
-/// Every transport of the proxy, which the gallery shows.
+/// Every transport of the proxy that an application would name, which the gallery shows: `bayeux` is that of routes
+/// whose clients have a protocol for what is around it.
 pub(super) fn transport_names() -> impl Iterator<Item = &'static str> {
-    crate::transport::TRANSPORTS.iter().map(|transport| transport.name())
+    crate::transport::TRANSPORTS.iter().map(|transport| transport.name()).filter(|name| *name != "bayeux")
 }
 
 /// A control port that answers each connection's one request from a script, and hands out what it was asked.

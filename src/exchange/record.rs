@@ -162,6 +162,11 @@ impl Record {
         self.change(|entry| entry.upload = Some(upload));
     }
 
+    /// The request had a body of so many bytes, which is read.
+    pub(super) fn received(&mut self, bytes: u64) {
+        self.change(|entry| entry.site.request_bytes.inc_by(bytes));
+    }
+
     /// Whether nothing of the request's body is left to read.
     pub(super) fn request_is_whole(&self) -> bool {
         let upload = self.0.as_ref().and_then(|entry| entry.upload.as_ref());

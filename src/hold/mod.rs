@@ -8,9 +8,9 @@ mod comet;
 mod departure;
 mod head;
 mod revocations;
+mod talk;
 mod ticket;
 mod tickets;
-mod talk;
 mod tunnel;
 mod upgrade;
 
@@ -26,9 +26,9 @@ pub use crate::transport::BadCallback;
 pub use departure::{Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
 pub use revocations::Whose;
+pub use talk::{Ear, End, Hears, Line, Said, Speaks, Speech};
 pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
 pub use tickets::{TicketSettings, Tickets};
-pub use talk::{Ear, End, Hears, Line, Said, Speaks, Speech};
 pub use tunnel::{Duplex, Tunnel};
 pub use upgrade::BadUpgrade;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::access_log::AccessLog;
+use crate::bayeux::{Bayeux, Courier};
 use crate::config::{Config, StoreConfig};
 use crate::control::PublishLimits;
 use crate::hold::{Keeper, TicketSettings, Tickets};
@@ -20,6 +21,9 @@ use super::keeping::Keeping;
 /// Hub and shards.
 pub(super) struct Comet {
     hub: Arc<Hub>,
+    bayeux: Arc<Bayeux>,
+    /// Ends before the shards that it speaks to.
+    courier: Courier,
     shards: Shards,
     tickets: Arc<Tickets>,
     /// The store's thread, where there is a store.
@@ -43,7 +47,9 @@ impl Comet {
         let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
         let threads = usize::from(config.threads);
         let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
-        Ok(Comet { hub, shards, tickets, keeping })
+        let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
+        let courier = Courier::start(&bayeux)?;
+        Ok(Comet { hub, bayeux, courier, shards, tickets, keeping })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -54,6 +60,10 @@ impl Comet {
         self.shards.revoker()
     }
 
+    pub(super) fn bayeux(&self) -> Arc<Bayeux> {
+        self.bayeux.clone()
+    }
+
     pub(super) fn keeper(&self) -> Arc<dyn Keeper> {
         self.shards.keeper()
     }
@@ -61,6 +71,7 @@ impl Comet {
     /// Takes another configuration for what comes from now on.
     pub(super) fn reconfigure(&self, config: &Config) {
         self.hub.reconfigure(hub_settings(config));
+        self.bayeux.set_sessions_max(config.limits.bayeux_sessions);
         self.shards.reconfigure(shard_settings(config));
         self.tickets.reconfigure(&ticket_settings(config));
     }
@@ -77,6 +88,7 @@ impl Comet {
 
     /// Cuts what is left.
     pub(super) fn stop(self) {
+        drop(self.courier);
         self.shards.stop();
         drop(self.keeping);
     }

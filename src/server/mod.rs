@@ -158,6 +158,7 @@ impl Server {
             quota: quota.clone(),
             snapshots: snapshots.clone(),
             keeper: comet.keeper(),
+            bayeux: comet.bayeux(),
             log: log.clone(),
             refused: metrics.request_errors.clone(),
         };

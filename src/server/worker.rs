@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
+use crate::bayeux::Bayeux;
 use crate::clock::Clock;
 use crate::exchange::Client;
 use crate::hold::{Home, Keeper, Passport, Return};
@@ -49,6 +50,7 @@ pub(super) struct Surroundings {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Arc<dyn Keeper>,
     pub(super) log: AccessLog,
+    pub(super) bayeux: Arc<Bayeux>,
     /// `perihelion_request_errors_total`.
     pub(super) refused: IntCounterVec,
 }
@@ -153,11 +155,11 @@ struct Entrance {
 
 impl Floor {
     fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
-        let Surroundings { terms, places, quota, snapshots, keeper, log, refused } = surroundings;
+        let Surroundings { terms, places, quota, snapshots, keeper, log, bayeux, refused } = surroundings;
         Floor {
             number,
             places,
-            site: Site::new(snapshots, keeper.clone(), log.clone(), quota.clone()),
+            site: Site::new(snapshots, keeper.clone(), log.clone(), quota.clone(), bayeux),
             quota,
             log,
             keeper,

@@ -4,6 +4,7 @@
 //! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration has, too,
 //! stay, with their connections and their waiting lines, and take over what it says of them.
 
+mod bayeux;
 mod route;
 pub mod router;
 
@@ -22,12 +23,13 @@ use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::AccessLog;
+use crate::bayeux::Bayeux;
 use crate::body::Body;
 use crate::config::{BuffersConfig, Config, Edit, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
-    Client, Context, Elsewhere, Handoffs, Outcome, Place, Refusal, Reproxy, RouteRules, Rules, SiteMetrics,
-    exchange, is_own, redirect, refuse, serve_file,
+    Client, Context, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
+    SiteMetrics, exchange, is_own, redirect, refuse, serve_file,
 };
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
@@ -114,7 +116,7 @@ impl Snapshot {
             let pool =
                 |name: &String| pools.get(name).map(|used| (used.pool.clone(), used.handoffs(redirects)));
             let rules = RouteRules::new(route, &config.buffers, &spools);
-            Some((route.path.clone(), Route::new(site, route, rules, pool)?))
+            Some((route.path.clone(), Route::new(site, route, config.limits.message, rules, pool)?))
         };
         let sites = config.sites.iter().map(|site| {
             let redirects = site.routes.iter().any(|route| route.internal);
@@ -190,6 +192,7 @@ pub struct Site {
     keeper: Arc<dyn Keeper>,
     log: AccessLog,
     quota: Arc<Quota>,
+    bayeux: Arc<Bayeux>,
 }
 
 /// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
@@ -203,10 +206,16 @@ struct Shared(Arc<Snapshot>);
 
 impl Site {
     /// For one thread.
-    pub fn new(snapshots: Snapshots, keeper: Arc<dyn Keeper>, log: AccessLog, quota: Arc<Quota>) -> Rc<Site> {
+    pub fn new(
+        snapshots: Snapshots,
+        keeper: Arc<dyn Keeper>,
+        log: AccessLog,
+        quota: Arc<Quota>,
+        bayeux: Arc<Bayeux>,
+    ) -> Rc<Site> {
         let shared = Rc::new(Shared(snapshots.load_full()));
         let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
-        Rc::new(Site { snapshot, keeper, log, quota })
+        Rc::new(Site { snapshot, keeper, log, quota, bayeux })
     }
 
     /// The service of one connection.
@@ -353,6 +362,10 @@ impl Site {
                 // A future of its own, so that requests to an application don't carry its size.
                 Ok(Box::pin(file(client, rules, site, log, (route, folder), (parts, &body))).await)
             }
+            Action::Bayeux(terms) => {
+                let host = Host { client, rules, site, cors: &route.cors, keeper, log };
+                Box::pin(bayeux::answer(&self.bayeux, terms, host, parts, body)).await
+            }
             Action::Redirect(elsewhere) => {
                 let location = elsewhere.location(&parts.uri);
                 Ok(self.redirect(errand, (parts, &body), elsewhere.status, &location))
@@ -447,7 +460,9 @@ impl Site {
                 let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
                 Ok(elsewhere.file(client, rules, Place { folder, path: &path, rest }).await)
             }
-            (Action::Files(_), None) | (Action::Redirect(_), _) => Ok(elsewhere.nowhere(client, rules)),
+            (Action::Files(_), None) | (Action::Redirect(_) | Action::Bayeux(_), _) => {
+                Ok(elsewhere.nowhere(client, rules))
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 
-use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
+use crate::bayeux::Terms;
+use crate::config::{self, BayeuxConfig, FilesConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Redirect};
 use crate::exchange::{Cors, Handoffs, RouteRules};
 use crate::files::Folder;
@@ -34,13 +35,17 @@ pub(super) enum Action {
     Files(Arc<Folder>),
     /// Another address.
     Redirect(Box<Redirect>),
+    /// Bayeux on these terms.
+    Bayeux(Arc<Terms>),
 }
 
 impl Route {
-    /// As configured; `None` where there is no such pool, which a checked configuration never says.
+    /// As configured, with the bound of `limits.message`; `None` where there is no such pool, which a checked
+    /// configuration never says.
     pub(super) fn new(
         site: &SiteConfig,
         config: &RouteConfig,
+        message: usize,
         rules: RouteRules,
         pool: impl FnOnce(&String) -> Option<(Arc<Pool>, Option<Handoffs>)>,
     ) -> Option<Arc<Route>> {
@@ -50,11 +55,27 @@ impl Route {
                 Action::Pool(pool, handoffs)
             }
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
+            config::Action::Bayeux(bayeux) => Action::Bayeux(Arc::new(terms(bayeux, message))),
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
         let (path, is_internal) = (config.path.clone(), config.internal);
         let (edge, cors) = (Edge::new(site, &config.edge), Cors::new(&site.cors));
         Some(Arc::new(Route { path, action, is_internal, edge, cors, rules }))
+    }
+}
+
+fn terms(config: &BayeuxConfig, message: usize) -> Terms {
+    Terms {
+        timeout: config.timeout,
+        interval: config.interval,
+        expiry: config.expiry,
+        per_browser: config.per_browser,
+        poll_interval: config.poll_interval,
+        subscriptions: config.subscriptions,
+        queue: config.queue,
+        queue_bytes: config.queue_bytes,
+        body: config.body,
+        message,
     }
 }
 

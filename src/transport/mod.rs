@@ -6,6 +6,7 @@
 //! once and shared by everybody who gets it, so what differs from client to client ([`Parameters`]) may only
 //! stand in the head, in `open`, and in `around` an answer.
 
+mod bayeux;
 mod client_pull;
 #[cfg(test)]
 mod conformance;
@@ -30,8 +31,9 @@ use std::time::Duration;
 use crate::message::{Entry, Gap, Position, TransportId};
 
 pub use ndjson::message_object;
-pub use parameters::{Asked, BadCallback, Parameters};
+pub use parameters::{Asked, BadCallback, Parameters, callback};
 pub(crate) use parameters::{NONE, without_position};
+pub use script::json as script_json;
 
 /// One way of framing events.
 pub trait Transport: Sync {
@@ -177,6 +179,7 @@ pub static TRANSPORTS: &[&dyn Transport] = &[
     &gif::Gif,
     &client_pull::ClientPull,
     &poll::Poll,
+    &bayeux::Bayeux,
 ];
 
 const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a frame for each transport");
@@ -189,6 +192,9 @@ pub const LONG_POLL: TransportId = TransportId::new(1);
 pub const JSONP: TransportId = TransportId::new(2);
 /// `websocket` in [`TRANSPORTS`].
 pub const WEBSOCKET: TransportId = TransportId::new(3);
+
+/// `bayeux` in [`TRANSPORTS`].
+pub const BAYEUX: TransportId = TransportId::new(13);
 
 /// The transport with this number.
 pub fn transport(id: TransportId) -> &'static dyn Transport {
@@ -250,6 +256,7 @@ mod tests {
         assert_eq!(by_name("long-poll"), Some(LONG_POLL));
         assert_eq!(by_name("jsonp"), Some(JSONP));
         assert_eq!(by_name("websocket"), Some(WEBSOCKET));
+        assert_eq!(by_name("bayeux"), Some(BAYEUX));
         assert_eq!(by_name("telepathy"), None);
     }
 

@@ -65,11 +65,16 @@ pub fn message_object(entry: &Entry, out: &mut Vec<u8>) {
         string(event, out);
     }
     out.extend_from_slice(b",\"data\":");
-    match &entry.message.data {
+    value(&entry.message.data, out);
+    out.push(b'}');
+}
+
+/// The payload: JSON as the value itself, everything else as a string.
+pub(super) fn value(data: &Data, out: &mut Vec<u8>) {
+    match data {
         Data::Json(value) => json_on_one_line(value, out),
         data => string(&text(data), out),
     }
-    out.push(b'}');
 }
 
 /// `{"channel":…,"missing":…,"after":…,"before":…}`, with its type where the stream has no other place for it.
@@ -97,7 +102,7 @@ pub(crate) fn text(data: &Data) -> Cow<'_, str> {
 }
 
 /// A JSON string (RFC 8259 §7). Writing into memory can't fail.
-fn string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(out, text);
     debug_assert!(written.is_ok());
 }

@@ -147,7 +147,11 @@ pub(super) fn names_callback(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| CALLBACK_KEYS.contains(&split(pair).0)))
 }
 
-fn callback(query: Option<&str>) -> Result<Option<Box<str>>, BadCallback> {
+/// The function that a query names, in `callback` or `jsonp`.
+///
+/// # Errors
+/// It isn't the name of one.
+pub fn callback(query: Option<&str>) -> Result<Option<Box<str>>, BadCallback> {
     let mut named = query.unwrap_or_default().split('&').map(split);
     let Some((_, value)) = named.find(|(key, _)| CALLBACK_KEYS.contains(key)) else { return Ok(None) };
     let value = decoded(value).filter(|name| is_function_name(name));

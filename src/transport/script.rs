@@ -15,7 +15,7 @@ pub(super) fn message(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 /// Appends JSON.
-pub(super) fn json(json: &[u8], out: &mut Vec<u8>) {
+pub fn json(json: &[u8], out: &mut Vec<u8>) {
     let mut rest = json;
     while let Some((&byte, behind)) = rest.split_first() {
         let (escape, length): (&[u8], usize) = match byte {

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bayeux;
 mod buffers;
 mod cli;
 mod clients;

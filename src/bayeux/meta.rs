@@ -1,0 +1,399 @@
+//! What each message of a client does: the names below `/meta/`, words to `/service/`, and what is published.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::envelope::{Ack, Advice, Ext, Reply, ReplyExt, Request};
+use super::name::{self, Kind, Pattern};
+use super::session::{ClientClock, Connect, Session, Terms};
+use super::table::{Ended, Key, Table};
+use super::{Bayeux, milliseconds, words};
+use crate::hold::Speech;
+use crate::hub::Refused;
+use crate::message::{Batch, ChannelName, Data, Entry, Message};
+
+/// Who asks.
+pub(super) struct Visitor<'a> {
+    pub(super) terms: &'a Arc<Terms>,
+    pub(super) browser: Option<&'a str>,
+    /// The function that the answer calls: scripts are run in order, so nothing may wait behind a connect.
+    pub(super) callback: Option<&'a str>,
+}
+
+/// What is answered to the messages of a request.
+pub(super) enum Said {
+    /// This, now.
+    Answer {
+        messages: Vec<Arc<Entry>>,
+        replies: Vec<Vec<u8>>,
+        /// What its browser is called from now on.
+        browser: Option<Box<str>>,
+    },
+    /// Nothing yet; after the timeout the fallback.
+    Hold { hold: u64, timeout: Duration, fallback: Vec<u8> },
+}
+
+/// Refusals in the protocol's own words.
+const NO_CHANNEL: &str = "400::channel_missing";
+const NO_DATA: &str = "400::data_missing";
+const UNKNOWN_SESSION: &str = "402::session_unknown";
+const NO_VERSION: &str = "400::version_missing";
+const NO_COMMON_TYPE: &str = "301::connection_types_not_supported";
+const NO_SUBSCRIPTION: &str = "403::subscription_missing";
+const BAD_SUBSCRIPTION: &str = "403::subscription_invalid";
+const META: &str = "403::subscribe_denied";
+const TOO_MANY_SUBSCRIPTIONS: &str = "403::too_many_subscriptions";
+const UNKNOWN_CHANNEL: &str = "404::channel_unknown";
+const BAD_CHANNEL: &str = "405::channel_invalid";
+const BAD_ID: &str = "405::message_id_invalid";
+const TOO_LARGE: &str = "413::message_too_large";
+const FAILED: &str = "500::publish_failed";
+const FULL: &str = "503::too_many_sessions";
+const NO_ROOM: &str = "503::too_many_channels";
+
+/// The ways to connect, as they are offered.
+const CONNECTION_TYPES: &[&str] = &["long-polling", "callback-polling"];
+/// Ways that are the same under another name.
+const SYNONYMS: &[&str] = &["cross-origin-long-polling"];
+/// When a client that was turned away shall try again.
+const TURNED_AWAY: u64 = 10_000;
+/// Below this the client's clock is close enough.
+const ACCURATE: f64 = 25.0;
+
+/// Replies to the messages of a request, and where a connect among them stands.
+struct Replies<'a> {
+    all: Vec<Vec<u8>>,
+    connect: Option<(usize, Key, &'a Request<'a>)>,
+    /// The session that the last message was of.
+    session: Option<Key>,
+    browser: Option<Box<str>>,
+}
+
+impl Bayeux {
+    /// Does what the messages say, in their order; a connect among them comes last, since it may wait.
+    pub(super) async fn hear(&self, visitor: &Visitor<'_>, messages: &[Request<'_>]) -> Said {
+        let mut replies = Replies { all: Vec::new(), connect: None, session: None, browser: None };
+        if let Some(handshake) = messages.iter().find(|message| message.channel() == "/meta/handshake") {
+            // Whatever stands beside it has no session yet, and is passed over.
+            self.handshake(visitor, handshake, &mut replies);
+            return Said::Answer { messages: Vec::new(), replies: replies.all, browser: replies.browser };
+        }
+        for message in messages {
+            self.one(message, &mut replies).await;
+        }
+        let alone = messages.len() == 1;
+        match replies.connect {
+            Some((place, key, request)) => self.connect(visitor, (place, key, request, alone), replies.all),
+            None => self.by_the_way(visitor, replies),
+        }
+    }
+
+    async fn one<'a>(&self, request: &'a Request<'a>, replies: &mut Replies<'a>) {
+        match self.settle(request, replies) {
+            Ok(Done::Reply(reply)) => replies.all.push(reply),
+            Ok(Done::Publish(message)) => {
+                let batch = Batch { messages: vec![message], expected: Vec::new() };
+                let outcome = self.hub.publish(batch, Instant::now()).wait().await;
+                replies.all.push(match outcome {
+                    Ok(_) => Reply::to(request).json(),
+                    Err(Refused::TooManyChannels { .. }) => Reply::refusal(request, NO_ROOM).json(),
+                    Err(_) => Reply::refusal(request, FAILED).json(),
+                });
+            }
+            Err(error) => replies.all.push(refusal(request, error)),
+        }
+    }
+
+    /// What can be done under the lock.
+    fn settle<'a>(&self, request: &'a Request<'a>, replies: &mut Replies<'a>) -> Result<Done, &'static str> {
+        let channel = request.channel.as_deref().ok_or(NO_CHANNEL)?;
+        let kind = name::kind(channel).ok_or(BAD_CHANNEL)?;
+        if !request.id.is_none_or(is_id) {
+            return Err(BAD_ID);
+        }
+        let (mut table, now) = (self.table.lock(), Instant::now());
+        let key = request.client_id.as_deref().and_then(|id| table.find(id)).ok_or(UNKNOWN_SESSION)?;
+        replies.session = Some(key);
+        match (kind, channel) {
+            (Kind::Meta, "/meta/connect") => {
+                replies.connect = Some((replies.all.len(), key, request));
+                Ok(Done::Reply(Vec::new()))
+            }
+            (Kind::Meta, "/meta/subscribe") => subscribe(&mut table, key, request, now).map(Done::Reply),
+            (Kind::Meta, "/meta/unsubscribe") => unsubscribe(&mut table, key, request, now).map(Done::Reply),
+            (Kind::Meta, "/meta/disconnect") => {
+                replies.session = None;
+                disconnect(&mut table, key, now);
+                Ok(Done::Reply(Reply::to(request).json()))
+            }
+            (Kind::Meta, _) => Err(UNKNOWN_CHANNEL),
+            // Nobody is there to hear it.
+            (Kind::Service, _) => Ok(Done::Reply(Reply::to(request).json())),
+            (Kind::Broadcast, _) => {
+                let limit = table.get_mut(key).map_or(0, |session| session.terms.message);
+                publication(channel, request, limit).map(Done::Publish)
+            }
+        }
+    }
+
+    fn handshake(&self, visitor: &Visitor<'_>, request: &Request<'_>, replies: &mut Replies<'_>) {
+        let reply = match self.welcome(visitor, request) {
+            Ok(welcome) => {
+                replies.browser = visitor.browser.is_none().then(|| welcome.browser.clone());
+                let ext = request.ext();
+                let timesync = clock(&ext);
+                let clocks = timesync.as_ref().map(|clock| words::clocks(clock, 0));
+                let ack = welcome.ack.then_some(Ack::On(true));
+                let reply = Reply {
+                    client_id: Some(&welcome.id),
+                    version: Some("1.0"),
+                    minimum_version: Some("1.0"),
+                    connection_types: Some(CONNECTION_TYPES),
+                    advice: Some(retry(visitor.terms)),
+                    ext: (ack.is_some() || clocks.is_some()).then_some(ReplyExt { ack, timesync: clocks }),
+                    ..Reply::to(request)
+                };
+                reply.json()
+            }
+            Err((error, advice)) => {
+                let reply = Reply {
+                    version: Some("1.0"),
+                    connection_types: Some(CONNECTION_TYPES),
+                    advice: Some(advice),
+                    ..Reply::refusal(request, error)
+                };
+                reply.json()
+            }
+        };
+        replies.all.push(reply);
+    }
+
+    fn welcome(
+        &self,
+        visitor: &Visitor<'_>,
+        request: &Request<'_>,
+    ) -> Result<Welcome, (&'static str, Advice)> {
+        if request.version.is_none() {
+            return Err((NO_VERSION, Advice::NONE));
+        }
+        if !request.id.is_none_or(is_id) {
+            return Err((BAD_ID, Advice::NONE));
+        }
+        let offered = request.connection_types.as_deref().unwrap_or_default();
+        let is_common = |name: &str| CONNECTION_TYPES.contains(&name) || SYNONYMS.contains(&name);
+        if !offered.iter().any(|name| is_common(name)) {
+            return Err((NO_COMMON_TYPE, Advice::NONE));
+        }
+        let later = Advice { interval: TURNED_AWAY, ..Advice::HANDSHAKE };
+        let (id, name) = (self.fresh_id().ok_or((FULL, later))?, self.fresh_id().ok_or((FULL, later))?);
+        let browser: Box<str> = visitor.browser.map_or(name, Into::into);
+        let ack = request.ext().ack.is_some_and(|ack| ack.get() == "true" || ack.get().starts_with('{'));
+        let mut table = self.table.lock();
+        if table.len() >= self.sessions_max.load(Ordering::Relaxed) {
+            return Err((FULL, later));
+        }
+        let (terms, known_as) = (visitor.terms.clone(), Some(browser.clone()));
+        table.add(Session::new(id.clone(), terms, known_as, ack, Instant::now()));
+        Ok(Welcome { id, browser, ack })
+    }
+
+    /// A connect: held, unless there is a reason to answer now.
+    fn connect(
+        &self,
+        visitor: &Visitor<'_>,
+        (place, key, request, alone): (usize, Key, &Request<'_>, bool),
+        mut replies: Vec<Vec<u8>>,
+    ) -> Said {
+        let (mut table, now) = (self.table.lock(), Instant::now());
+        let id = request.client_id.as_deref().unwrap_or_default();
+        let Some(key) = table.find(id).filter(|found| *found == key) else {
+            replies[place] = refusal(request, UNKNOWN_SESSION);
+            return Said::Answer { messages: Vec::new(), replies, browser: None };
+        };
+        let (ext, wanted) = (request.ext(), request.wanted());
+        let ack = ext.ack.and_then(|ack| ack.get().parse().ok());
+        let Some(session) = table.get_mut(key) else { unreachable!("it was found under this lock") };
+        let terms = session.terms.clone();
+        let connected = session.connect(ack);
+        if let Some(replaced) = connected.replaced {
+            table.released(key);
+            if let Some(line) = replaced.line {
+                line.speak(Speech::Refuse);
+            }
+        }
+        let timeout = wanted.and_then(|wanted| wanted.timeout);
+        let at_once = connected.at_once || !alone || timeout.is_some_and(|timeout| timeout <= 0.0);
+        let crowded = !at_once && !table.has_place(key);
+        let mut connect = Connect {
+            hold: self.next_hold(),
+            line: None,
+            id: request.id.map(ToOwned::to_owned),
+            batch: connected.batch,
+            callback: visitor.callback.map(Into::into),
+            clock: clock(&ext),
+            since: now,
+        };
+        if at_once || crowded {
+            let mut advice = (connected.first || wanted.is_some()).then(|| retry(&terms));
+            if crowded {
+                let interval = milliseconds(terms.poll_interval);
+                advice = Some(Advice { interval, multiple_clients: true, ..retry(&terms) });
+            }
+            replies[place] = words::connect_reply(&connect, advice, Some(now));
+            let Some(session) = table.get_mut(key) else { unreachable!("it was found under this lock") };
+            let messages = session.take();
+            session.rest(now);
+            return Said::Answer { messages, replies, browser: None };
+        }
+        connect.since = now;
+        let hold = connect.hold;
+        let reply = words::connect_reply(&connect, None, None);
+        let fallback = words::body(&[], &[reply], visitor.callback);
+        table.hold(key, connect);
+        Said::Hold { hold, timeout: terms.timeout, fallback }
+    }
+
+    /// Other replies take along what waits; a client that runs scripts gets it by its connect, which ends now.
+    fn by_the_way(&self, visitor: &Visitor<'_>, replies: Replies<'_>) -> Said {
+        let mut messages = Vec::new();
+        let mut table = self.table.lock();
+        if let Some(session) = replies.session.and_then(|key| table.get_mut(key)) {
+            if visitor.callback.is_none() && session.takes_by_the_way() && !session.holds() {
+                messages = session.take();
+            } else if visitor.callback.is_some()
+                && let Some(key) = replies.session
+            {
+                end_connect(&mut table, key, None, Instant::now());
+            }
+        }
+        Said::Answer { messages, replies: replies.all, browser: replies.browser }
+    }
+}
+
+enum Done {
+    Reply(Vec<u8>),
+    Publish(Message),
+}
+
+struct Welcome {
+    id: Box<str>,
+    browser: Box<str>,
+    ack: bool,
+}
+
+/// What a client with a session is advised.
+fn retry(terms: &Terms) -> Advice {
+    let (interval, timeout) = (milliseconds(terms.interval), milliseconds(terms.timeout));
+    Advice { reconnect: "retry", interval, timeout: Some(timeout), multiple_clients: false }
+}
+
+/// Where the session is unknown, a connect is told to begin anew; an unknown message is no reason to.
+fn refusal(request: &Request<'_>, error: &'static str) -> Vec<u8> {
+    let is_connect = request.channel() == "/meta/connect";
+    let advice = (error == UNKNOWN_SESSION && is_connect).then_some(Advice::HANDSHAKE);
+    let subscription = request.subscription.filter(|_| request.channel().starts_with("/meta/"));
+    Reply { advice, subscription, ..Reply::refusal(request, error) }.json()
+}
+
+fn subscribe(
+    table: &mut Table,
+    key: Key,
+    request: &Request<'_>,
+    now: Instant,
+) -> Result<Vec<u8>, &'static str> {
+    let names =
+        request.subscription.ok_or(NO_SUBSCRIPTION).and(request.subscriptions().ok_or(BAD_SUBSCRIPTION))?;
+    let patterns =
+        names.iter().map(|text| name::pattern(text)).collect::<Option<Vec<_>>>().ok_or(BAD_SUBSCRIPTION)?;
+    if patterns.iter().any(|(kind, _)| *kind == Kind::Meta) {
+        return Err(META);
+    }
+    let Some(session) = table.get_mut(key) else { return Err(UNKNOWN_SESSION) };
+    // Services have no subscribers, and nothing is kept for who says that he is one.
+    let wanted = names.iter().zip(&patterns).filter(|(_, (kind, _))| *kind == Kind::Broadcast);
+    let fresh = wanted.clone().filter(|(text, _)| !session.subscriptions.contains_key(&***text)).count();
+    if session.subscriptions.len() + fresh > session.terms.subscriptions {
+        return Err(TOO_MANY_SUBSCRIPTIONS);
+    }
+    for (text, (_, pattern)) in wanted {
+        table.subscribe(key, *pattern, text, now).map_err(|_| NO_ROOM)?;
+    }
+    Ok(Reply { subscription: request.subscription, ..Reply::to(request) }.json())
+}
+
+fn unsubscribe(
+    table: &mut Table,
+    key: Key,
+    request: &Request<'_>,
+    now: Instant,
+) -> Result<Vec<u8>, &'static str> {
+    let names =
+        request.subscription.ok_or(NO_SUBSCRIPTION).and(request.subscriptions().ok_or(BAD_SUBSCRIPTION))?;
+    let is_pattern = |text: &str| {
+        matches!(name::pattern(text), Some((_, Pattern::One | Pattern::Children(_) | Pattern::Below(_))))
+    };
+    if !names.iter().all(|text| is_pattern(text)) {
+        return Err(BAD_SUBSCRIPTION);
+    }
+    names.iter().for_each(|text| table.unsubscribe(key, text, now));
+    Ok(Reply { subscription: request.subscription, ..Reply::to(request) }.json())
+}
+
+/// Ends a session; its connect ends with what still waited.
+fn disconnect(table: &mut Table, key: Key, now: Instant) {
+    end_connect(table, key, Some(Advice::NONE), now);
+    table.remove(key, Ended::Disconnected, now);
+}
+
+/// Answers the connect of a session with what there is. One that isn't held yet is answered by its own timeout.
+pub(super) fn end_connect(table: &mut Table, key: Key, advice: Option<Advice>, now: Instant) {
+    let Some(session) = table.get_mut(key) else { return };
+    let Some((connect, messages)) = session.answer() else { return };
+    table.released(key);
+    let reply = words::connect_reply(&connect, advice, Some(now));
+    let body = words::body(&messages, &[reply], connect.callback.as_deref());
+    if let Some(line) = connect.line {
+        line.speak(Speech::Answer(body, messages.len()));
+    }
+}
+
+/// What a publish brings to the hub: a string as text, every other value as JSON, as publishers on the control port do.
+fn publication(channel: &str, request: &Request<'_>, limit: usize) -> Result<Message, &'static str> {
+    let value = request.data.ok_or(NO_DATA)?;
+    if value.get().len() > limit {
+        return Err(TOO_LARGE);
+    }
+    let channel = ChannelName::parse(channel).map_err(|_| BAD_CHANNEL)?;
+    let (data, content_type) = match value.get().starts_with('"') {
+        true => (Data::Text(serde_json::from_str::<String>(value.get()).map_err(|_| NO_DATA)?.into()), None),
+        false => {
+            (Data::Json(Bytes::copy_from_slice(value.get().as_bytes())), Some("application/json".into()))
+        }
+    };
+    Ok(Message { channel, event: None, id: None, content_type, data })
+}
+
+/// Letters and digits, as text or a number.
+fn is_id(id: &RawValue) -> bool {
+    let text = id.get();
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    (1..=ID_MAX).contains(&inner.len())
+        && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Longest id of a message: those of clients are counters.
+const ID_MAX: usize = 128;
+
+/// What there is to say to the clock of a client that is not known to be right.
+fn clock(ext: &Ext<'_>) -> Option<ClientClock> {
+    let sync = ext.timesync.as_ref()?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds);
+    let theirs: f64 = sync.tc.get().parse().ok()?;
+    let off = theirs + sync.o.unwrap_or(0.0) + sync.l.unwrap_or(0.0) - since as f64;
+    let wanted = sync.l.is_none_or(|lag| lag == 0.0) || off.abs() >= ACCURATE;
+    wanted.then(|| ClientClock { tc: sync.tc.to_owned(), ts: since, accuracy: off as i64 })
+}

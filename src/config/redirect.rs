@@ -1,0 +1,37 @@
+//! `redirect` of a route: its keys, and what they have to be together.
+
+use super::draft::RedirectDraft;
+use super::form;
+use super::problem::{Fault, Placed, Problem, quote};
+use super::section::{Key, Section, Value};
+use super::{Carry, RedirectConfig};
+
+/// The keys of `redirect`.
+pub(super) static REDIRECT: Section<RedirectDraft> = Section {
+    short: Some(form::LOCATION.expected),
+    required: &[("to", form::LOCATION.expected)],
+    keys: &[
+        Key::new("to", |redirect, value| redirect.to = value.placed(&form::LOCATION)),
+        Key::new("status", |redirect, value| value.put(&mut redirect.status, &form::REDIRECT_STATUS)),
+        Key::new("carry", |redirect, value| value.put(&mut redirect.carry, &form::CARRY)),
+    ],
+};
+
+/// A redirect, or nothing but where it leads.
+pub(super) fn redirect(value: Value<'_>) -> Option<RedirectConfig> {
+    let mut draft = RedirectDraft::default();
+    let Value { key, node, problems } = value;
+    let value = Value { key, node, problems: &mut *problems };
+    match value.is_text() {
+        true => draft.to = value.placed(&form::LOCATION),
+        false => REDIRECT.fill(&mut draft, value),
+    }
+    let RedirectDraft { to, status, carry } = draft;
+    let Placed { place, value: to } = to?;
+    if carry != Carry::Off && to.contains(['?', '#']) {
+        let fault = Fault::BadValue { key: "to".into(), value: quote(&to) };
+        problems
+            .push(Problem::new(place, fault).expected("a URL that ends with its path, for `carry` to go on"));
+    }
+    Some(RedirectConfig { to, status, carry })
+}

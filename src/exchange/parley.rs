@@ -1,0 +1,146 @@
+//! A request that a room behind the site answers by itself: read whole, then answered, held or refused.
+//!
+//! The steps that every request takes are here, so that such a room needs to know none of them: the checks of its head,
+//! preflights of other origins, the bound and the clock of its body, its counters and its line in the log.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HeaderMap, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+
+use super::Cors;
+use super::answer::{Refusal, answer};
+use super::check::{self, Asked};
+use super::files::response;
+use super::marks::Marks;
+use super::record::{Record, SiteMetrics};
+use super::rules::{Client, Rules};
+use super::sending::whole;
+use crate::access_log::{AccessLog, End};
+use crate::body::Body;
+use crate::hold::{ClientSide, Hold, Keeper, TakeOver};
+
+/// Who a request of this kind meets.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// Limits and clocks.
+    pub rules: &'a Rules,
+    /// Counters and name of the site.
+    pub site: &'a Arc<SiteMetrics>,
+    /// Which other origins may read the answers.
+    pub cors: &'a Cors,
+    /// Who holds.
+    pub keeper: &'a dyn Keeper,
+    /// Where the lines go.
+    pub log: &'a AccessLog,
+}
+
+/// A request that was read to its end.
+pub struct Parley<'a> {
+    host: Host<'a>,
+    parts: &'a Parts,
+    record: Record,
+    keep_alive: bool,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Reads a request, whose body has at most so many bytes.
+///
+/// # Errors
+/// It is answered already: it was a preflight, or was refused.
+pub async fn parley<'a>(
+    host: Host<'a>,
+    parts: &'a Parts,
+    mut body: Incoming,
+    limit: usize,
+) -> Result<Parley<'a>, Response<Body>> {
+    let Host { client, rules, site, cors, log, .. } = host;
+    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let mut record = Record::begin(client, rules, site, log, parts, &marks);
+    if let Some(response) = cors.preflight(parts) {
+        record.answers(response.status());
+        record.ends(End::Ok);
+        client.clock.start(rules.body_timeout);
+        return Err(response);
+    }
+    let read = match check::check(parts, &body, Some(limit as u64)) {
+        Ok(asked) => collect(client, rules, &mut body, limit).await.map(|body| (asked, body)),
+        Err(refusal) => Err(refusal),
+    };
+    match read {
+        Ok((Asked { keep_alive, .. }, body)) => {
+            record.received(body.len() as u64);
+            Ok(Parley { host, parts, record, keep_alive, body })
+        }
+        Err(refusal) => {
+            record.refused(&refusal);
+            client.clock.start(rules.body_timeout);
+            Err(answer(&refusal, !body.is_end_stream(), &parts.headers))
+        }
+    }
+}
+
+async fn collect(
+    client: &Client,
+    rules: &Rules,
+    body: &mut Incoming,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let mut whole = Vec::new();
+    while !body.is_end_stream() {
+        let next = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+        match client.clock.limit(rules.body_timeout, next).await.map_err(|_| Refusal::BodyTimeout)? {
+            None => break,
+            Some(Err(_)) => return Err(Refusal::BodyBroken),
+            Some(Ok(frame)) => whole.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+        }
+        if whole.len() > limit {
+            return Err(Refusal::BodyTooLarge);
+        }
+    }
+    Ok(whole.into())
+}
+
+impl Parley<'_> {
+    /// The client's side of the connection, for a hold.
+    pub fn client_side(&self) -> ClientSide {
+        ClientSide { version: self.parts.version, keep_alive: self.keep_alive }
+    }
+
+    /// Answers it.
+    pub fn answer(mut self, mut headers: HeaderMap, body: Vec<u8>) -> Response<Body> {
+        self.host.cors.mark(self.parts.headers.get(ORIGIN), &mut headers);
+        self.record.head_came();
+        self.record.answers(StatusCode::OK);
+        self.host.client.clock.start(self.host.rules.body_timeout);
+        response(StatusCode::OK, headers, whole(body.into(), &mut self.record))
+    }
+
+    /// Has it held; where no place is left its client is told.
+    ///
+    /// # Errors
+    /// The connection leaves.
+    pub fn hold(mut self, mut hold: Box<Hold>) -> Result<Response<Body>, TakeOver> {
+        let Some(permit) = self.host.keeper.admit() else { return Ok(self.refuse(&Refusal::HoldsFull)) };
+        self.host.cors.mark(self.parts.headers.get(ORIGIN), &mut hold.answer.headers);
+        hold.subject = self.record.held(hold.answer.status);
+        Err(TakeOver::new(hold, permit))
+    }
+
+    /// Refuses it.
+    pub fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
+        self.record.refused(refusal);
+        self.host.client.clock.start(self.host.rules.body_timeout);
+        answer(refusal, false, &self.parts.headers)
+    }
+}
