@@ -1,0 +1,169 @@
+// The published clients of CometD and Faye, unchanged, against the real proxy.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+
+import { CometD } from "cometd";
+import { AckExtension } from "cometd/AckExtension.js";
+import { TimeSyncExtension } from "cometd/TimeSyncExtension.js";
+import { adapt } from "cometd-nodejs-client";
+import Faye from "faye";
+
+import { Proxy } from "../browser/proxy.mjs";
+import { Relay } from "../browser/relay.mjs";
+
+const DEADLINE_MS = 20_000;
+const JSON_TYPE = { "content-type": "application/json" };
+
+adapt();
+
+let proxy;
+before(async () => {
+  proxy = await Proxy.before((_, response) => response.end("ordinary"), `  "*":
+    routes:
+      - { path: /, pool: app }
+      - { path: /cometd, bayeux: { timeout: 2s } }`);
+});
+after(() => proxy.stop());
+
+/** What comes, to be waited for in order. */
+class Inbox {
+  #messages = [];
+  #bell = () => {};
+
+  take = (message) => {
+    this.#messages.push(message);
+    this.#bell();
+  };
+
+  async next() {
+    const signal = AbortSignal.timeout(DEADLINE_MS);
+    while (this.#messages.length === 0) {
+      await new Promise((resolve, reject) => {
+        this.#bell = resolve;
+        signal.addEventListener("abort", () => reject(new Error("nothing came")), { once: true });
+      });
+    }
+    return this.#messages.shift();
+  }
+
+  get isEmpty() {
+    return this.#messages.length === 0;
+  }
+}
+
+const url = () => `http://${proxy.address}:${proxy.port}/cometd`;
+
+async function cometd(at = url(), extensions = []) {
+  const client = new CometD();
+  client.unregisterTransport("websocket");
+  client.configure({ url: at, logLevel: "error", backoffIncrement: 100 });
+  for (const [name, extension] of extensions) client.registerExtension(name, extension);
+  const reply = await new Promise((resolve) => client.handshake(resolve));
+  assert.ok(reply.successful, JSON.stringify(reply));
+  return client;
+}
+
+const subscribed = (client, channel, inbox) => new Promise((resolve, reject) => {
+  client.subscribe(channel, inbox.take, (reply) => reply.successful ? resolve() : reject(new Error(reply.error)));
+});
+const published = (client, channel, data) => new Promise((resolve) => client.publish(channel, data, resolve));
+const left = (client) => new Promise((resolve) => client.disconnect(resolve));
+
+test("CometD's client subscribes with wildcards, publishes, and hears the application", async () => {
+  const [reader, writer, inbox] = [await cometd(), await cometd(), new Inbox()];
+  assert.equal(reader.getTransport().type, "long-polling");
+  await subscribed(reader, "/chat/*", inbox);
+  assert.ok((await published(writer, "/chat/room", { text: "hé \u2028" })).successful);
+  assert.deepEqual(await inbox.next(), { channel: "/chat/room", data: { text: "hé \u2028" } });
+  await proxy.publish("%2Fchat%2Fother", JSON.stringify([1, null]), JSON_TYPE);
+  assert.deepEqual((await inbox.next()).data, [1, null]);
+  assert.equal((await published(writer, "/chat/", 1)).error, "405::channel_invalid");
+  await left(reader);
+  await left(writer);
+});
+
+test("CometD's client that would rather have a WebSocket settles for what there is", async () => {
+  const [client, inbox] = [new CometD(), new Inbox()];
+  client.configure({ url: url(), logLevel: "error" });
+  // It says that the first way failed, and takes the next one by itself.
+  await new Promise((resolve) => {
+    client.addListener("/meta/handshake", (reply) => reply.successful && resolve());
+    client.handshake();
+  });
+  assert.equal(client.getTransport().type, "long-polling");
+  await subscribed(client, "/a", inbox);
+  await proxy.publish("%2Fa", "x");
+  assert.equal((await inbox.next()).data, "x");
+  await left(client);
+});
+
+test("CometD's client stays through many connects, and through cut connections, without a loss", async () => {
+  const [relay, inbox] = [await Relay.to(url()), new Inbox()];
+  const extensions = [["ack", new AckExtension()], ["timesync", new TimeSyncExtension()]];
+  const client = await cometd(`${relay.url}cometd`, extensions);
+  await subscribed(client, "/x/**", inbox);
+  for (let number = 0; number < 30; number += 1) {
+    await proxy.publish(`%2Fx%2F${number}`, JSON.stringify(number), JSON_TYPE);
+    if (number % 10 === 5) {
+      relay.cut();
+      relay.mend();
+    }
+    assert.equal((await inbox.next()).data, number);
+  }
+  // An idle connect, which is answered at its time, and the next one.
+  await new Promise((resolve) => {
+    let connects = 0;
+    client.addListener("/meta/connect", (message) => (message.successful && ++connects === 2) && resolve());
+  });
+  await proxy.publish("%2Fx%2Flast", "last");
+  assert.equal((await inbox.next()).data, "last");
+  assert.ok(inbox.isEmpty);
+  await left(client);
+  await relay.close();
+});
+
+test("Faye's clients and CometD's talk to each other", async () => {
+  const [reader, writer, inbox] = [new Faye.Client(url()), new Faye.Client(url()), new Inbox()];
+  for (const client of [reader, writer]) client.disable("websocket");
+  await reader.subscribe("/faye/**", inbox.take);
+  await writer.publish("/faye/a/b", { n: 1 });
+  assert.deepEqual(await inbox.next(), { n: 1 });
+  await proxy.publish("%2Ffaye%2Fc", "text");
+  assert.equal(await inbox.next(), "text");
+  const [other, heard] = [await cometd(), new Inbox()];
+  await subscribed(other, "/faye/c", heard);
+  await writer.publish("/faye/c", "both");
+  assert.equal((await heard.next()).data, "both");
+  assert.equal(await inbox.next(), "both");
+  await left(other);
+  await reader.disconnect();
+  await writer.disconnect();
+});
+
+test("Faye's client goes on after its connections were cut", async () => {
+  const [relay, inbox] = [await Relay.to(url()), new Inbox()];
+  const client = new Faye.Client(`${relay.url}cometd`, { retry: 1, timeout: 5 });
+  client.disable("websocket");
+  await client.subscribe("/b", inbox.take);
+  relay.cut();
+  await proxy.publish("%2Fb", "after");
+  relay.mend();
+  assert.equal(await inbox.next(), "after");
+  await client.disconnect();
+  await relay.close();
+});
+
+test("a client in Python hears itself and the application", { skip: !process.env.PYTHON && "PYTHON names no interpreter" }, async () => {
+  const script = new URL("bayeux_client.py", import.meta.url).pathname;
+  // What it says of its own tasks at its end is of no interest.
+  const child = spawn(process.env.PYTHON, [script, url()], { stdio: ["ignore", "pipe", "ignore"] });
+  const inbox = new Inbox();
+  createInterface({ input: child.stdout }).on("line", (line) => inbox.take(JSON.parse(line)));
+  assert.deepEqual(await inbox.next(), { channel: "/python/a", data: { n: 1 } });
+  await proxy.publish("%2Fpython%2Fb", "text");
+  assert.deepEqual(await inbox.next(), { channel: "/python/b", data: "text" });
+  child.kill("SIGKILL");
+});
