@@ -15,6 +15,7 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
+APP = os.environ.get("APP", "127.0.0.1:8000")
 CONTROL = os.environ.get("CONTROL", "127.0.0.1:7070")
 
 settings.configure(
@@ -79,8 +80,34 @@ def slow(request):
 
 
 def big(request):
-    """One megabyte."""
-    return HttpResponse(b"0123456789abcde\n" * 65536, content_type="application/octet-stream")
+    """So many megabytes, or one."""
+    megabytes = int(request.GET.get("megabytes", "1"))
+    return HttpResponse(b"0123456789abcde\n" * 65536 * megabytes, content_type="application/octet-stream")
+
+
+def elsewhere(request):
+    """The proxy fetches it, from the first of these that has it."""
+    response = HttpResponse(headers={"X-Reproxy-URL": f"http://127.0.0.1:9/ http://{APP}/big"})
+    response["X-Film"] = "of the application"
+    return response
+
+
+def up(request):
+    """What a health check asks."""
+    return HttpResponse("up\n", content_type="text/plain")
+
+
+class Mood:
+    """Every second request fails."""
+
+    bad = False
+
+
+def moody(request):
+    """A proxy that asks again gets a better answer."""
+    Mood.bad = not Mood.bad
+    status, said = (500, "bad\n") if Mood.bad else (200, "better\n")
+    return HttpResponse(said, status=status, content_type="text/plain")
 
 
 def upload(request):
@@ -99,6 +126,9 @@ urlpatterns = [
     path("slow", slow),
     path("film", film),
     path("big", big),
+    path("elsewhere", elsewhere),
+    path("up", up),
+    path("moody", moody),
     path("upload", upload),
 ]
 

@@ -59,7 +59,29 @@ switch (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
 
     case '/big':
         header('Content-Type: application/octet-stream');
-        echo str_repeat("0123456789abcde\n", 65536);
+        for ($megabytes = (int) ($_GET['megabytes'] ?? 1); $megabytes > 0; $megabytes--) {
+            echo str_repeat("0123456789abcde\n", 65536);
+        }
+        break;
+
+    case '/elsewhere':
+        // The proxy fetches it, by Perlbal's name for a file.
+        header('X-Film: of the application');
+        header('X-Reproxy-File: ' . (getenv('FILES') ?: '/var/www') . '/big.bin');
+        break;
+
+    case '/up':
+        header('Content-Type: text/plain');
+        echo "up\n";
+        break;
+
+    case '/moody':
+        // Every second request fails; a proxy that asks again gets a better answer.
+        $mood = (getenv('STATE') ?: sys_get_temp_dir()) . '/bad';
+        $bad = !@unlink($mood) && touch($mood);
+        http_response_code($bad ? 500 : 200);
+        header('Content-Type: text/plain');
+        echo $bad ? "bad\n" : "better\n";
         break;
 
     case '/upload':

@@ -13,6 +13,7 @@ class Film
 end
 
 class Application
+  APP = ENV.fetch("APP", "127.0.0.1:8000")
   CONTROL = URI("http://#{ENV.fetch("CONTROL", "127.0.0.1:7070")}/channels/news")
 
   def call(env)
@@ -24,7 +25,10 @@ class Application
     when "/say" then say(request.body.read)
     when "/slow" then slow
     when "/film" then [200, { "x-film" => "of the application" }, Film.new]
-    when "/big" then [200, { "content-type" => "application/octet-stream" }, ["0123456789abcde\n" * 65_536]]
+    when "/big" then big(Integer(request.params["megabytes"] || "1"))
+    when "/elsewhere" then elsewhere
+    when "/up" then text("up")
+    when "/moody" then moody
     when "/upload" then text(Digest::SHA256.hexdigest(request.body.read))
     else [404, { "content-type" => "text/plain" }, ["not found\n"]]
     end
@@ -70,6 +74,23 @@ class Application
   def say(message)
     answer = Net::HTTP.post(CONTROL, message, "Content-Type" => "text/plain")
     [answer.code.to_i, { "content-type" => "application/json" }, [answer.body]]
+  end
+
+  # So many megabytes.
+  def big(megabytes)
+    [200, { "content-type" => "application/octet-stream" }, ["0123456789abcde\n" * 65_536] * megabytes]
+  end
+
+  # The proxy fetches it, from the first of these that has it.
+  def elsewhere
+    urls = "http://127.0.0.1:9/ http://#{APP}/big"
+    [200, { "x-film" => "of the application", "x-reproxy-url" => urls }, []]
+  end
+
+  # Every second request fails; a proxy that asks again gets a better answer.
+  def moody
+    @bad = !@bad
+    @bad ? [500, { "content-type" => "text/plain" }, ["bad\n"]] : text("better")
   end
 
   # Keeps the only thread busy.
