@@ -13,6 +13,7 @@ use super::edge::{COMPRESS, EdgeDraft, HEADERS};
 use super::problem::{Fault, Placed, Problem};
 use super::redirect::{REDIRECT, redirect};
 use super::section::{Key, Keyed, Section, Value};
+use super::tickets::TICKETS;
 use super::tree::{Content, Node};
 use super::{
     Action, BayeuxConfig, Buffer, BuffersConfig, ChannelsConfig, CorsConfig, DrainConfig, EjectConfig,
@@ -311,6 +312,7 @@ static CHANNELS: Section<ChannelsConfig> = Section {
         Key::new("slow", |channels, value| value.put(&mut channels.slow, &form::SLOW)),
         Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::INTERVAL)),
         Key::new("poll_timeout", |channels, value| value.put(&mut channels.poll_timeout, &form::DURATION)),
+        Key::new("returns", |channels, value| value.put(&mut channels.returns, &form::RATE_OR_OFF)),
     ],
 };
 
@@ -334,6 +336,7 @@ static LIMITS: Section<Limits> = Section {
         Key::new("held_connections", |limits, value| {
             value.put(&mut limits.held_connections, &form::COUNT_OR_OFF);
         }),
+        Key::new("new_holds", |limits, value| value.put(&mut limits.new_holds, &form::RATE_OR_OFF)),
         Key::new("request_header", |limits, value| value.put(&mut limits.request_header, &form::HEAD_SIZE)),
         Key::new("request_headers", |limits, value| value.put(&mut limits.request_headers, &form::COUNT)),
         Key::new("request_target", |limits, value| value.put(&mut limits.request_target, &form::TARGET_SIZE)),
@@ -397,16 +400,6 @@ static TIMEOUTS: Section<Timeouts> = Section {
         Key::new("tunnel", |timeouts, value| value.put(&mut timeouts.tunnel, &form::DURATION)),
         Key::new("connect", |timeouts, value| value.put(&mut timeouts.connect, &form::DURATION)),
         Key::new("response", |timeouts, value| value.put(&mut timeouts.response, &form::DURATION)),
-    ],
-};
-
-static TICKETS: Section<TicketsConfig> = Section {
-    short: None,
-    required: &[],
-    keys: &[
-        Key::new("keys", |tickets, value| value.each_of_some(|item| tickets.keys.extend(ticket_key(item)))),
-        Key::new("renewal", |tickets, value| value.put(&mut tickets.renewal, &form::DURATION_OR_OFF)),
-        Key::new("revocations", |tickets, value| value.put(&mut tickets.revocations, &form::COUNT)),
     ],
 };
 
@@ -476,13 +469,12 @@ fn token(value: Value<'_>) -> Option<Secret> {
     })
 }
 
-/// Whoever guesses it lets anybody in, so that it is as long as what it makes (RFC 2104 §3).
-fn ticket_key(value: Value<'_>) -> Option<Secret> {
-    secret(value, "32 bytes or more, for example from `openssl rand -hex 32`", |text| text.len() >= 32)
-}
-
 /// A text that no problem shows.
-fn secret(value: Value<'_>, expected: &'static str, fits: impl FnOnce(&str) -> bool) -> Option<Secret> {
+pub(super) fn secret(
+    value: Value<'_>,
+    expected: &'static str,
+    fits: impl FnOnce(&str) -> bool,
+) -> Option<Secret> {
     let Value { key, node, problems } = value;
     let Content::Text(text) = &node.content else {
         Value { key, node, problems }.refuse(expected);

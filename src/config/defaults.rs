@@ -7,7 +7,7 @@ use super::draft::{DiskDraft, SyncWord};
 use super::{
     AccessFormat, Buffer, BuffersConfig, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig,
     HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig,
-    ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, TicketsConfig, Timeouts, UploadConfig,
+    ReproxyConfig, RetriesConfig, ServerConfig, SlowReader, Timeouts, UploadConfig,
 };
 
 const KIB: usize = 1 << 10;
@@ -142,6 +142,8 @@ impl Default for ChannelsConfig {
             keepalive: Some(Duration::from_secs(20)),
             // Under the 60 s that load balancers and nginx wait for an answer.
             poll_timeout: Duration::from_secs(55),
+            // Browsers come back after some seconds, which is right until there are thousands.
+            returns: None,
         }
     }
 }
@@ -165,6 +167,8 @@ impl Default for Limits {
             per_address: PerAddress::default(),
             // About 1 GiB of memory at what a held connection costs.
             held_connections: Some(1_000_000),
+            // Only the operator knows what the application can render in a second.
+            new_holds: None,
             // Room for the cookies and tokens of large sites.
             request_header: 64 * KIB,
             // hyper's own bound, and that of most servers behind.
@@ -262,18 +266,6 @@ impl Default for Timeouts {
             response: Duration::from_secs(60),
             // Longer than WebSockets are silent that have a ping of their own.
             tunnel: Duration::from_secs(3600),
-        }
-    }
-}
-
-impl Default for TicketsConfig {
-    fn default() -> Self {
-        TicketsConfig {
-            keys: Vec::new(),
-            // A working day: whoever stays longer is looked at by the application again.
-            renewal: Some(Duration::from_secs(12 * 3600)),
-            // Everybody who logs out of a busy site in a day, some megabytes.
-            revocations: 100_000,
         }
     }
 }

@@ -92,8 +92,8 @@ sites:
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: blog
   "*": { pool: alone, cors: "*" }
-channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s }
-limits: { held_connections: off, request_body: off, request_header: 8KiB }
+channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s, returns: 500/s }
+limits: { held_connections: off, new_holds: 600/m, request_body: off, request_header: 8KiB }
 buffers: { memory: 1MiB, folder: /dev, disk: off, upload: { size: off, rate: 50KB, time: off } }
 log: { access: off, level: trace }
 trusted_proxies: [10.0.0.0/8, ::1]
@@ -191,6 +191,9 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None });
     assert_eq!((config.channels.slow, config.channels.keepalive), (SlowReader::Gap, None));
     assert_eq!((config.limits.held_connections, config.limits.request_body), (None, None));
+    let rates =
+        [config.limits.new_holds, config.channels.returns].map(|rate| rate.map(|rate| rate.count.get()));
+    assert_eq!(rates, [Some(600), Some(500)]);
     assert_eq!((config.log.access, config.log.level), (AccessFormat::Off, LogLevel::Trace));
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.threads.get(), 3);

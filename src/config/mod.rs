@@ -17,6 +17,7 @@ mod problem;
 mod redirect;
 mod section;
 mod substitute;
+mod tickets;
 mod tree;
 mod units;
 
@@ -41,6 +42,7 @@ pub use bayeux::BayeuxConfig;
 pub use decode::keys;
 pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
 pub use problem::{Fault, Place, Problem, Problems};
+pub use tickets::TicketsConfig;
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -468,6 +470,8 @@ pub struct ChannelsConfig {
     pub keepalive: Option<Duration>,
     /// How long a poll is held where the application names no timeout.
     pub poll_timeout: Duration,
+    /// How many clients of streams may come back in a time when all are cut off; `None` is `off`.
+    pub returns: Option<Rate>,
 }
 
 /// What a channel keeps.
@@ -497,6 +501,8 @@ pub struct Limits {
     pub per_address: PerAddress,
     /// Held connections of the whole process.
     pub held_connections: Option<usize>,
+    /// Connections taken over in a time, polls included; `None` is `off`.
+    pub new_holds: Option<Rate>,
     /// Bytes of a request's head.
     pub request_header: usize,
     /// Header fields of a request.
@@ -633,17 +639,6 @@ pub enum SyncTime {
     Group,
     /// This often. A loss of power may take back what was answered since; the end of the process may not.
     Interval(Duration),
-}
-
-/// Tickets, with which clients come back without the application.
-#[derive(Debug, Clone)]
-pub struct TicketsConfig {
-    /// The first signs, all read; without any, a random one signs as long as the process lives.
-    pub keys: Vec<Secret>,
-    /// How long after the application's answer tickets are renewed; `None` is `off`.
-    pub renewal: Option<Duration>,
-    /// Revocations that are remembered for as long as a ticket of before could be valid.
-    pub revocations: usize,
 }
 
 /// Logs.

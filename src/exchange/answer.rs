@@ -12,7 +12,7 @@ use hyper::{Response, StatusCode};
 use crate::access_log::End;
 use crate::body::Body;
 use crate::edge::weights;
-use crate::hold::BadInstruction;
+use crate::hold::{BadInstruction, Crowd};
 use crate::upstream::{NoLease, Why};
 
 /// Seconds after which a client may try again where nobody knows better: queues and holds empty within some.
@@ -102,6 +102,9 @@ pub enum Refusal {
     /// No place is left for another hold.
     #[error("too many connections are held")]
     HoldsFull,
+    /// Too many clients want to be held at once; how long this one has to wait.
+    #[error("too many connections come to be held")]
+    HoldsRush(Duration),
 }
 
 /// Servers are not named to clients.
@@ -111,6 +114,15 @@ fn no_lease(reason: &NoLease) -> &'static str {
         NoLease::QueueTimeout(_) => "every connection to the server stayed busy for too long",
         NoLease::Connect { .. } => "the server can not be reached",
         NoLease::ConnectTimeout { .. } => "the server could not be reached in time",
+    }
+}
+
+impl From<Crowd> for Refusal {
+    fn from(crowd: Crowd) -> Refusal {
+        match crowd {
+            Crowd::Full => Refusal::HoldsFull,
+            Crowd::Rush(wait) => Refusal::HoldsRush(wait),
+        }
     }
 }
 
@@ -133,6 +145,7 @@ impl Refusal {
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
             Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_))
             | Refusal::HoldsFull
+            | Refusal::HoldsRush(_)
             | Refusal::Unfetched => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NoLease(NoLease::ConnectTimeout { .. })
             | Refusal::ResponseTimeout
@@ -152,7 +165,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 25] = [
+    pub(super) const REASONS: [&str; 26] = [
         "bad_request",
         "no_route",
         "method",
@@ -178,6 +191,7 @@ impl Refusal {
         "too_fast",
         "maintenance",
         "storage",
+        "holds_rush",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -208,6 +222,7 @@ impl Refusal {
             Refusal::TooFast(_) => 22,
             Refusal::Maintenance(_) => 23,
             Refusal::Storage => 24,
+            Refusal::HoldsRush(_) => 25,
         }
     }
 
@@ -369,7 +384,9 @@ impl Refusal {
     /// Seconds after which trying again may help, a begun one as a whole.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Refusal::TooFast(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            Refusal::TooFast(wait) | Refusal::HoldsRush(wait) => {
+                Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            }
             Refusal::Maintenance(time) => time.map(|time| time.as_secs()),
             _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS),
         }

@@ -34,7 +34,7 @@ pub(super) async fn hold(
     let of_application = terms.is_some().then(|| head.headers.clone());
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
-    let permit = ctx.keeper.admit().ok_or(Refusal::HoldsFull)?;
+    let permit = ctx.keeper.admit()?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);

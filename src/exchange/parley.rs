@@ -131,7 +131,10 @@ impl Parley<'_> {
     /// # Errors
     /// The connection leaves.
     pub fn hold(mut self, mut hold: Box<Hold>) -> Result<Response<Body>, TakeOver> {
-        let Some(permit) = self.host.keeper.admit() else { return Ok(self.refuse(&Refusal::HoldsFull)) };
+        let permit = match self.host.keeper.admit() {
+            Ok(permit) => permit,
+            Err(crowd) => return Ok(self.refuse(&crowd.into())),
+        };
         self.host.cors.mark(self.parts.headers.get(ORIGIN), &mut hold.answer.headers);
         hold.subject = self.record.held(hold.answer.status);
         Err(TakeOver::new(hold, permit))

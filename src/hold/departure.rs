@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hyper::header::HeaderMap;
 use parking_lot::Mutex;
@@ -20,8 +21,11 @@ pub trait Keeper: Send + Sync {
     /// The last place in the order that was given out; a hold begins here when its request is forwarded.
     fn head(&self) -> Position;
 
-    /// A place for one more held connection, if `limits.held_connections` allows it.
-    fn admit(&self) -> Option<Permit>;
+    /// A place for one more held connection.
+    ///
+    /// # Errors
+    /// `limits.held_connections` or `limits.new_holds` allows none now.
+    fn admit(&self) -> Result<Permit, Crowd>;
 
     /// Connections held now.
     fn held(&self) -> usize;
@@ -33,6 +37,15 @@ pub trait Keeper: Send + Sync {
     fn tickets(&self) -> Option<&Tickets>;
 }
 
+/// Why there is no place for another held connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    /// There are as many as there may be.
+    Full,
+    /// Too many have come at once; how long this one should wait.
+    Rush(Duration),
+}
+
 /// The keeper where nothing can be held: it has no place for any connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Refuse;
@@ -42,8 +55,8 @@ impl Keeper for Refuse {
         Position { epoch: Epoch(0), sequence: Sequence(0) }
     }
 
-    fn admit(&self) -> Option<Permit> {
-        None
+    fn admit(&self) -> Result<Permit, Crowd> {
+        Err(Crowd::Full)
     }
 
     fn held(&self) -> usize {
@@ -74,6 +87,11 @@ impl Permit {
         let before = held.fetch_add(1, Ordering::Relaxed);
         let permit = Permit { held: held.clone(), guest: None };
         limit.is_none_or(|limit| before < limit).then_some(permit)
+    }
+
+    /// Places that are taken, this one included.
+    pub fn taken(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Keeps the client counted for its address as long as it is held.

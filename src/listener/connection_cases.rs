@@ -30,6 +30,7 @@ fn limits() -> Limits {
         connections: None,
         per_address: PerAddress::default(),
         held_connections: None,
+        new_holds: None,
         request_header: 4096,
         request_headers: 100,
         request_target: 1000,

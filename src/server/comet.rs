@@ -132,6 +132,8 @@ fn hub_settings(config: &Config) -> HubSettings {
 fn shard_settings(config: &Config) -> ShardSettings {
     ShardSettings {
         held_connections: config.limits.held_connections,
+        new_holds: config.limits.new_holds,
+        returns: config.channels.returns,
         keepalive: config.channels.keepalive,
         poll_timeout: config.channels.poll_timeout,
         slow: config.channels.slow,

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
+use super::finish::{RETRY_MIN, random_within, time_for};
 use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
 use super::runs;
 use crate::hold::{Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head};
@@ -16,6 +17,7 @@ impl EventLoop {
     /// Takes a connection in. A hub that refuses it (too many channels) closes it, which the client retries.
     pub(super) fn arrive(&mut self, departure: Departure) {
         let Departure { wire, read_ahead, mut hold, permit, home } = departure;
+        self.spread_return(&mut hold, &permit);
         self.entries.clear();
         self.gaps.clear();
         let limit = self.settings.load().turn_bytes;
@@ -51,6 +53,15 @@ impl EventLoop {
         if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {
             self.hear(key);
         }
+    }
+
+    /// Tells the client of a stream when to come back, so that all who are held now would do so at the configured rate if
+    /// all were cut off at once.
+    fn spread_return(&self, hold: &mut Hold, permit: &Permit) {
+        let is_answer = transport::transport(hold.transport).delivery().is_answer();
+        let Some(rate) = self.settings.load().returns.filter(|_| !is_answer) else { return };
+        let spread = random_within(time_for(rate, permit.taken()));
+        hold.retry = Some(hold.retry.unwrap_or(RETRY_MIN) + spread);
     }
 
     fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
@@ -104,7 +115,7 @@ impl EventLoop {
         let silence = silence.filter(|_| !is_poll && !transport.keep_alive().is_empty());
         let since = self.tick;
         let cold = Cold {
-            _permit: permit,
+            permit,
             home,
             client: hold.client,
             subject: hold.subject.clone(),

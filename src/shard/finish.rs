@@ -8,6 +8,7 @@ use super::event_loop::{EventLoop, Outcome, TICK, ticks};
 use super::held::{Held, Reason, Stage};
 use super::runs;
 use crate::access_log::HoldEnd;
+use crate::config::Rate;
 use crate::hold::Return;
 use crate::message::{Frame, Framing};
 use crate::transport::{self, Closing, websocket};
@@ -17,7 +18,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a client may take to read what is pending when its hold ends.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(30);
 /// Without a spread of their own clients come back within this.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+pub(super) const RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// A drain that goes on: connections end in a random order, spread evenly over its time.
 pub(super) struct Drain {
@@ -65,7 +66,11 @@ impl EventLoop {
             return runs::chunk(|out| websocket::close(code, "", out));
         }
         let retry = match &self.drain {
-            Some(drain) if reason == Reason::Drain => Some(RETRY_MIN + random_within(drain.spread)),
+            Some(drain) if reason == Reason::Drain => {
+                let returns =
+                    self.settings.load().returns.map(|rate| time_for(rate, held.cold.permit.taken()));
+                Some(RETRY_MIN + random_within(drain.spread.max(returns.unwrap_or_default())))
+            }
             _ => None,
         };
         let transport = transport::transport(held.transport);
@@ -199,8 +204,13 @@ impl Drain {
     }
 }
 
+/// How long so many take at this rate.
+pub(super) fn time_for(rate: Rate, count: usize) -> Duration {
+    (rate.per / rate.count.get()).saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// A time in `0..limit` that differs from call to call; nothing secret depends on it.
-fn random_within(limit: Duration) -> Duration {
+pub(super) fn random_within(limit: Duration) -> Duration {
     let number = RandomState::new().build_hasher().finish();
     limit.mul_f64((number >> 11) as f64 / (1u64 << 53) as f64)
 }

@@ -46,7 +46,7 @@ const _: () = assert!(size_of::<Cold>() <= 160);
 /// What is needed rarely: at the end, at a timer, when the client speaks.
 pub(super) struct Cold {
     /// Gives the place back on drop.
-    pub(super) _permit: Permit,
+    pub(super) permit: Permit,
     pub(super) home: Home,
     pub(super) client: ClientSide,
     pub(super) subject: Option<Box<Subject>>,

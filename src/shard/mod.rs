@@ -6,6 +6,7 @@
 //! connection; what is rare (catching up after a full socket, arriving, ending) may. There is no HTTP parser
 //! here: what a held client says is kept, bounded, for whoever serves the connection afterwards.
 
+mod admission;
 mod arrive;
 mod berths;
 mod deliver;
@@ -27,18 +28,19 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::access_log::AccessLog;
-use crate::config::SlowReader;
-use crate::hold::{Departure, Keeper, Permit, Tickets, Whose};
+use crate::config::{Rate, SlowReader};
+use crate::hold::{Crowd, Departure, Keeper, Permit, Tickets, Whose};
 use crate::hub::Hub;
 use crate::message::Position;
 use crate::metrics::Metrics;
 
+use admission::Admission;
 use event_loop::EventLoop;
 use inbox::{Command, Inbox};
 use revoke::{Deed, Revocation};
@@ -50,6 +52,10 @@ pub use revoke::LastMessage;
 pub struct ShardSettings {
     /// Connections held at once by all shards; `None` for no limit.
     pub held_connections: Option<usize>,
+    /// Connections taken over in a time; `None` for no limit.
+    pub new_holds: Option<Rate>,
+    /// How many clients may come back in a time when all are cut off at once; `None` leaves that to them.
+    pub returns: Option<Rate>,
     /// Silence before a keep-alive where the application names none.
     pub keepalive: Option<Duration>,
     /// How long a poll is held where the application names no timeout.
@@ -77,6 +83,7 @@ struct Shared {
     next: AtomicUsize,
     held: Arc<AtomicUsize>,
     settings: Arc<ArcSwap<ShardSettings>>,
+    admission: Admission,
     tickets: Arc<Tickets>,
 }
 
@@ -96,7 +103,8 @@ impl Shards {
             .collect::<io::Result<_>>()?;
         let inboxes = loops.iter().map(EventLoop::inbox).collect();
         let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let shared = Arc::new(Shared { hub: hub.clone(), inboxes, next, held, settings, tickets });
+        let (hub, admission) = (hub.clone(), Admission::new());
+        let shared = Arc::new(Shared { hub, inboxes, next, held, settings, admission, tickets });
         let mut shards = Shards { shared, threads: Vec::new() };
         for (index, event_loop) in loops.into_iter().enumerate() {
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
@@ -184,8 +192,14 @@ impl Keeper for Shared {
         self.hub.head()
     }
 
-    fn admit(&self) -> Option<Permit> {
-        Permit::take(&self.held, self.settings.load().held_connections)
+    fn admit(&self) -> Result<Permit, Crowd> {
+        let settings = self.settings.load();
+        // A place is looked for first: what time gives is not to be spent on those who find none.
+        let permit = Permit::take(&self.held, settings.held_connections).ok_or(Crowd::Full)?;
+        if let Some(rate) = settings.new_holds {
+            self.admission.take(rate, Instant::now()).map_err(Crowd::Rush)?;
+        }
+        Ok(permit)
     }
 
     fn held(&self) -> usize {

@@ -60,6 +60,8 @@ impl House {
         let hub = Hub::new(Epoch(14), settings, metrics.clone());
         let settings = ShardSettings {
             held_connections: None,
+            new_holds: None,
+            returns: None,
             keepalive: None,
             poll_timeout: Duration::from_secs(60),
             slow,

@@ -35,6 +35,7 @@ mod retries;
 mod revoke;
 mod slow;
 mod store;
+mod storm;
 mod tickets;
 mod tls;
 mod transports;

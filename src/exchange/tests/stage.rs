@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{
     AccessFormat, Buffer, BuffersConfig, KeepaliveConfig, PoolConfig, QueueConfig, ServerConfig, Target,
 };
-use crate::hold::{Departure, Leave, Passport, Permit};
+use crate::hold::{Crowd, Departure, Leave, Passport, Permit};
 use crate::message::{Epoch, Position, Sequence};
 use crate::metrics::Metrics;
 use crate::spool::Spools;
@@ -93,8 +93,8 @@ impl Keeper for FakeKeeper {
         Position { epoch: Epoch(10), sequence: Sequence(7) }
     }
 
-    fn admit(&self) -> Option<Permit> {
-        Permit::take(&self.held, Some(self.limit))
+    fn admit(&self) -> Result<Permit, Crowd> {
+        Permit::take(&self.held, Some(self.limit)).ok_or(Crowd::Full)
     }
 
     fn held(&self) -> usize {
