@@ -18,6 +18,8 @@ impl EventLoop {
     pub(super) fn arrive(&mut self, departure: Departure) {
         let Departure { wire, read_ahead, mut hold, permit, home } = departure;
         self.spread_return(&mut hold, &permit);
+        // Before it can be seen on its channels: an order to end that is given later comes later, too.
+        let is_revoked = self.tickets.have_revoked(&hold);
         self.entries.clear();
         self.gaps.clear();
         let limit = self.settings.load().turn_bytes;
@@ -47,7 +49,7 @@ impl EventLoop {
         }
         self.tell_owner(key);
         self.end_if_leaving(key);
-        self.end_if_revoked(key, self.tickets.have_revoked(&hold));
+        self.end_if_revoked(key, is_revoked);
         self.hear_beginning(key);
         // The socket announces only what comes from now on.
         if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {
