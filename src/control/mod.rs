@@ -44,8 +44,10 @@ pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>>>>;
 
 /// Connections whose number is on its way.
 pub type Counting = Pin<Box<dyn Future<Output = usize>>>;
+/// The same, or why it may not last.
+pub type Revoking = Pin<Box<dyn Future<Output = Result<usize, String>>>>;
 /// Ends connections and their tickets.
-pub type Revoke = Box<dyn Fn(Whom, Option<Parting>) -> Counting>;
+pub type Revoke = Box<dyn Fn(Whom, Option<Parting>) -> Revoking>;
 /// Counts the connections with a tag.
 pub type Count = Box<dyn Fn(String) -> Counting>;
 

@@ -40,6 +40,8 @@ impl Control {
     pub(super) async fn revoke(&self, body: Bytes) -> Result<Reply, Failure> {
         let (whom, parting) = read(&body, self.limits.message)?;
         let connections = (self.operations.revoke)(whom.clone(), parting).await;
+        let connections =
+            connections.map_err(|error| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error))?;
         tracing::info!(?whom, connections, "tickets and connections were revoked");
         Ok(json(StatusCode::OK, &Counted { connections }))
     }

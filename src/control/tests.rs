@@ -37,7 +37,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         ready: Box::new(|| false),
         refresh: Box::new(|| ()),
         pools: Box::new(Vec::new),
-        revoke: Box::new(|_, _| Box::pin(async { 3 })),
+        revoke: Box::new(|_, _| Box::pin(async { Ok(3) })),
         count: Box::new(|_| Box::pin(async { 2 })),
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };

@@ -1,8 +1,9 @@
 //! The held half of the process: hub and shards, and what a configuration says to them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::access_log::AccessLog;
@@ -17,6 +18,7 @@ use crate::shard::{Revoker, ShardSettings, Shards};
 
 use super::StartError;
 use super::keeping::Keeping;
+use super::ledger::Ledger;
 
 /// Hub and shards.
 pub(super) struct Comet {
@@ -26,6 +28,8 @@ pub(super) struct Comet {
     courier: Courier,
     shards: Shards,
     tickets: Arc<Tickets>,
+    /// Where revocations are kept, where there is a folder for it.
+    ledger: Option<Arc<Mutex<Ledger>>>,
     /// The store's thread, where there is a store.
     keeping: Option<Keeping>,
 }
@@ -45,11 +49,17 @@ impl Comet {
         };
         let own: [u8; 32] = random()?;
         let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
+        // The store has the folder to itself by now.
+        let ledger = match &config.store {
+            StoreConfig::Memory => None,
+            StoreConfig::Disk(disk) => Some(Ledger::open(&disk.path, &tickets, SystemTime::now())?),
+        };
+        let ledger = ledger.map(|ledger| Arc::new(Mutex::new(ledger)));
         let threads = usize::from(config.threads);
         let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
         let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
         let courier = Courier::start(&bayeux)?;
-        Ok(Comet { hub, bayeux, courier, shards, tickets, keeping })
+        Ok(Comet { hub, bayeux, courier, shards, tickets, ledger, keeping })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -62,6 +72,10 @@ impl Comet {
 
     pub(super) fn bayeux(&self) -> Arc<Bayeux> {
         self.bayeux.clone()
+    }
+
+    pub(super) fn ledger(&self) -> Option<Arc<Mutex<Ledger>>> {
+        self.ledger.clone()
     }
 
     pub(super) fn keeper(&self) -> Arc<dyn Keeper> {

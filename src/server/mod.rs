@@ -9,6 +9,7 @@ mod comet;
 mod doors;
 mod drain;
 mod keeping;
+mod ledger;
 mod process;
 mod reload;
 mod revocations;
@@ -271,7 +272,7 @@ impl Server {
                 snapshots.load().pools().for_each(|pool| pool.measure());
             }),
             pools: Box::new(move || pools.load().pools().cloned().collect()),
-            revoke: revocations::revoke(self.comet.revoker(), &self.metrics),
+            revoke: revocations::revoke(self.comet.revoker(), self.comet.ledger(), &self.metrics),
             count: revocations::count(self.comet.revoker()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());

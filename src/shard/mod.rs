@@ -160,8 +160,8 @@ pub struct Revoker(Arc<Shared>);
 impl Revoker {
     /// Makes tickets void and ends what is held, with a last message where there is one; gives the number of connections
     /// once they have been told. False where so much is revoked that tickets of others became void, too.
-    pub async fn revoke(&self, whose: Whose, last: Option<LastMessage>) -> (usize, bool) {
-        let fits = self.0.tickets.revoke(whose.clone(), SystemTime::now());
+    pub async fn revoke(&self, whose: Whose, last: Option<LastMessage>, at: SystemTime) -> (usize, bool) {
+        let fits = self.0.tickets.revoke(whose.clone(), at);
         let last = last.map(Arc::new);
         (self.ask(&whose, || Deed::End(last.clone())).await, fits)
     }

@@ -152,3 +152,24 @@ fn what_is_no_revocation_is_refused_and_ends_nothing() {
     assert_eq!(proxy.control("GET", "/revoke", "").status(), 405);
     assert_eq!(tagged(&proxy, "session:42"), 1);
 }
+
+#[test]
+fn a_ticket_that_was_revoked_stays_so_over_a_restart_where_there_is_a_store() {
+    let origin = holding();
+    let keys = "tickets: { keys: [0123456789abcdef0123456789abcdef] }\nstore: { path: $FOLDER/store }";
+    let mut proxy = Perihelion::before_with(&origin, keys);
+    let position = proxy.publish("news", "1");
+    let tickets = ["/sse?news;session:42", "/sse?news;session:43"].map(|target| {
+        let head = ask(&proxy, target, "").head();
+        let cookie = head.get("set-cookie").unwrap().split(';').next().unwrap().to_string();
+        (target, format!("Cookie: {cookie}\r\nLast-Event-ID: {position}\r\n"))
+    });
+    revoke(&proxy, json!({ "tag": "session:42" }));
+    proxy.kill_and_start();
+    for (target, ticket) in tickets {
+        assert_eq!(ask(&proxy, target, &ticket).head().status(), 200);
+    }
+    let count = |result: &str| proxy.metric("perihelion_comet_tickets_total", &[("result", result)]);
+    assert_eq!((count("revoked"), count("taken")), (1.0, 1.0));
+    assert_eq!(origin.received().len(), 3);
+}
