@@ -67,16 +67,17 @@ const ACCURATE: f64 = 25.0;
 /// Replies to the messages of a request, and where a connect among them stands.
 struct Replies<'a> {
     all: Vec<Vec<u8>>,
-    connect: Option<(usize, Key, &'a Request<'a>)>,
-    /// The session that the last message was of.
-    session: Option<Key>,
+    connect: Option<(usize, &'a Request<'a>)>,
+    /// The client that the last message was of, by its id: while something is published another session may take the
+    /// place of one that ends.
+    client: Option<&'a str>,
     browser: Option<Box<str>>,
 }
 
 impl Bayeux {
     /// Does what the messages say, in their order; a connect among them comes last, since it may wait.
     pub(super) async fn hear(&self, visitor: &Visitor<'_>, messages: &[Request<'_>]) -> Said {
-        let mut replies = Replies { all: Vec::new(), connect: None, session: None, browser: None };
+        let mut replies = Replies { all: Vec::new(), connect: None, client: None, browser: None };
         if let Some(handshake) = messages.iter().find(|message| message.channel() == "/meta/handshake") {
             // Whatever stands beside it has no session yet, and is passed over.
             self.handshake(visitor, handshake, &mut replies);
@@ -87,7 +88,7 @@ impl Bayeux {
         }
         let alone = messages.len() == 1;
         match replies.connect {
-            Some((place, key, request)) => self.connect(visitor, (place, key, request, alone), replies.all),
+            Some((place, request)) => self.connect(visitor, (place, request, alone), replies.all),
             None => self.by_the_way(visitor, replies),
         }
     }
@@ -116,17 +117,17 @@ impl Bayeux {
             return Err(BAD_ID);
         }
         let (mut table, now) = (self.table.lock(), Instant::now());
-        let key = request.client_id.as_deref().and_then(|id| table.find(id)).ok_or(UNKNOWN_SESSION)?;
-        replies.session = Some(key);
+        let client = request.client_id.as_deref();
+        let key = client.and_then(|id| table.find(id)).ok_or(UNKNOWN_SESSION)?;
+        replies.client = client;
         match (kind, channel) {
             (Kind::Meta, "/meta/connect") => {
-                replies.connect = Some((replies.all.len(), key, request));
+                replies.connect = Some((replies.all.len(), request));
                 Ok(Done::Reply(Vec::new()))
             }
             (Kind::Meta, "/meta/subscribe") => subscribe(&mut table, key, request, now).map(Done::Reply),
             (Kind::Meta, "/meta/unsubscribe") => unsubscribe(&mut table, key, request, now).map(Done::Reply),
             (Kind::Meta, "/meta/disconnect") => {
-                replies.session = None;
                 disconnect(&mut table, key, now);
                 Ok(Done::Reply(Reply::to(request).json()))
             }
@@ -205,12 +206,13 @@ impl Bayeux {
     fn connect(
         &self,
         visitor: &Visitor<'_>,
-        (place, key, request, alone): (usize, Key, &Request<'_>, bool),
+        (place, request, alone): (usize, &Request<'_>, bool),
         mut replies: Vec<Vec<u8>>,
     ) -> Said {
         let (mut table, now) = (self.table.lock(), Instant::now());
         let id = request.client_id.as_deref().unwrap_or_default();
-        let Some(key) = table.find(id).filter(|found| *found == key) else {
+        // A message beside it may have ended the session.
+        let Some(key) = table.find(id) else {
             replies[place] = refusal(request, UNKNOWN_SESSION);
             return Said::Answer { messages: Vec::new(), replies, browser: None };
         };
@@ -261,13 +263,14 @@ impl Bayeux {
     fn by_the_way(&self, visitor: &Visitor<'_>, replies: Replies<'_>) -> Said {
         let mut messages = Vec::new();
         let mut table = self.table.lock();
-        if let Some(session) = replies.session.and_then(|key| table.get_mut(key)) {
-            if visitor.callback.is_none() && session.takes_by_the_way() && !session.holds() {
-                messages = session.take();
-            } else if visitor.callback.is_some()
-                && let Some(key) = replies.session
-            {
+        if let Some(key) = replies.client.and_then(|id| table.find(id)) {
+            if visitor.callback.is_some() {
                 end_connect(&mut table, key, None, Instant::now());
+            } else if let Some(session) = table.get_mut(key)
+                && session.takes_by_the_way()
+                && !session.holds()
+            {
+                messages = session.take();
             }
         }
         Said::Answer { messages, replies: replies.all, browser: replies.browser }
@@ -349,7 +352,7 @@ fn disconnect(table: &mut Table, key: Key, now: Instant) {
     table.remove(key, Ended::Disconnected, now);
 }
 
-/// Answers the connect of a session with what there is. One that isn't held yet is answered by its own timeout.
+/// Answers the connect of a session with what there is, if it is held already.
 pub(super) fn end_connect(table: &mut Table, key: Key, advice: Option<Advice>, now: Instant) {
     let Some(session) = table.get_mut(key) else { return };
     let Some((connect, messages)) = session.answer() else { return };
