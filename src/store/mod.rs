@@ -4,12 +4,15 @@
 //! nobody is ever shown what a crash could take back. Without a store everything is in the hub's memory alone, and a
 //! start begins a new epoch; with one, positions stay valid across starts.
 //!
+//! A log that several nodes share ([`RedisLog`]) is another thing: it numbers by itself, and the hub follows it.
+//!
 //! A store is written by one thread and knows neither hub nor sockets: what it needs to know when it makes room is
 //! handed in ([`Sifted`]).
 
 mod disk;
 mod past;
 mod record;
+mod redis;
 mod replay;
 
 use std::io;
@@ -22,6 +25,7 @@ use crate::message::{ChannelName, Epoch, Message, Sequence};
 pub use disk::{Disk, DiskSettings, Files, Folder};
 pub use past::Past;
 pub use record::Record;
+pub use redis::{Appended, LogError, Mark, RedisLog, RedisSettings, Repeated, Told};
 
 /// A message with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +156,12 @@ pub enum OpenError {
         file: String,
         /// Where the first record begins that can't be read.
         at: usize,
+    },
+    /// Redis.
+    #[error("the store in redis can't be used: {reason}")]
+    Redis {
+        /// What it said, or what the network did.
+        reason: String,
     },
     /// Written by something else.
     #[error("the store's file {file} was not written by this version of the program")]
