@@ -151,6 +151,7 @@ families! {
     store_append: histogram("perihelion_store_append_seconds", "Time that the store takes to keep a group of messages, its sync included.", STORE_SECONDS);
     store_bytes: gauge("perihelion_store_bytes", "Bytes of the store's files.");
     store_errors: counters("perihelion_store_errors_total", "What the store could not do, by reason.", ["reason"]);
+    store_connected: gauge("perihelion_store_connected", "1 while a store that several nodes share can be reached, 0 while it can't.");
     comet_keepalives: counter("perihelion_comet_keepalives_total", "Keep-alives sent.");
     comet_fanout: histogram("perihelion_comet_fanout_seconds", "From the order given to a message to the last write of the turn that delivered it.", FANOUT_SECONDS);
     control_requests: counters("perihelion_control_requests_total", "Requests on the control port by class of status.", ["code_class"]);

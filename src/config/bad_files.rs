@@ -770,14 +770,13 @@ channels: {history: none}
 upstream: http://127.0.0.1:8000
 trusted_proxies: [10.0.0.1/8, ::1, proxy]
 threads: 0
-store: {redis: 'redis://127.0.0.1'}
+store: {sync: group}
 ",
         problems: &[
             r"3:19: `trusted_proxies` can't be `10.0.0.1/8` (expected an IP address or a network such as 10.0.0.0/8; did you mean `10.0.0.0/8`?)",
             r"3:36: `trusted_proxies` can't be `proxy` (expected an IP address or a network such as 10.0.0.0/8)",
             r"4:10: `threads` can't be `0` (expected a whole number from 1 to 1024)",
-            r"5:8: `path` is missing (expected the path of a folder)",
-            r"5:9: unknown key `redis` (expected path, sync, interval or waiting)",
+            r"5:8: `path` is missing (expected `path`, or `redis`)",
         ],
     },
     Bad {
@@ -820,10 +819,30 @@ store: { path: /dev/nowhere/store, interval: 1s }
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+store: { redis: 'http://:secret@127.0.0.1', prefix: 'a b', sync: group }
+",
+        problems: &[
+            r"3:17: `redis` is no address of a Redis server (expected a URL such as redis://127.0.0.1:6379 or rediss://:PASSWORD@redis.example/0)",
+            r"3:53: `prefix` can't be `a b` (expected 1 to 64 letters, digits and any of `-_.:`)",
+            r"3:66: `store.sync` means nothing without `store.path` (expected `path`, or Redis's own settings)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+store: { path: /dev, redis: 'redis://127.0.0.1' }
+",
+        problems: &[
+            r"3:29: `store.redis` can't stand beside `store.path`, which says the same in another way (expected one of them)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
 store: [memory]
 ",
         problems: &[
-            r"3:8: `store` is a list (expected memory, or a mapping with path, sync, interval and waiting)",
+            r"3:8: `store` is a list (expected memory, or a mapping with path, redis, prefix, sync, interval and waiting)",
         ],
     },
     Bad {

@@ -8,16 +8,16 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::draft::{
-    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, ListenerDraft, RouteDraft, SiteDraft,
-    StoreDraft, SyncWord,
+    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, KeptDraft, ListenerDraft, RouteDraft,
+    SiteDraft, StoreDraft, SyncWord,
 };
 use super::edge::EdgeDraft;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use super::tree::Node;
 use super::{
     Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
-    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RouteConfig, ServerConfig, SiteConfig,
-    StoreConfig, SyncTime, certificate, defaults,
+    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RedisConfig, RouteConfig, ServerConfig,
+    SiteConfig, StoreConfig, SyncTime, certificate, defaults,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -337,10 +337,46 @@ impl Rules<'_> {
     }
 
     fn store(&mut self, draft: StoreDraft) -> StoreConfig {
-        let disk = match draft {
+        let Placed { place, value: kept } = match draft {
             StoreDraft::Plain(store) => return store,
-            StoreDraft::Disk(disk) => disk,
+            StoreDraft::Kept(kept) => kept,
         };
+        let (path, redis) = (self.root.at("store.path"), self.root.at("store.redis"));
+        match (path, redis) {
+            (None, None) => {
+                self.tell(place, Fault::MissingKey("path"), "`path`, or `redis`");
+                StoreConfig::Memory
+            }
+            (Some(_), Some(typed)) => {
+                let fault = Fault::Both { key: "store.redis", other: "store.path" };
+                self.tell(typed.place, fault, "one of them");
+                StoreConfig::Memory
+            }
+            (Some(_), None) => self.disk(kept),
+            (None, Some(_)) => self.redis(kept),
+        }
+    }
+
+    fn redis(&mut self, kept: KeptDraft) -> StoreConfig {
+        for key in ["store.sync", "store.interval"] {
+            if let Some(typed) = self.root.at(key) {
+                self.tell(
+                    typed.place,
+                    Fault::Needs { key, other: "store.path" },
+                    "`path`, or Redis's own settings",
+                );
+            }
+        }
+        // Where the URL is missing, that has been told.
+        let Some(url) = kept.redis else { return StoreConfig::Memory };
+        StoreConfig::Redis(RedisConfig { url, prefix: kept.prefix, waiting: kept.waiting })
+    }
+
+    fn disk(&mut self, disk: KeptDraft) -> StoreConfig {
+        if let Some(typed) = self.root.at("store.prefix") {
+            let fault = Fault::Needs { key: "store.prefix", other: "store.redis" };
+            self.tell(typed.place, fault, "`redis`, or no `prefix`");
+        }
         let sync = match disk.sync {
             SyncWord::Group => SyncTime::Group,
             SyncWord::Interval => SyncTime::Interval(disk.interval),

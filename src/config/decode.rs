@@ -6,13 +6,14 @@ use std::collections::HashMap;
 
 use super::bayeux::BAYEUX;
 use super::draft::{
-    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, DiskDraft, Draft, FilesDraft, ListenerDraft,
-    RouteDraft, SiteDraft, StoreDraft,
+    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, FilesDraft, ListenerDraft, RouteDraft,
+    SiteDraft, StoreDraft,
 };
 use super::edge::{COMPRESS, EdgeDraft, HEADERS};
 use super::problem::{Fault, Placed, Problem};
 use super::redirect::{REDIRECT, redirect};
 use super::section::{Key, Keyed, Section, Value};
+use super::store::{STORE, store};
 use super::tickets::TICKETS;
 use super::tree::{Content, Node};
 use super::{
@@ -413,17 +414,6 @@ static DRAIN: Section<DrainConfig> = Section {
     ],
 };
 
-static STORE: Section<DiskDraft> = Section {
-    short: Some(form::STORE.expected),
-    required: &[("path", form::FOLDER.expected)],
-    keys: &[
-        Key::new("path", |store, value| store.path = value.placed(&form::FOLDER)),
-        Key::new("sync", |store, value| value.put(&mut store.sync, &form::SYNC)),
-        Key::new("interval", |store, value| value.put(&mut store.interval, &form::DURATION)),
-        Key::new("waiting", |store, value| value.put(&mut store.waiting, &form::SIZE)),
-    ],
-};
-
 static LOG: Section<LogConfig> = Section {
     short: None,
     required: &[],
@@ -485,15 +475,6 @@ pub(super) fn secret(
         return None;
     }
     Some(Secret(text.clone()))
-}
-
-fn store(value: Value<'_>) -> StoreDraft {
-    if value.is_text() {
-        return StoreDraft::Plain(value.read(&form::STORE).unwrap_or(StoreConfig::Memory));
-    }
-    let mut disk = DiskDraft::default();
-    STORE.fill(&mut disk, value);
-    StoreDraft::Disk(disk)
 }
 
 fn upstream(value: Value<'_>) -> Placed<Vec<ServerConfig>> {

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use super::draft::{DiskDraft, SyncWord};
+use super::draft::{KeptDraft, SyncWord};
 use super::{
     AccessFormat, Buffer, BuffersConfig, ChannelsConfig, DrainConfig, EjectConfig, HealthConfig,
     HistoryConfig, KeepaliveConfig, Limits, LogConfig, LogLevel, PerAddress, PoolConfig, QueueConfig,
@@ -283,10 +283,13 @@ impl Default for DrainConfig {
     }
 }
 
-impl Default for DiskDraft {
+impl Default for KeptDraft {
     fn default() -> Self {
-        DiskDraft {
+        KeptDraft {
             path: None,
+            redis: None,
+            // Whoever looks into Redis sees whose keys they are.
+            prefix: "perihelion".to_owned(),
             // Who asks for a disk wants what was acknowledged to be there.
             sync: SyncWord::Group,
             // What Redis calls `everysec`, and what people who choose it expect to lose at most.

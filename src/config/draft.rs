@@ -38,13 +38,15 @@ pub(super) struct Draft {
 pub(super) enum StoreDraft {
     /// One that needs no settings.
     Plain(StoreConfig),
-    /// In a folder.
-    Disk(DiskDraft),
+    /// With keys.
+    Kept(Placed<KeptDraft>),
 }
 
-/// `store` with its keys; no path where a problem was told.
-pub(super) struct DiskDraft {
+/// `store` with its keys.
+pub(super) struct KeptDraft {
     pub(super) path: Option<Placed<PathBuf>>,
+    pub(super) redis: Option<Secret>,
+    pub(super) prefix: String,
     pub(super) sync: SyncWord,
     pub(super) interval: Duration,
     pub(super) waiting: usize,

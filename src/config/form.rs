@@ -254,6 +254,16 @@ pub(super) static SLOW: Form<SlowReader> = Form {
 pub(super) static STORE: Form<StoreConfig> =
     Form { expected: "memory", read: |text| choice(text, &[("memory", StoreConfig::Memory)]) };
 
+/// What names of keys begin with.
+pub(super) static PREFIX: Form<String> = Form {
+    expected: "1 to 64 letters, digits and any of `-_.:`",
+    read: |text| {
+        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_fit);
+        if fits { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
 /// When what is published is made safe on a disk.
 pub(super) static SYNC: Form<SyncWord> = Form {
     expected: "group or interval",

@@ -210,6 +210,14 @@ fn tickets_have_keys_of_which_none_is_ever_shown() {
 }
 
 #[test]
+fn a_store_in_redis_has_a_url_that_nobody_is_shown() {
+    let config = with("store: { redis: 'rediss://:word@redis.example:1/2', waiting: 1MiB }");
+    let StoreConfig::Redis(redis) = config.store else { panic!("another store") };
+    assert!(!format!("{redis:?}").contains("word"));
+    assert_eq!((redis.prefix.as_str(), redis.waiting), ("perihelion", 1 << 20));
+}
+
+#[test]
 fn a_bound_that_was_left_out_gives_way_to_the_one_that_was_typed() {
     let config = with("drain: {timeout: 5s}\nlimits: {connections: 10, channels: 5, history_bytes: 64KiB}\n");
     assert_eq!(config.drain.spread, Duration::from_secs(5));

@@ -16,6 +16,7 @@ mod form;
 mod problem;
 mod redirect;
 mod section;
+mod store;
 mod substitute;
 mod tickets;
 mod tree;
@@ -619,6 +620,19 @@ pub enum StoreConfig {
     Memory,
     /// In a folder.
     Disk(DiskConfig),
+    /// In Redis or Valkey, for several nodes.
+    Redis(RedisConfig),
+}
+
+/// A store that several nodes share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://` or `rediss://`; it may have a password.
+    pub url: Secret,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// Bytes of messages that may wait for it.
+    pub waiting: usize,
 }
 
 /// A store in a folder.

@@ -144,6 +144,9 @@ pub enum Fault {
     /// A token that can't be sent in a header; it isn't shown.
     #[error("`{0}` can't be used as a secret")]
     BadSecret(String),
+    /// No address of a Redis server; it isn't shown.
+    #[error("`{0}` is no address of a Redis server")]
+    BadRedis(String),
     /// A list or mapping that has to hold something.
     #[error("`{0}` is empty")]
     EmptyList(String),

@@ -66,6 +66,8 @@ pub struct Operations {
     pub reload: Box<dyn Fn() -> Reloading>,
     /// Whether the process takes traffic.
     pub ready: Box<dyn Fn() -> bool>,
+    /// Whether a store that several nodes share can't be reached, so that publishes are refused.
+    pub degraded: Box<dyn Fn() -> bool>,
     /// The sites in use.
     pub sites: Box<dyn Fn() -> Vec<SiteInUse>>,
     /// Brings gauges that are read from the system up to date.
@@ -295,7 +297,12 @@ impl Control {
         if question == "readyz" && !(self.operations.ready)() {
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "draining"));
         }
-        Ok(reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })))
+        // Still 200: everything else is served, and every node of a cluster would be taken out at once.
+        let status = match question == "readyz" && (self.operations.degraded)() {
+            true => serde_json::json!({ "status": "degraded", "store": "unreachable" }),
+            false => serde_json::json!({ "status": "ok" }),
+        };
+        Ok(reply::json(StatusCode::OK, &status))
     }
 }
 

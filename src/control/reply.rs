@@ -58,6 +58,7 @@ impl Failure {
             Refused::TooManyChannels { .. }
             | Refused::TooMuchWaits
             | Refused::StoreFailed(_)
+            | Refused::Unsure(_)
             | Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
         };
         let failure = Failure::new(status, refused.to_string());

@@ -35,6 +35,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         sites: Box::new(Vec::new),
         reload: Box::new(|| Box::pin(async { Err("perihelion.yaml:1:1: no".to_owned()) })),
         ready: Box::new(|| false),
+        degraded: Box::new(|| false),
         refresh: Box::new(|| ()),
         pools: Box::new(Vec::new),
         revoke: Box::new(|_, _| Box::pin(async { Ok(3) })),

@@ -74,11 +74,13 @@ impl Channel {
         self.window.range(first..)
     }
 
-    /// Where a reader begins.
-    pub(super) fn begin(&self, start: Start, head: Position, settings: &HubSettings, now: Instant) -> Begin {
+    /// Where a reader begins, when nobody can have been shown anything after `shown`.
+    pub(super) fn begin(&self, start: Start, shown: Position, settings: &HubSettings, now: Instant) -> Begin {
         match start {
             Start::Earliest => Begin { after: self.before_history(settings, now), hole: None },
-            Start::After(position) if position.epoch == head.epoch && position.sequence <= head.sequence => {
+            Start::After(position)
+                if position.epoch == shown.epoch && position.sequence <= shown.sequence =>
+            {
                 self.past.resume(position)
             }
             Start::After(foreign) => self.past.restart(Some(foreign)),

@@ -113,6 +113,11 @@ impl State {
         }
     }
 
+    /// Whether a batch finds room for its new channels, where no draft is on its way.
+    pub(super) fn has_room(&mut self, batch: &Batch, now: Instant) -> Result<(), Refused> {
+        self.check_room(batch, &Draft::after(self.head), now)
+    }
+
     /// New channels have to find room, if need be that of others which nobody would miss.
     fn check_room(&mut self, batch: &Batch, draft: &Draft, now: Instant) -> Result<(), Refused> {
         let limit = self.settings.channels;
@@ -139,16 +144,25 @@ impl State {
 
     /// Keeps and hands out a draft; the wakes are to be called without the lock.
     pub(super) fn apply(&mut self, draft: Draft, now: Instant) -> Vec<Wake> {
+        self.hand_out_all(draft.messages.into_iter().map(|numbered| (now, numbered)), now)
+    }
+
+    /// The same with messages that were published when they say.
+    pub(super) fn hand_out_all(
+        &mut self,
+        messages: impl ExactSizeIterator<Item = (Instant, Numbered)>,
+        now: Instant,
+    ) -> Vec<Wake> {
         let before = self.head().sequence;
         let mut wakes = Vec::new();
-        let mut channels: Vec<ChannelId> = Vec::with_capacity(draft.messages.len());
-        for Numbered { sequence, message } in draft.messages {
+        let mut channels: Vec<ChannelId> = Vec::with_capacity(messages.len());
+        for (published, Numbered { sequence, message }) in messages {
             let channel = self.open_anyway(&message.channel);
             channels.push(channel);
             if self.directory.get(channel).is_some_and(|channel| channel.subscribers() == 0) {
                 self.metrics.comet_publish_no_subscriber.inc();
             }
-            let entry = self.append(channel, sequence, message, now);
+            let entry = self.append(channel, sequence, message, published);
             self.metrics.comet_messages.inc();
             self.metrics.comet_publish_bytes.inc_by(entry.message.data.bytes().len() as u64);
             if let Some(id) = &entry.message.id {

@@ -6,7 +6,8 @@
 //! * When [`Hub::head`] shows a place, everything up to it is in the channels' windows.
 //! * A reader costs a count. Where it stands is its own knowledge: one place in the order serves all its channels.
 //! * Where there is a store, nothing is handed out before it is kept there ([`Committer`]); without one, the same steps
-//!   are taken at once.
+//!   are taken at once. A log that several nodes share numbers by itself: the hub applies what comes through it, and
+//!   nothing else ([`Follower`]).
 //! * What can't be proven to be complete is answered with a [`Gap`], however long ago the channel was used.
 //!
 //! What a channel keeps: messages inside the history (count and age), and the newest
@@ -28,6 +29,7 @@ mod overheard;
 mod publisher_ids;
 mod reading;
 mod restore;
+mod shared;
 mod sieve;
 mod state;
 mod tap;
@@ -41,13 +43,14 @@ use parking_lot::Mutex;
 
 use crate::message::{Batch, ChannelName, Entry, Epoch, Gap, Position, Sequence, Start};
 use crate::metrics::Metrics;
-use crate::store::{Recovered, Store, StoreError};
+use crate::store::{LogError, Mark, Recovered, RedisLog, Store, StoreError};
 
 pub use committer::Committer;
 use draft::Draft;
 use line::Line;
 pub use outcome::Outcome;
 pub use overheard::Hearsay;
+pub use shared::{Appender, Follower};
 use state::{State, Wake};
 pub use tap::{Joined, News, Tap, Turn};
 
@@ -127,6 +130,9 @@ pub enum Refused {
     /// The store could not keep it.
     #[error("{0}")]
     StoreFailed(String),
+    /// The store was lost while it took it: it may appear, once.
+    #[error("{0}")]
+    Unsure(String),
     /// The process is ending.
     #[error("the process is ending")]
     Ending,
@@ -137,6 +143,16 @@ impl From<StoreError> for Refused {
         match error {
             StoreError::Full(_) => Refused::StoreFull(error.to_string()),
             StoreError::Failed(_) => Refused::StoreFailed(error.to_string()),
+        }
+    }
+}
+
+impl From<LogError> for Refused {
+    fn from(error: LogError) -> Refused {
+        match error {
+            LogError::Full(_) => Refused::StoreFull(error.to_string()),
+            LogError::Lost(_) => Refused::Unsure(error.to_string()),
+            _ => Refused::StoreFailed(error.to_string()),
         }
     }
 }
@@ -199,6 +215,24 @@ impl Hub {
         let state = State::restore(recovered, settings, metrics.clone(), now, at);
         let hub = Hub::with_state(state, Some(Arc::clone(&line)));
         (Arc::clone(&hub), Committer::new(hub, line, store, metrics))
+    }
+
+    /// A hub that follows a log which it shares with other nodes: what appends to it, and what applies it.
+    pub fn following(
+        (appends, follows): (RedisLog, RedisLog),
+        (recovered, mark): (Recovered, Mark),
+        settings: HubSettings,
+        waiting_bytes: usize,
+        metrics: Metrics,
+        now: Instant,
+        at: SystemTime,
+    ) -> (Arc<Hub>, Appender, Follower) {
+        let line = Arc::new(Line::new(waiting_bytes));
+        let mut state = State::restore(recovered, settings, metrics.clone(), now, at);
+        state.is_shared = true;
+        let hub = Hub::with_state(state, Some(Arc::clone(&line)));
+        let (appender, follower) = shared::pair(&hub, line, appends, (follows, mark), metrics);
+        (hub, appender, follower)
     }
 
     fn with_state(state: State, line: Option<Arc<Line>>) -> Arc<Hub> {

@@ -54,7 +54,7 @@ impl State {
                 continue;
             }
             let channel = self.directory.get(id).expect("a channel that was opened for this reader is there");
-            let begin = channel.begin(*start, head, &self.settings, now);
+            let begin = channel.begin(*start, self.shown(), &self.settings, now);
             let missed = channel.after(begin.after);
             self.count_replay(&begin, missed.len());
             gaps.extend(begin.gap(&channel.name, head));
@@ -62,11 +62,13 @@ impl State {
             sources.push(missed);
             channels.push(id);
         }
+        // Who comes from another node may have more than this one: it gets what comes after that.
+        extent.upto = extent.upto.max(extent.at_least);
         let before = backlog.len();
         let position = merge(&mut sources, extent, backlog);
         self.metrics.comet_replay_events.inc_by((backlog.len() - before) as u64);
         self.register(tap, &channels);
-        Ok(Joined { channels, position, head: head.sequence, complete: position == head.sequence })
+        Ok(Joined { channels, position, head: head.sequence, complete: position >= head.sequence })
     }
 
     /// Drops what is too old, so that nothing is read beyond its time however long ago a sweep came by.

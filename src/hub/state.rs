@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) eavesdroppers: Vec<TapId>,
     epoch: Epoch,
     pub(super) head: Sequence,
+    /// Other nodes have the same order, and may have shown what hasn't come here yet.
+    pub(super) is_shared: bool,
     pub(super) tombstones: Tombstones,
     pub(super) ids: PublisherIds,
     /// The slot of the directory that the next sweep looks at.
@@ -77,6 +79,7 @@ impl State {
             eavesdroppers: Vec::new(),
             epoch,
             head: Sequence(0),
+            is_shared: false,
             tombstones: Tombstones::new(TOMBSTONES),
             ids: PublisherIds::default(),
             hand: 0,
@@ -87,6 +90,12 @@ impl State {
     /// The last position given.
     pub(super) fn head(&self) -> Position {
         self.position(self.head)
+    }
+
+    /// The last position that anybody can have been shown.
+    pub(super) fn shown(&self) -> Position {
+        let last = if self.is_shared { Sequence(u64::MAX) } else { self.head };
+        self.position(last)
     }
 
     /// A place in this store's order as a position.
@@ -321,12 +330,12 @@ impl State {
     ) -> Option<History> {
         self.facts(name, now)?;
         let channel = self.directory.get(self.directory.find(name)?)?;
-        let begin = channel.begin(start, self.head(), &self.settings, now);
+        let begin = channel.begin(start, self.shown(), &self.settings, now);
         let kept = channel.after(begin.after);
         let more = kept.len() > limit;
         let entries: Vec<_> = kept.take(limit).cloned().collect();
         let reached = entries.last().map_or(self.position(begin.after), |entry| entry.position);
-        let position = if more { reached } else { self.head() };
+        let position = if more { reached } else { self.position(self.head.max(begin.after)) };
         Some(History { entries, gap: begin.gap(name, self.head()), more, position })
     }
 

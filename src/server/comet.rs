@@ -19,6 +19,7 @@ use crate::shard::{Revoker, ShardSettings, Shards};
 use super::StartError;
 use super::keeping::Keeping;
 use super::ledger::Ledger;
+use super::sharing::Sharing;
 
 /// Hub and shards.
 pub(super) struct Comet {
@@ -30,8 +31,14 @@ pub(super) struct Comet {
     tickets: Arc<Tickets>,
     /// Where revocations are kept, where there is a folder for it.
     ledger: Option<Arc<Mutex<Ledger>>>,
-    /// The store's thread, where there is a store.
-    keeping: Option<Keeping>,
+    kept: Kept,
+}
+
+/// The threads of the store, where there is one.
+enum Kept {
+    InMemory,
+    OnDisk(Keeping),
+    InRedis(Sharing),
 }
 
 /// Publishers' ids that are remembered: the retries of a busy minute, some tens of megabytes.
@@ -40,18 +47,23 @@ const PUBLISHER_IDS: usize = 100_000;
 impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
     pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> Result<Comet, StartError> {
-        let (hub, keeping) = match &config.store {
-            StoreConfig::Memory => (Hub::new(epoch()?, hub_settings(config), metrics.clone()), None),
+        let (settings, fresh) = (hub_settings(config), epoch()?);
+        let (hub, kept) = match &config.store {
+            StoreConfig::Memory => (Hub::new(fresh, settings, metrics.clone()), Kept::InMemory),
             StoreConfig::Disk(disk) => {
-                let (hub, keeping) = Keeping::start(disk, epoch()?, hub_settings(config), metrics)?;
-                (hub, Some(keeping))
+                let (hub, keeping) = Keeping::start(disk, fresh, settings, metrics)?;
+                (hub, Kept::OnDisk(keeping))
+            }
+            StoreConfig::Redis(redis) => {
+                let (hub, sharing) = Sharing::start(redis, [fresh, epoch()?], settings, metrics)?;
+                (hub, Kept::InRedis(sharing))
             }
         };
         let own: [u8; 32] = random()?;
         let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
         // The store has the folder to itself by now.
         let ledger = match &config.store {
-            StoreConfig::Memory => None,
+            StoreConfig::Memory | StoreConfig::Redis(_) => None,
             StoreConfig::Disk(disk) => Some(Ledger::open(&disk.path, &tickets, SystemTime::now())?),
         };
         let ledger = ledger.map(|ledger| Arc::new(Mutex::new(ledger)));
@@ -59,7 +71,7 @@ impl Comet {
         let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
         let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
         let courier = Courier::start(&bayeux)?;
-        Ok(Comet { hub, bayeux, courier, shards, tickets, ledger, keeping })
+        Ok(Comet { hub, bayeux, courier, shards, tickets, ledger, kept })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -76,6 +88,14 @@ impl Comet {
 
     pub(super) fn ledger(&self) -> Option<Arc<Mutex<Ledger>>> {
         self.ledger.clone()
+    }
+
+    /// Says whether the store can't be reached now.
+    pub(super) fn watch_store(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        match &self.kept {
+            Kept::InMemory | Kept::OnDisk(_) => Arc::new(|| false),
+            Kept::InRedis(sharing) => sharing.watch(),
+        }
     }
 
     pub(super) fn keeper(&self) -> Arc<dyn Keeper> {
@@ -104,7 +124,11 @@ impl Comet {
     pub(super) fn stop(self) {
         drop(self.courier);
         self.shards.stop();
-        drop(self.keeping);
+        match self.kept {
+            Kept::InMemory => {}
+            Kept::OnDisk(keeping) => drop(keeping),
+            Kept::InRedis(sharing) => drop(sharing),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod ledger;
 mod process;
 mod reload;
 mod revocations;
+mod sharing;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -263,10 +264,12 @@ impl Server {
     fn control(&self, port: &ControlPort, process: Rc<Process>, wishes: mpsc::WeakSender<Wish>) -> Control {
         let (ready, snapshots) = (self.stage.clone(), self.snapshots.clone());
         let (sites, pools) = (snapshots.clone(), snapshots.clone());
+        let degraded = self.comet.watch_store();
         let operations = Operations {
             sites: Box::new(move || sites_in_use(&sites.load())),
             reload: Box::new(move || Box::pin(ask_for_reload(wishes.clone()))),
             ready: Box::new(move || ready.is_serving()),
+            degraded: Box::new(move || degraded()),
             refresh: Box::new(move || {
                 process.measure();
                 snapshots.load().pools().for_each(|pool| pool.measure());

@@ -10,6 +10,7 @@ mod bayeux;
 mod buffers;
 mod cli;
 mod clients;
+mod cluster;
 mod compress;
 mod connections;
 mod control;
