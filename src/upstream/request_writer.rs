@@ -27,6 +27,8 @@ pub(super) struct RequestWriter {
     /// `None` once its last byte was taken.
     body: Option<Outgoing>,
     length: Length,
+    /// The body broke off: nothing more is written, or the server would take what came for the whole.
+    broken: bool,
 }
 
 /// How the server finds the end of the body.
@@ -59,14 +61,21 @@ impl RequestWriter {
             _ => Length::Chunked,
         };
         self.body = (!body.is_end_stream()).then_some(body);
+        self.broken = false;
     }
 
-    /// Writes what can be written; ready once all is. Goes on where it was.
+    /// Writes what can be written; ready once all is. Goes on where it was, and never after the body broke off.
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Unwritten>> {
         loop {
+            if self.broken {
+                return Poll::Pending;
+            }
             let starved = self.wants_more() && self.poll_body(cx).map_err(Unwritten::Body)?.is_pending();
-            if self.is_written() {
-                return if starved { Poll::Pending } else { Poll::Ready(Ok(())) };
+            match (self.is_written(), starved) {
+                (true, true) => return Poll::Pending,
+                (true, false) if self.body.is_none() => return Poll::Ready(Ok(())),
+                (true, false) => continue,
+                (false, _) => {}
             }
             let written = ready!(self.poll_write(socket, cx)).map_err(|_| Unwritten::Socket)?;
             self.advance(written);
@@ -75,7 +84,7 @@ impl RequestWriter {
 
     /// Whether the whole request was written.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_none() && self.is_written()
+        self.body.is_none() && self.is_written() && !self.broken
     }
 
     /// Gives large buffers back, and the last piece of a body, which is empty and keeps its memory all the same.
@@ -98,17 +107,23 @@ impl RequestWriter {
     /// Takes the next piece of the body.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, OutgoingError> {
         let Some(body) = &mut self.body else { return Ok(Poll::Ready(())) };
-        let data = match Pin::new(&mut *body).poll_frame(cx) {
+        let next = match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(None) => Bytes::new(),
-            Poll::Ready(Some(frame)) => frame?.into_data().unwrap_or_default(),
+            Poll::Ready(next) => next.transpose(),
         };
-        let ended = body.is_end_stream() || data.is_empty();
-        if ended {
-            self.body = None;
+        let is_last = body.is_end_stream();
+        let queued = next.and_then(|frame| {
+            let ended = frame.is_none() || is_last;
+            let data = frame.and_then(|frame| frame.into_data().ok()).unwrap_or_default();
+            if ended {
+                self.body = None;
+            }
+            self.queue(data, ended)
+        });
+        if queued.is_err() {
+            (self.body, self.broken) = (None, true);
         }
-        self.queue(data, ended)?;
-        Ok(Poll::Ready(()))
+        queued.map(Poll::Ready)
     }
 
     fn queue(&mut self, data: Bytes, ended: bool) -> Result<(), OutgoingError> {
@@ -125,7 +140,8 @@ impl RequestWriter {
                     self.led = 0;
                 }
                 self.tail = match (data.is_empty(), ended) {
-                    (true, _) => b"0\r\n\r\n",
+                    (true, true) => b"0\r\n\r\n",
+                    (true, false) => b"",
                     (false, true) => b"\r\n0\r\n\r\n",
                     (false, false) => b"\r\n",
                 };

@@ -2,8 +2,10 @@
 //! it is there, nothing is lost, and whatever is full, the request goes on.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use crate::support::{ClosesOnSecondRequest, Origin, Perihelion, Raw, Reply, hash, noise, wait_until};
@@ -326,4 +328,40 @@ fn a_crowd_of_slow_uploads_keeps_no_ordinary_request_waiting() {
     assert_eq!(proxy.metric("perihelion_queue_rejected_total", &[]), 0.0);
     proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
     proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
+}
+
+#[test]
+fn an_upload_that_breaks_its_limit_after_an_early_answer_is_never_ended_as_if_it_were_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (go_on, gate) = sync_channel::<()>(2);
+    let application = std::thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n").unwrap();
+        while gate.recv().is_ok() {
+            socket.write_all(b"5\r\nstill\r\n").unwrap();
+        }
+        let mut request = Vec::new();
+        // However the connection ends, what came before counts.
+        let _ = socket.read_to_end(&mut request);
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {url:?} }}\n\
+         sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off, request_body: 1KiB }}] }} }}\n\
+         timeouts: {{ body: 1s }}\n"
+    ));
+    let mut raw = proxy.connect();
+    raw.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    assert_eq!(raw.head().status(), 200);
+    assert_eq!(raw.chunk().as_deref(), Some(&b"early"[..]));
+    raw.send(format!("7d0\r\n{}\r\n", "x".repeat(2000)));
+    for rest in ["5\r\nworld\r\n", "0\r\n\r\n"] {
+        raw.send(rest);
+        go_on.send(()).unwrap();
+        assert_eq!(raw.chunk().as_deref(), Some(&b"still"[..]), "the answer goes on");
+    }
+    drop((go_on, raw));
+    let request = application.join().unwrap();
+    assert!(request.ends_with("\r\n\r\n5\r\nhello\r\n"), "{request}");
 }
