@@ -12,12 +12,15 @@ use super::draft::{
     SiteDraft, StoreDraft, SyncWord,
 };
 use super::edge::EdgeDraft;
+use super::pool::UPSTREAM_POOL;
 use super::problem::{Fault, Place, Placed, Problem, nearest, quote};
+use super::route::ROUTE_PATH;
+use super::site::UPSTREAM_SITE;
 use super::tree::Node;
 use super::{
     Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
     EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RedisConfig, RouteConfig, ServerConfig,
-    SiteConfig, StoreConfig, SyncTime, certificate, defaults,
+    SiteConfig, StoreConfig, SyncTime, certificate,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -423,9 +426,9 @@ impl Rules<'_> {
 
     /// One pool, and one site that matches every host.
     fn only_upstream(&self, servers: Vec<ServerConfig>) -> (Pools, Vec<SiteConfig>) {
-        let pool = defaults::UPSTREAM_POOL.to_owned();
+        let pool = UPSTREAM_POOL.to_owned();
         let route = self.to_pool(pool.clone(), EdgeConfig::default());
-        let site = defaults::UPSTREAM_SITE.to_owned();
+        let site = UPSTREAM_SITE.to_owned();
         let site = SiteConfig {
             name: site.clone(),
             hosts: vec![site],
@@ -441,7 +444,7 @@ impl Rules<'_> {
     /// The only route of a site of which nothing but its pool was typed.
     fn to_pool(&self, pool: String, edge: EdgeConfig) -> RouteConfig {
         RouteConfig {
-            path: defaults::ROUTE_PATH.to_owned(),
+            path: ROUTE_PATH.to_owned(),
             action: Action::Pool(pool),
             buffer: Buffer::default(),
             request_body: self.request_body,

@@ -1,10 +1,33 @@
 //! `redirect` of a route: its keys, and what they have to be together.
 
+use hyper::StatusCode;
+
 use super::draft::RedirectDraft;
 use super::form;
 use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Section, Value};
-use super::{Carry, RedirectConfig};
+
+/// Where a route sends its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// A URL, or a path of the same host.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// What of the request's target is put behind `to`.
+    pub carry: Carry,
+}
+
+/// What a redirect carries over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Nothing.
+    Off,
+    /// Path and query.
+    Whole,
+    /// What the path has behind that of the route, and the query.
+    Rest,
+}
 
 /// The keys of `redirect`.
 pub(super) static REDIRECT: Section<RedirectDraft> = Section {

@@ -1,10 +1,73 @@
 //! How `store` is decoded: a word, or a mapping for a folder or a Redis server.
 
-use super::draft::{KeptDraft, StoreDraft};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::draft::{KeptDraft, StoreDraft, SyncWord};
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
-use super::{Secret, StoreConfig, form};
+use super::units::MIB;
+use super::{Secret, form};
+
+/// Where channels are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In memory alone: a start begins with nothing.
+    Memory,
+    /// In a folder.
+    Disk(DiskConfig),
+    /// In Redis or Valkey, for several nodes.
+    Redis(RedisConfig),
+}
+
+/// A store that several nodes share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://` or `rediss://`; it may have a password.
+    pub url: Secret,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// Bytes of messages that may wait for it.
+    pub waiting: usize,
+}
+
+/// A store in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// The folder; the one above it exists.
+    pub path: PathBuf,
+    /// When what is published is made safe.
+    pub sync: SyncTime,
+    /// Bytes of messages that may wait for the disk.
+    pub waiting: usize,
+}
+
+/// When what is published is made safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncTime {
+    /// Before it is answered, with all that wait.
+    Group,
+    /// This often. A loss of power may take back what was answered since; the end of the process may not.
+    Interval(Duration),
+}
+
+impl Default for KeptDraft {
+    fn default() -> Self {
+        KeptDraft {
+            path: None,
+            redis: None,
+            // Whoever looks into Redis sees whose keys they are.
+            prefix: "perihelion".to_owned(),
+            // Who asks for a disk wants what was acknowledged to be there.
+            sync: SyncWord::Group,
+            // What Redis calls `everysec`, and what people who choose it expect to lose at most.
+            interval: Duration::from_secs(1),
+            // Some seconds of a slow disk at the usual size of a message.
+            waiting: 64 * MIB,
+        }
+    }
+}
 
 /// The keys of `store`.
 pub(super) static STORE: Section<KeptDraft> = Section {

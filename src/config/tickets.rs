@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::form;
+use super::secret::{Secret, secret};
 use super::section::{Key, Section, Value};
-use super::{Secret, decode, form};
 
 /// Tickets, with which clients come back without the application.
 #[derive(Debug, Clone)]
@@ -40,7 +41,5 @@ pub(super) static TICKETS: Section<TicketsConfig> = Section {
 
 /// Whoever guesses it lets anybody in, so that it is as long as what it makes (RFC 2104 §3).
 fn ticket_key(value: Value<'_>) -> Option<Secret> {
-    decode::secret(value, "32 bytes or more, for example from `openssl rand -hex 32`", |text| {
-        text.len() >= 32
-    })
+    secret(value, "32 bytes or more, for example from `openssl rand -hex 32`", |text| text.len() >= 32)
 }

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use super::form::Unfit;
 
+/// Bytes.
+pub(super) const KIB: usize = 1 << 10;
+/// Bytes.
+pub(super) const MIB: usize = 1 << 20;
+
 /// What a duration looks like.
 pub(super) const DURATION: &str = "a duration such as 250ms, 5s, 10m, 1h or 2d";
 

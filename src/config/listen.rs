@@ -1,0 +1,76 @@
+//! `listen`: where clients reach the proxy, and with which certificates.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::draft::{CertificateDraft, ListenerDraft};
+use super::form;
+use super::section::{Key, Section, Value};
+
+/// One listening address.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Certificates in the order of the file, the first for clients that name none; empty means plain HTTP.
+    pub tls: Vec<Certificate>,
+    /// Peers whose connections begin with a PROXY header, which names the client.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// A certificate chain with its key, read and matched.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The file of the chain.
+    pub certificate: PathBuf,
+    /// The file of the key.
+    pub key: PathBuf,
+    /// Both, as rustls wants them.
+    pub certified: Arc<rustls::sign::CertifiedKey>,
+}
+
+pub(super) static LISTENER: Section<ListenerDraft> = Section {
+    short: Some(form::SOCKET.expected),
+    required: &[("address", form::SOCKET.expected)],
+    keys: &[
+        Key::new("address", |listener, value| listener.address = value.placed(&form::SOCKET)),
+        Key::section("tls", "[].", &CERTIFICATE, |listener, value| {
+            value.each_of_some(|item| listener.tls.push(certificate(item)));
+        }),
+        Key::new("proxy_protocol", |listener, value| {
+            value.each_of_some(|item| listener.proxy_protocol.extend(item.read(&form::NET)));
+        }),
+    ],
+};
+
+static CERTIFICATE: Section<CertificateDraft> = Section {
+    short: Some("a file that holds both certificate and key"),
+    required: &[("certificate", form::FILE.expected)],
+    keys: &[
+        Key::new("certificate", |pair, value| pair.certificate = value.placed(&form::FILE)),
+        Key::new("key", |pair, value| pair.key = value.placed(&form::FILE)),
+    ],
+};
+
+pub(super) fn listeners(listeners: &mut Vec<ListenerDraft>, value: Value<'_>) {
+    value.each_of_some(|item| {
+        let mut listener = ListenerDraft::default();
+        match item.is_text() {
+            true => listener.address = item.placed(&form::SOCKET),
+            false => LISTENER.fill(&mut listener, item),
+        }
+        listeners.push(listener);
+    });
+}
+
+fn certificate(value: Value<'_>) -> CertificateDraft {
+    let mut pair = CertificateDraft::default();
+    match value.is_text() {
+        true => pair.certificate = value.placed(&form::FILE),
+        false => CERTIFICATE.fill(&mut pair, value),
+    }
+    pair
+}
