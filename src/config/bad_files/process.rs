@@ -1,0 +1,215 @@
+//! Bad files with faults in what the process is given: addresses, certificates, clocks, logs.
+
+use super::Bad;
+
+pub(super) const BAD: &[Bad] = &[
+    Bad {
+        text: r"listen: [{address: 127.0.0.1:0, proxy_protocol: [10.0.0.1/8, on]}, {address: 127.0.0.1:0, proxy_protocol: []}]
+upstream: http://127.0.0.1:8000
+",
+        problems: &[
+            r"1:50: `proxy_protocol` can't be `10.0.0.1/8` (expected an IP address or a network such as 10.0.0.0/8; did you mean `10.0.0.0/8`?)",
+            r"1:62: `proxy_protocol` can't be `on` (expected an IP address or a network such as 10.0.0.0/8)",
+            r"1:107: `proxy_protocol` is empty (expected at least one)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+lisen: 127.0.0.1:80
+",
+        problems: &[
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+grip: {key: x}
+",
+        problems: &[
+            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
+        ],
+    },
+    Bad {
+        text: r"upstream: http://127.0.0.1:8000
+",
+        problems: &[
+            r"1:1: `listen` is missing (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443)",
+        ],
+    },
+    Bad {
+        text: r"listen:
+upstream: http://127.0.0.1:8000
+",
+        problems: &[
+            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
+        ],
+    },
+    Bad {
+        text: r"listen: []
+upstream: []
+",
+        problems: &[
+            r"1:9: `listen` is empty (expected at least one)",
+            r"2:11: `upstream` is empty (expected at least one)",
+        ],
+    },
+    Bad {
+        text: r"listen: 8080
+upstream: 8000
+",
+        problems: &[
+            r"1:9: `listen` can't be `8080` (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443; did you mean `0.0.0.0:8080`?)",
+            r"2:11: `upstream` can't be `8000` (expected http://host:port without a path, or unix:/run/app.sock)",
+        ],
+    },
+    Bad {
+        text: r"listen: {address: localhost:80, tls: []}
+upstream: https://app
+",
+        problems: &[
+            r"1:19: `address` can't be `localhost:80` (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443; did you mean `127.0.0.1:80`?)",
+            r"1:38: `tls` is empty (expected at least one)",
+            r"2:11: `upstream` can't be `https://app` (expected http://host:port without a path, or unix:/run/app.sock)",
+        ],
+    },
+    Bad {
+        text: r"listen:
+  - 127.0.0.1:80
+  - address: 127.0.0.1:80
+  - [a]
+upstream: http://a:1
+control: 127.0.0.1:80
+",
+        problems: &[
+            r"3:14: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
+            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
+            r"6:10: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: 0.0.0.0:7070
+",
+        problems: &[
+            r"3:10: the control port on `0.0.0.0:7070` can be reached from other machines and has no token (expected a `token`, a loopback address or a Unix socket)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: {address: 10.0.0.1:7070, token: }
+",
+        problems: &[r"3:35: `token` has no value (expected visible ASCII characters without spaces)"],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: {address: 10.0.0.1:7070, token: 'a b'}
+",
+        problems: &[
+            r"3:42: `token` can't be used as a secret (expected visible ASCII characters without spaces)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: {token: x}
+",
+        problems: &[
+            r"3:10: `address` is missing (expected an IP address and a port such as 127.0.0.1:7070, or unix:/run/perihelion.sock)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: unix:run/x.sock
+",
+        problems: &[
+            r"3:10: `control` can't be `unix:run/x.sock` (expected an IP address and a port such as 127.0.0.1:7070, or unix:/run/perihelion.sock)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+",
+        problems: &[
+            r"1:1: nothing says where requests go (expected `upstream`, or `pools` together with `sites`)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+timeouts:
+  request_head: 0s
+  idle: off
+  body: 60
+  connect: 5sec
+  response: {}
+",
+        problems: &[
+            r"4:17: `request_head` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+            r"5:9: `idle` can't be `off` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+            r"6:9: `body` can't be `60` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `60s`?)",
+            r"7:12: `connect` can't be `5sec` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `5s`?)",
+            r"8:13: `response` is a mapping (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+drain: {timeout: 5s, spread: 10s, lameduck: -1s}
+",
+        problems: &[
+            r"3:30: `drain.spread` is more than `drain.timeout` (expected a lower value, or a higher `drain.timeout`)",
+            r"3:45: `lameduck` can't be `-1s` (expected a duration such as 250ms, 5s, 10m, 1h or 2d)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+log: {access: jsn, level: verbose}
+",
+        problems: &[
+            r"3:15: `access` can't be `jsn` (expected combined, json or off; did you mean `json`?)",
+            r"3:27: `level` can't be `verbose` (expected error, warn, info, debug or trace)",
+        ],
+    },
+    Bad {
+        text: r"listen: {address: '127.0.0.1:443', tls: {certificate: /nonexistent/a.pem}}
+upstream: http://a:1
+",
+        problems: &[r"1:55: `/nonexistent/a.pem` can't be read: No such file or directory (os error 2)"],
+    },
+    Bad {
+        text: r"listen: {address: '127.0.0.1:443', tls: [{key: /nonexistent/a.pem}, 7]}
+upstream: http://a:1
+",
+        problems: &[
+            r"1:42: `certificate` is missing (expected the path of a file)",
+            r"1:69: `7` can't be read: No such file or directory (os error 2)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: {address: '127.0.0.1:1', tokn: x}
+",
+        problems: &[r"3:35: unknown key `tokn` (expected address or token; did you mean `token`?)"],
+    },
+    Bad {
+        text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
+        problems: &[
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: {servers: http://a:1}
+",
+        problems: &[
+            r"2:11: `upstream` is a mapping (expected a server or a list of servers; `pools` and `sites` can say more)",
+        ],
+    },
+];

@@ -1,0 +1,183 @@
+//! Bad files with faults in sites and routes, and in the way from one to a pool.
+
+use super::Bad;
+
+pub(super) const BAD: &[Bad] = &[
+    Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org:
+    https: on
+    canonical: b.org
+    allow: []
+    headers:
+      request: { set: { Connection: close, Host: a }, add: { Host: b, "X Y": z }, remove: [X-Comet-Proxy, via] }
+      response: { set: { X-A: "a\nb" }, add: { X-A: [] }, edit: {} }
+    errors: { 200: /x.html, 503: /there/is/none.html }
+    compress: { encodings: [deflate, gzp], min_size: 5, types: [text], level: 9 }
+    routes:
+      - { path: /a, redirect: //evil.org, pool: app }
+      - { path: /b, redirect: { status: 304, carry: all } }
+      - { path: /c, redirect: { to: "/x?y", carry: rest } }
+      - { path: /d, redirect: { to: /x, carry: whole }, deny: 10.0.0.300 }
+"#,
+        problems: &[
+            r"6:12: `https` can't be `on` (expected redirect, or `off`)",
+            r"7:16: `canonical` can't be `b.org` (expected one host that the site answers for)",
+            r"8:12: `allow` is empty (expected at least one)",
+            r"10:25: `set` can't hold the name `Connection` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:62: `add` can't hold the name `Host` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:71: `add` can't hold the name `X Y` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:92: `remove` can't be `X-Comet-Proxy` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"10:107: `remove` can't be `via` (expected the name of a header that isn't of the connection, its framing or the proxy)",
+            r"11:31: `X-A` can't be `a\nb` (expected the value of a header: visible characters, and spaces between them)",
+            r"11:53: `X-A` is empty (expected at least one)",
+            r"11:59: unknown key `edit` (expected set, add or remove)",
+            r"12:15: `errors` can't hold the name `200` (expected a status from 400 to 599)",
+            r"12:34: `/there/is/none.html` can't be read: No such file or directory (os error 2)",
+            r"13:29: `encodings` can't be `deflate` (expected zstd, br or gzip)",
+            r"13:38: `encodings` can't be `gzp` (expected zstd, br or gzip; did you mean `gzip`?)",
+            r"13:54: `min_size` can't be `5` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB; did you mean `5B`?)",
+            r"13:65: `types` can't be `text` (expected a media type such as application/json or text/*)",
+            r"13:72: unknown key `level` (expected encodings, min_size or types)",
+            r"15:31: `redirect` can't be `//evil.org` (expected a URL such as https://example.com/new, or a path)",
+            r"15:31: `redirect` can't stand beside `pool`, since a route leads to one place (expected one of them)",
+            r"16:31: `to` is missing (expected a URL such as https://example.com/new, or a path)",
+            r"16:41: `status` can't be `304` (expected 301, 302, 303, 307 or 308)",
+            r"16:53: `carry` can't be `all` (expected off, whole or rest)",
+            r"17:37: `to` can't be `/x?y` (expected a URL that ends with its path, for `carry` to go on)",
+            r"18:63: `deny` can't be `10.0.0.300` (expected an IP address or a network such as 10.0.0.0/8)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+pools: {}
+",
+        problems: &[
+            r"2:11: `upstream` can't stand beside `pools`, which says the same in another way (expected one of them)",
+            r"3:8: `pools` is empty (expected at least one)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+",
+        problems: &[r"3:3: `sites` is missing (expected `upstream`, or `pools` together with `sites`)"],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+sites: {a: app}
+",
+        problems: &[r"2:8: `pools` is missing (expected `upstream`, or `pools` together with `sites`)"],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+sites:
+  a: app
+",
+        problems: &[
+            r"2:11: `upstream` can't stand beside `sites`, which says the same in another way (expected one of them)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites: {}
+",
+        problems: &[r"4:8: `sites` is empty (expected at least one)"],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  example.com: ap
+  Example.com: app
+  b.org: {aliases: [c.org, example.com], routes: [{path: /, pool: web}]}
+",
+        problems: &[
+            r"5:16: there is no pool `ap` (expected a key of `pools`; did you mean `app`?)",
+            r"6:3: host `example.com` is given twice, first on line 5 (expected each host once)",
+            r"7:28: host `example.com` is given twice, first on line 5 (expected each host once)",
+            r"7:67: there is no pool `web` (expected a key of `pools`)",
+        ],
+    },
+    Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org: { pool: app, cors: https://a.org:443 }
+  b.org: { pool: app, cors: [https://a.org/, "*"] }
+  c.org: { pool: app, cors: { origins: "*" } }
+  d.org: { pool: app, cors: ftp://a.org }
+"#,
+        problems: &[
+            r"5:29: `cors` can't be `https://a.org:443` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:30: `cors` can't be `https://a.org/` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any; did you mean `https://a.org`?)",
+            r"6:46: `cors` can't be `*` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"7:29: `cors` is a mapping (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+            r"8:29: `cors` can't be `ftp://a.org` (expected an origin such as https://www.example.com or http://localhost:8080, or `*` alone for any)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a.org: {}
+  b.org: {pool: app, routes: [{path: /, pool: app}]}
+  c.org: {routes: []}
+  d.org:
+",
+        problems: &[
+            r"5:3: site `a.org` has no route (expected `pool` or `routes`)",
+            r"6:17: `pool` can't stand beside `routes`, which says the same in another way (expected one of them)",
+            r"7:19: `routes` is empty (expected at least one)",
+            r"8:3: `d.org` has no value (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers, errors and compress)",
+        ],
+    },
+    Bad {
+        text: r#"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  'a.org:80': app
+  https://b.org/: app
+  "b c": app
+"#,
+        problems: &[
+            r#"5:3: `sites` can't hold the name `a.org:80` (expected a host without a port such as example.com, "*.example.com" or "*" for every host; did you mean `a.org`?)"#,
+            r#"6:3: `sites` can't hold the name `https://b.org/` (expected a host without a port such as example.com, "*.example.com" or "*" for every host; did you mean `b.org`?)"#,
+            r#"7:3: `sites` can't hold the name `b c` (expected a host without a port such as example.com, "*.example.com" or "*" for every host)"#,
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a: [app]
+",
+        problems: &[
+            r"5:6: `a` is a list (expected the name of a pool, or a mapping with aliases, routes, pool, https, canonical, cors, allow, deny, headers, errors and compress)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools:
+  app: http://127.0.0.1:8000
+sites:
+  a: {pool: }
+",
+        problems: &[
+            r"5:7: `pool` has no value (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
+        ],
+    },
+];
