@@ -86,6 +86,8 @@ fn note(table: &mut Table, hold: u64, said: Said, now: Instant) -> Option<Key> {
     match said {
         Said::Here(line) => table.reached(hold, line),
         Said::Over(end) => table.over(hold, end, now),
+        // Of WebSockets, which it has none of.
+        Said::Words(_) | Said::Sent(_) => None,
     }
 }
 

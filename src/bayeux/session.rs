@@ -268,7 +268,7 @@ impl Session {
             self.flight = None;
             match (end, &self.acks) {
                 (End::Answered, None) => self.drop_front(self.given),
-                (End::Spoken | End::Lost, None) => self.given = 0,
+                (End::Spoken | End::Left(_) | End::Lost, None) => self.given = 0,
                 (_, Some(_)) => {}
             }
         } else if self.connect.take_if(|connect| connect.hold == hold).is_none() {

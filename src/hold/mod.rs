@@ -26,7 +26,9 @@ pub use crate::transport::BadCallback;
 pub use departure::{Crowd, Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
 pub use revocations::Whose;
-pub use talk::{Ear, End, Hears, Line, Said, Speaks, Speech};
+pub use talk::{
+    Ear, End, Hears, Kind, Line, Receipt, SPEECHES_AHEAD, Said, Speaks, Speech, WORDS_AHEAD, Words,
+};
 pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
 pub use tickets::{TicketSettings, Tickets};
 pub use tunnel::{Duplex, Tunnel};

@@ -2,9 +2,29 @@
 //!
 //! An [`Ear`] travels with the hold and comes to its end with it: whatever happens, its owner is told once how. A
 //! [`Line`] is what the owner is given to answer through; it reaches that one hold, and nothing when that is over.
+//!
+//! **A poll** is told [`Said::Here`] and [`Said::Over`], and answered once.
+//!
+//! **A WebSocket** whose ear is [listening](Ear::listening) has a conversation besides. To listen, put such an ear into
+//! the `Hold`; channels may stand beside it, or none at all.
+//!
+//! * Its owner hears `Here`, then what the client says as [`Said::Words`], in order, each whole (fragments are put
+//!   together, text is UTF-8, longer ones than the ear takes end it with 1009), then `Over`, and nothing afterwards.
+//!   Pings are answered and keep-alives sent by the shard, and neither is told.
+//! * Each of the words comes with a [`Receipt`], to be dropped when they are done with, whatever became of them. While
+//!   [`WORDS_AHEAD`] of them, or as many bytes as one message may have, are not, the shard doesn't read the socket, so
+//!   that a client that says more than its owner can bear is slowed down by its own system. The same while the client
+//!   doesn't take what it was told. So an owner's queue needs no other bound: it is one of words a connection.
+//! * Its owner speaks by [`Speech::Message`] and ends it by [`Speech::Close`]. What was spoken before is said first. For
+//!   every message it hears [`Said::Sent`] once it is with the client's system, and so knows what would be lost with the
+//!   connection; it waits for that before it says more than it was asked. More than [`SPEECHES_AHEAD`] that a client
+//!   doesn't take end it as too slow.
+//! * A client that closes is answered with its own code by the shard; the owner hears [`End::Left`] with it.
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use crate::transport::websocket::Kind;
 
 /// Whoever owns what is held.
 pub trait Hears: Send + Sync {
@@ -17,8 +37,23 @@ pub trait Hears: Send + Sync {
 pub enum Said {
     /// It is held, and can be answered.
     Here(Line),
+    /// The client of a WebSocket has said this.
+    Words(Words),
+    /// So many more of the messages that the owner has spoken are with the client's system.
+    Sent(usize),
     /// It is over.
     Over(End),
+}
+
+/// A message of a client.
+#[derive(Debug)]
+pub struct Words {
+    /// Text is UTF-8.
+    pub kind: Kind,
+    /// The whole of it.
+    pub data: Vec<u8>,
+    /// Lets the client go on when it is dropped.
+    pub receipt: Receipt,
 }
 
 /// How a hold has ended.
@@ -26,11 +61,19 @@ pub enum Said {
 pub enum End {
     /// What its owner answered is with the client's system.
     Answered,
-    /// The client was given the words that the hold brought along for its end.
+    /// The client was given the words that the hold brought along for its end, or its owner's last.
     Spoken,
+    /// The client has closed its WebSocket, with this code where it gave one.
+    Left(Option<u16>),
     /// The client is gone, or took too long.
     Lost,
 }
+
+/// Messages of a client that are out at its owner before the socket is read again: enough that a burst is heard in one
+/// turn, and few beside what a socket's own buffers hold.
+pub const WORDS_AHEAD: usize = 16;
+/// Messages for a client that wait for its socket: more than that is said faster than it listens.
+pub const SPEECHES_AHEAD: usize = 64;
 
 /// Whoever holds.
 pub trait Speaks: Send + Sync {
@@ -45,6 +88,12 @@ pub enum Speech {
     Answer(Vec<u8>, usize),
     /// Nothing but an error: another request has taken its place.
     Refuse,
+    /// A message for the client of a WebSocket, and how many of the hub's are in it.
+    Message(Kind, Vec<u8>, usize),
+    /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes.
+    Close(u16, Box<str>),
+    /// So many messages of the client, with so many bytes, are done with. Receipts say so.
+    Heard(usize, usize),
 }
 
 /// The owner's ear at a hold.
@@ -52,12 +101,23 @@ pub struct Ear {
     owner: Arc<dyn Hears>,
     hold: u64,
     open: bool,
+    listens: Option<usize>,
 }
 
 impl Ear {
     /// Of an owner that calls the hold by this number, which it never uses again.
     pub fn new(owner: Arc<dyn Hears>, hold: u64) -> Ear {
-        Ear { owner, hold, open: true }
+        Ear { owner, hold, open: true, listens: None }
+    }
+
+    /// The same at a WebSocket, for messages of up to so many bytes.
+    pub fn listening(owner: Arc<dyn Hears>, hold: u64, bytes_max: usize) -> Ear {
+        Ear { owner, hold, open: true, listens: Some(bytes_max) }
+    }
+
+    /// Bytes of the longest message that it takes; `None` where it takes none.
+    pub fn bytes_max(&self) -> Option<usize> {
+        self.listens
     }
 
     /// The number.
@@ -68,6 +128,17 @@ impl Ear {
     /// The hold can be answered.
     pub fn here(&self, to: Arc<dyn Speaks>, key: u32) {
         self.owner.hear(self.hold, Said::Here(Line { to, key, hold: self.hold }));
+    }
+
+    /// The client has said something.
+    pub fn words(&self, (kind, data): (Kind, Vec<u8>), to: Arc<dyn Speaks>, key: u32) {
+        let receipt = Receipt { line: Line { to, key, hold: self.hold }, bytes: data.len() };
+        self.owner.hear(self.hold, Said::Words(Words { kind, data, receipt }));
+    }
+
+    /// So many more of its owner's messages are with the client's system.
+    pub fn sent(&self, messages: usize) {
+        self.owner.hear(self.hold, Said::Sent(messages));
     }
 
     /// The hold is over. Where nobody says so it was lost.
@@ -87,6 +158,19 @@ impl Drop for Ear {
 impl fmt::Debug for Ear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ear({})", self.hold)
+    }
+}
+
+/// For words that are not done with yet.
+#[derive(Debug)]
+pub struct Receipt {
+    line: Line,
+    bytes: usize,
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.line.speak(Speech::Heard(1, self.bytes));
     }
 }
 

@@ -7,6 +7,7 @@ use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::{RETRY_MIN, random_within, time_for};
 use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
 use super::runs;
+use super::socket::Conversation;
 use crate::hold::{Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position};
@@ -108,7 +109,7 @@ impl EventLoop {
         let transport = transport::transport(hold.transport);
         let manner = match transport.delivery() {
             Delivery::Stream => Manner::Stream(None),
-            Delivery::Socket => Manner::Stream(Some(Box::default())),
+            Delivery::Socket => Manner::Stream(Some(Box::new(Conversation::new(ear)))),
             Delivery::OneAnswer | Delivery::AtOnce => Manner::Poll(poll_answer(hold, opening, ear)),
         };
         let is_poll = transport.delivery().is_answer();

@@ -178,6 +178,9 @@ impl EventLoop {
             self.go_on_writing(key);
         }
         if (event.is_readable() || event.is_read_closed() || event.is_error()) && self.held.contains(key) {
+            if self.is_lost_unheard(key, event.is_error()) {
+                return self.cut(key, Reason::Client);
+            }
             self.hear(key);
         }
     }
@@ -202,15 +205,19 @@ impl EventLoop {
     fn after_pending(&mut self, key: usize) {
         let held = &mut self.held[key];
         held.wrote_at = self.tick;
+        self.tell_sent(key);
+        let held = &self.held[key];
         match held.stage {
             Stage::Ending(reason) => self.go_on_ending(key, reason),
             Stage::Live => {
                 let behind = held.behind;
                 self.schedule(key);
                 self.answer_ping(key);
+                self.say_waiting(key);
                 if behind {
                     self.catch_up(key);
                 }
+                self.hear_again(key);
             }
             Stage::Lingering => {}
         }

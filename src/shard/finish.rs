@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::event_loop::{EventLoop, Outcome, TICK, ticks};
 use super::held::{Held, Reason, Stage};
 use super::runs;
+use super::socket::Farewell;
 use crate::access_log::HoldEnd;
 use crate::config::Rate;
 use crate::hold::Return;
@@ -58,12 +59,15 @@ impl EventLoop {
 
     fn last_words(&mut self, key: usize, reason: Reason) -> Frame {
         let parting = self.parting(key);
-        let held = &self.held[key];
+        let held = &mut self.held[key];
         if let Some(poll) = held.cold.poll() {
             return parting.unwrap_or_else(|| poll.fallback.clone());
         }
-        if let Some(code) = held.cold.farewell() {
-            return runs::chunk(|out| websocket::close(code, "", out));
+        let unsaid = held.cold.talk().map_or(Vec::new(), |talk| talk.take_waiting().0);
+        if let Some(Farewell { code, reason }) = held.cold.farewell() {
+            let mut last = unsaid;
+            websocket::close(*code, reason, &mut last);
+            return Frame::raw(last);
         }
         let retry = match &self.drain {
             Some(drain) if reason == Reason::Drain => {
@@ -75,7 +79,8 @@ impl EventLoop {
         };
         let transport = transport::transport(held.transport);
         let closing = runs::chunk(|out| transport.close(&Closing { retry }, out));
-        let mut bytes = parting.map_or(Vec::new(), |last| last.bytes(held.framing).to_vec());
+        let mut bytes = unsaid;
+        bytes.extend_from_slice(parting.as_ref().map_or(&[][..], |last| last.bytes(held.framing)));
         bytes.extend_from_slice(closing.bytes(held.framing));
         if held.framing == Framing::Chunked {
             bytes.extend_from_slice(b"0\r\n\r\n");
@@ -103,7 +108,12 @@ impl EventLoop {
         }
         held.stage = Stage::Lingering;
         held.wire.close();
+        let is_socket = held.cold.conversation().is_some();
         self.wheel.schedule(key, self.tick + ticks(LINGER));
+        // It may have been left unread for a while.
+        if is_socket {
+            self.hear_socket(key);
+        }
     }
 
     fn send_home(&mut self, key: usize) {

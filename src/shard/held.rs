@@ -6,7 +6,8 @@
 
 use std::io;
 
-use super::socket::Conversation;
+use super::socket::{Conversation, Farewell};
+use super::talk::Talk;
 use crate::access_log::Subject;
 use crate::hold::{ClientSide, Ear, Home, Permit};
 use crate::hub::ChannelId;
@@ -85,8 +86,13 @@ impl Cold {
     pub(super) fn ear(&mut self) -> Option<&mut Ear> {
         match &mut self.manner {
             Manner::Poll(poll) => poll.ear.as_deref_mut(),
-            Manner::Stream(_) => None,
+            Manner::Stream(conversation) => Some(&mut *conversation.as_deref_mut()?.talk.as_deref_mut()?.ear),
         }
+    }
+
+    /// What a WebSocket's client and its listener have to say to each other.
+    pub(super) fn talk(&mut self) -> Option<&mut Talk> {
+        self.conversation()?.talk.as_deref_mut()
     }
 
     /// What a WebSocket's client has said.
@@ -97,10 +103,10 @@ impl Cold {
         }
     }
 
-    /// The code with which a WebSocket is closed for what its client has said.
-    pub(super) fn farewell(&self) -> Option<u16> {
+    /// How a WebSocket is closed for what was said on it.
+    pub(super) fn farewell(&self) -> Option<&Farewell> {
         match &self.manner {
-            Manner::Stream(Some(conversation)) => conversation.farewell,
+            Manner::Stream(Some(conversation)) => conversation.farewell.as_deref(),
             Manner::Stream(None) | Manner::Poll(_) => None,
         }
     }
@@ -164,10 +170,11 @@ pub(super) enum Reason {
     Protocol,
     Revoked,
     Replaced,
+    Listener,
 }
 
 impl Reason {
-    pub(super) const ALL: [(Reason, &str); 11] = [
+    pub(super) const ALL: [(Reason, &str); 12] = [
         (Reason::Client, "client"),
         (Reason::Answered, "answered"),
         (Reason::Timeout, "timeout"),
@@ -179,6 +186,7 @@ impl Reason {
         (Reason::Protocol, "protocol"),
         (Reason::Revoked, "revoked"),
         (Reason::Replaced, "replaced"),
+        (Reason::Listener, "listener"),
     ];
 
     pub(super) fn word(self) -> &'static str {

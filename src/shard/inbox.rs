@@ -1,7 +1,7 @@
 //! What other threads ask of a shard.
 //!
-//! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`, and each hold
-//! is answered once.
+//! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`, each poll is
+//! answered once, and what a WebSocket is told answers what it has said or waits for what it was told before.
 
 use std::time::Duration;
 

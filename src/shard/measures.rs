@@ -14,6 +14,8 @@ pub(super) struct Measures {
     transports: Vec<OfTransport>,
     pub(super) slow: IntGauge,
     pub(super) keepalives: IntCounter,
+    pub(super) words: IntCounter,
+    pub(super) words_waited: IntCounter,
     pub(super) fanout: Histogram,
 }
 
@@ -36,6 +38,8 @@ impl Measures {
                 .collect(),
             slow: metrics.comet_slow_streams.clone(),
             keepalives: metrics.comet_keepalives.clone(),
+            words: metrics.comet_words.clone(),
+            words_waited: metrics.comet_words_waited.clone(),
             fanout: metrics.comet_fanout.clone(),
         }
     }

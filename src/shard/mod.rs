@@ -9,6 +9,8 @@
 mod admission;
 mod arrive;
 mod berths;
+#[cfg(test)]
+mod conversations;
 mod deliver;
 mod event_loop;
 mod finish;

@@ -21,9 +21,9 @@ use crate::metrics::Metrics;
 use crate::transport;
 use crate::wire::{Scratch, Wire};
 
-struct House {
+pub(super) struct House {
     hub: Arc<Hub>,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     shards: Option<Shards>,
     desk: mpsc::Sender<Return>,
     returns: mpsc::Receiver<Return>,
@@ -39,7 +39,7 @@ impl Drop for House {
 }
 
 impl House {
-    fn new() -> House {
+    pub(super) fn new() -> House {
         House::with(SlowReader::Close, 1000)
     }
 
@@ -77,7 +77,7 @@ impl House {
         House { hub, metrics, shards: Some(shards), desk, returns, held: Arc::default() }
     }
 
-    fn publish(&self, channel: &str, texts: &[&str]) {
+    pub(super) fn publish(&self, channel: &str, texts: &[&str]) {
         let message = |text: &&str| Message {
             channel: ChannelName::parse(channel).unwrap(),
             event: None,
@@ -90,7 +90,7 @@ impl House {
     }
 
     /// A held client, once its head is there; what came behind the head is returned with it.
-    fn hold(&self, channels: &str, change: impl FnOnce(&mut Hold)) -> TcpStream {
+    pub(super) fn hold(&self, channels: &str, change: impl FnOnce(&mut Hold)) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -132,7 +132,7 @@ impl House {
     }
 }
 
-fn wait(condition: impl Fn() -> bool) {
+pub(super) fn wait(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !condition() {
         assert!(Instant::now() < deadline, "the condition did not come true");

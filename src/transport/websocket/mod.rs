@@ -4,11 +4,13 @@
 //! declined, so a frame is the same for everybody, and a message is always one frame.
 
 mod incoming;
+mod message;
 
 use super::{Closing, Delivery, Field, MediaType, Opening, Transport, ndjson};
 use crate::message::{Data, Entry, Gap};
 
 pub use incoming::{Fault, Incoming, Said};
+pub use message::Kind;
 
 /// See the file's first line.
 pub(super) struct Websocket;
@@ -18,6 +20,10 @@ const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8a;
+/// Bytes of the longest head of a frame that has no mask.
+pub const HEAD_MAX: usize = 10;
+/// Bytes of the longest reason of a close.
+const REASON_MAX: usize = 123;
 /// The hold is over (§7.4.1).
 pub const NORMAL: u16 = 1000;
 /// The proxy leaves, or hands the client to the next one.
@@ -85,10 +91,16 @@ impl Transport for Websocket {
     }
 }
 
-/// A frame that ends the connection, with a reason of up to 123 bytes (§5.5.1).
+/// A frame that ends the connection, with a reason that is cut to what fits (§5.5.1).
 pub fn close(code: u16, reason: &str, out: &mut Vec<u8>) {
-    debug_assert!(reason.len() <= 123);
+    let fits = (0..=reason.len().min(REASON_MAX)).rfind(|end| reason.is_char_boundary(*end));
+    let reason = &reason[..fits.unwrap_or_default()];
     frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat(), out);
+}
+
+/// A message in one frame.
+pub fn message(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+    frame(if kind == Kind::Text { TEXT } else { BINARY }, payload, out);
 }
 
 /// The answer to a ping, with what came in it (§5.5.3).
