@@ -124,6 +124,7 @@ fn batch(messages: usize, channels: usize) -> Batch {
         channel: name(number % channels),
         event: None,
         id: None,
+        key: None,
         content_type: None,
         data: Data::Text("a message of some forty bytes, all the same".into()),
     };

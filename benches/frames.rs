@@ -19,6 +19,7 @@ fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
         channel: ChannelName::parse("news").expect("a good name"),
         event: Some("update".into()),
         id: None,
+        key: None,
         content_type: None,
         data: Data::Text("x".repeat(bytes).into()),
     };

@@ -144,6 +144,8 @@ pub struct Message {
     pub event: Option<Box<str>>,
     /// The publisher's own id, which makes the publish idempotent.
     pub id: Option<Box<str>>,
+    /// What the message is the newest of, on channels that keep up by the newest of each key.
+    pub key: Option<Box<str>>,
     /// Media type of the data as it was sent.
     pub content_type: Option<Box<str>>,
     /// The payload.
@@ -229,6 +231,8 @@ impl Entry {
         message.data.bytes().len()
             + text(&message.event)
             + text(&message.id)
+            // On channels that look for the newest of each, it stands in an index as well.
+            + 2 * text(&message.key)
             + text(&message.content_type)
             + size_of::<Entry>()
     }

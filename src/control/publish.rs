@@ -13,7 +13,7 @@ use super::reply::{Failure, Reply, json};
 use crate::hub::{Hub, Receipt};
 use crate::message::{Batch, ChannelName, Data, Expected, Message};
 
-/// Longest event name and publisher's id in bytes: they travel with each message.
+/// Longest event name, publisher's id and key in bytes: they travel with each message.
 const NAME_BYTES_MAX: usize = 256;
 
 #[derive(Serialize)]
@@ -36,9 +36,10 @@ pub(super) async fn one(
     };
     let event = header(headers, "x-comet-event")?.map(checked_event).transpose()?;
     let id = header(headers, "x-comet-id")?.map(checked_id).transpose()?;
+    let key = header(headers, "x-comet-key")?.map(checked_key).transpose()?;
     let expected = header(headers, "x-comet-expected-last")?;
     let expected = expected.map(|last| expected_last(&last, 0)).transpose()?;
-    let message = Message { channel, event, id, content_type, data };
+    let message = Message { channel, event, id, key, content_type, data };
     let batch = Batch { messages: vec![message], expected: expected.into_iter().collect() };
     let receipts = publish(hub, batch).await.map_err(Failure::of_one)?;
     Ok(json(StatusCode::OK, &published(&receipts[0])))
@@ -76,7 +77,7 @@ struct Items<'a> {
     items: Vec<&'a RawValue>,
 }
 
-/// One item in the native form. `key` has a meaning only where slow readers are given the newest of each key.
+/// One item in the native form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Item<'a> {
@@ -86,8 +87,7 @@ struct Item<'a> {
     event: Option<String>,
     id: Option<String>,
     expected_last: Option<String>,
-    #[serde(rename = "key")]
-    _key: Option<String>,
+    key: Option<String>,
 }
 
 fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Option<Expected>), Failure> {
@@ -103,8 +103,9 @@ fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Op
     let content_type = matches!(data, Data::Json(_)).then(|| "application/json".into());
     let event = item.event.map(|event| checked_event(event.into())).transpose()?;
     let id = item.id.map(|id| checked_id(id.into())).transpose()?;
+    let key = item.key.map(|key| checked_key(key.into())).transpose()?;
     let expected = item.expected_last.map(|last| expected_last(&last, index)).transpose()?;
-    Ok((Message { channel, event, id, content_type, data }, expected))
+    Ok((Message { channel, event, id, key, content_type, data }, expected))
 }
 
 /// `none`, or the position of what has to be the channel's last message.
@@ -189,6 +190,10 @@ pub(super) fn checked_event(event: Box<str>) -> Result<Box<str>, Failure> {
 
 fn checked_id(id: Box<str>) -> Result<Box<str>, Failure> {
     checked_name(id, "an id")
+}
+
+fn checked_key(key: Box<str>) -> Result<Box<str>, Failure> {
+    checked_name(key, "a key")
 }
 
 fn checked_name(name: Box<str>, what: &str) -> Result<Box<str>, Failure> {

@@ -175,6 +175,7 @@ mod tests {
             channel: ChannelName::parse("c").expect("a name"),
             event: None,
             id: None,
+            key: None,
             content_type: None,
             data: Data::Text("x".into()),
         };

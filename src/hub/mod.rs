@@ -439,7 +439,7 @@ mod tests {
 
     fn message(channel: &str) -> Message {
         let data = Data::Text("text".into());
-        Message { channel: name(channel), event: None, id: None, content_type: None, data }
+        Message { channel: name(channel), event: None, id: None, key: None, content_type: None, data }
     }
 
     fn cost_bytes() -> usize {

@@ -417,7 +417,7 @@ mod tests {
 
     fn message(place: u64, at: SystemTime) -> Told {
         let data = Data::Text("x".into());
-        let message = Message { channel: name(), event: None, id: None, content_type: None, data };
+        let message = Message { channel: name(), event: None, id: None, key: None, content_type: None, data };
         Told::Message(at, Numbered { sequence: Sequence(place), message })
     }
 }

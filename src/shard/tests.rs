@@ -82,6 +82,7 @@ impl House {
             channel: ChannelName::parse(channel).unwrap(),
             event: None,
             id: None,
+            key: None,
             content_type: None,
             data: Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes())),
         };

@@ -57,6 +57,8 @@ const DELETED: u8 = 2;
 const PAST: u8 = 3;
 const ID: u8 = 4;
 const FORGOTTEN: u8 = 5;
+/// A message with a key: one without is written as before there were any.
+const KEYED: u8 = 6;
 
 impl Record {
     /// Appends its bytes.
@@ -86,10 +88,13 @@ impl Record {
 
 /// Appends the bytes of a message's record.
 pub(super) fn write_message(sequence: Sequence, at: u64, message: &Message, out: &mut Vec<u8>) {
-    let Message { channel, event, id, content_type, data } = message;
-    out.push(MESSAGE);
+    let Message { channel, event, id, key, content_type, data } = message;
+    out.push(if key.is_some() { KEYED } else { MESSAGE });
     write_number(sequence.0, out);
     write_number(at, out);
+    if let Some(key) = key {
+        write_bytes(key.as_bytes(), out);
+    }
     write_bytes(channel.as_str().as_bytes(), out);
     [event, id, content_type].into_iter().for_each(|text| write_text(text.as_deref(), out));
     out.push(match data {
@@ -140,17 +145,7 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record, NoRecord> {
         match self.byte()? {
-            MESSAGE => Ok(Record::Message {
-                sequence: self.place()?,
-                at: self.number()?,
-                message: Message {
-                    channel: self.channel()?,
-                    event: self.text()?,
-                    id: self.text()?,
-                    content_type: self.text()?,
-                    data: self.data()?,
-                },
-            }),
+            kind @ (MESSAGE | KEYED) => self.message(kind == KEYED),
             DELETED => Ok(Record::Deleted { upto: self.place()?, channel: self.channel()? }),
             PAST => {
                 let past = Past {
@@ -168,6 +163,15 @@ impl<'a> Reader<'a> {
             FORGOTTEN => Ok(Record::Forgotten(self.place()?)),
             _ => Err(NoRecord),
         }
+    }
+
+    fn message(&mut self, is_keyed: bool) -> Result<Record, NoRecord> {
+        let (sequence, at) = (self.place()?, self.number()?);
+        let key = if is_keyed { Some(self.utf8()?.into()) } else { None };
+        let (channel, event, id) = (self.channel()?, self.text()?, self.text()?);
+        let (content_type, data) = (self.text()?, self.data()?);
+        let message = Message { channel, event, id, key, content_type, data };
+        Ok(Record::Message { sequence, at, message })
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], NoRecord> {
@@ -232,6 +236,7 @@ mod tests {
             channel: channel.clone(),
             event: Some("e".into()),
             id: None,
+            key: None,
             content_type: Some("text/plain".into()),
             data,
         };

@@ -124,7 +124,8 @@ pub(crate) mod tests {
         let bytes = bytes::Bytes::copy_from_slice(data.as_bytes());
         let data = if data.starts_with('{') { Data::Json(bytes) } else { Data::Text(bytes) };
         let channel = ChannelName::parse("news").unwrap();
-        let message = Message { channel, event: event.map(Into::into), id: None, content_type: None, data };
+        let message =
+            Message { channel, event: event.map(Into::into), id: None, key: None, content_type: None, data };
         Entry::new(Position { epoch: Epoch(14), sequence: Sequence(7) }, 1, Instant::now(), message)
     }
 

@@ -273,6 +273,7 @@ fn message(number: u64) -> Message {
         channel: name(number % CHANNELS),
         event: None,
         id: has_id(number).then(|| format!("id-{number}").into()),
+        key: None,
         content_type: None,
         data: Data::Text(format!("{number:0100}").into()),
     }

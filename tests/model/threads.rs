@@ -121,6 +121,7 @@ fn message(channel: &str) -> Message {
         channel: name(channel),
         event: None,
         id: None,
+        key: None,
         content_type: None,
         data: Data::Text("text".into()),
     }

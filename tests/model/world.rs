@@ -532,6 +532,7 @@ fn message(channel: usize, id: Option<u8>) -> Message {
         channel: name(channel),
         event: None,
         id: id.map(|id| id.to_string().into()),
+        key: None,
         content_type: None,
         data: Data::Text("text".into()),
     }
