@@ -146,6 +146,8 @@ families! {
     comet_history_bytes: gauge("perihelion_comet_history_bytes", "Bytes of messages kept.");
     comet_history_events: gauge("perihelion_comet_history_events", "Messages kept.");
     comet_history_evicted: counter("perihelion_comet_history_evicted_total", "Messages dropped early because all channels together reached limits.history_bytes.");
+    comet_publisher_ids: gauge("perihelion_comet_publisher_ids", "Publishers' ids remembered.");
+    comet_publisher_ids_forgotten: counter("perihelion_comet_publisher_ids_forgotten_total", "Publishers' ids forgotten because there were more than channels.publisher_ids.");
     bayeux_sessions: gauge("perihelion_bayeux_sessions", "Bayeux sessions that live.");
     bayeux_sessions_ended: counters("perihelion_bayeux_sessions_ended_total", "Bayeux sessions that ended, by reason.", ["reason"]);
     store_append: histogram("perihelion_store_append_seconds", "Time that the store takes to keep a group of messages, its sync included.", STORE_SECONDS);

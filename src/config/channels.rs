@@ -19,6 +19,8 @@ pub struct ChannelsConfig {
     pub poll_timeout: Duration,
     /// How many clients of streams may come back in a time when all are cut off; `None` is `off`.
     pub returns: Option<Rate>,
+    /// Publishers' ids that are remembered over all channels.
+    pub publisher_ids: usize,
 }
 
 /// What a channel keeps.
@@ -51,6 +53,8 @@ impl Default for ChannelsConfig {
             poll_timeout: Duration::from_secs(55),
             // Browsers come back after some seconds, which is right until there are thousands.
             returns: None,
+            // The retries of a busy minute, some tens of megabytes.
+            publisher_ids: 100_000,
         }
     }
 }
@@ -78,6 +82,7 @@ pub(super) static CHANNELS: Section<ChannelsConfig> = Section {
         Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::INTERVAL)),
         Key::new("poll_timeout", |channels, value| value.put(&mut channels.poll_timeout, &form::DURATION)),
         Key::new("returns", |channels, value| value.put(&mut channels.returns, &form::RATE_OR_OFF)),
+        Key::new("publisher_ids", |channels, value| value.put(&mut channels.publisher_ids, &form::COUNT)),
     ],
 };
 

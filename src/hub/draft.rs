@@ -166,7 +166,7 @@ impl State {
             self.metrics.comet_messages.inc();
             self.metrics.comet_publish_bytes.inc_by(entry.message.data.bytes().len() as u64);
             if let Some(id) = &entry.message.id {
-                self.ids.remember(&entry.message.channel, id, sequence, self.settings.publisher_ids);
+                self.remember_id(&entry.message.channel, id, sequence);
             }
             self.hand_out(channel, sequence, &mut wakes);
             self.let_overhear(&entry, &mut wakes);

@@ -21,14 +21,22 @@ impl PublisherIds {
         self.places.get(channel)?.get(id).copied()
     }
 
-    /// Remembers an id, and forgets the oldest beyond `limit`.
-    pub(super) fn remember(&mut self, channel: &ChannelName, id: &str, sequence: Sequence, limit: usize) {
+    /// Remembers an id, and forgets the oldest beyond `limit`; how many of those were still known.
+    pub(super) fn remember(
+        &mut self,
+        channel: &ChannelName,
+        id: &str,
+        sequence: Sequence,
+        limit: usize,
+    ) -> usize {
         let id: Arc<str> = id.into();
         self.places.entry(channel.clone()).or_default().insert(Arc::clone(&id), sequence);
         self.order.push_back((channel.clone(), id, sequence));
+        let mut forgotten = 0;
         while self.order.len() > limit {
-            self.forget_oldest();
+            forgotten += usize::from(self.forget_oldest());
         }
+        forgotten
     }
 
     /// Forgets the ids of a channel.
@@ -36,15 +44,23 @@ impl PublisherIds {
         self.places.remove(channel);
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((channel, id, sequence)) = self.order.pop_front() else { return };
-        let Some(ids) = self.places.get_mut(&channel) else { return };
-        if ids.get(&id) == Some(&sequence) {
+    /// Ids that take room, those of deleted channels included.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether it was still known.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((channel, id, sequence)) = self.order.pop_front() else { return false };
+        let Some(ids) = self.places.get_mut(&channel) else { return false };
+        let is_known = ids.get(&id) == Some(&sequence);
+        if is_known {
             ids.remove(&id);
         }
         if ids.is_empty() {
             self.places.remove(&channel);
         }
+        is_known
     }
 }
 
@@ -63,14 +79,14 @@ mod tests {
             [Some(Sequence(1)), Some(Sequence(2)), None]
         );
         ids.forget(&a);
-        ids.remember(&a, "1", Sequence(3), 3);
-        ids.remember(&b, "2", Sequence(4), 3);
+        let forgotten = [ids.remember(&a, "1", Sequence(3), 3), ids.remember(&b, "2", Sequence(4), 3)];
+        assert_eq!(forgotten, [0, 0], "the oldest was that of the deleted channel");
         assert_eq!(
             ids.find(&a, "1"),
             Some(Sequence(3)),
             "the forgotten one's turn is not that of the new one"
         );
-        ids.remember(&b, "3", Sequence(5), 3);
+        assert_eq!(ids.remember(&b, "3", Sequence(5), 3), 1);
         assert_eq!([ids.find(&b, "1"), ids.find(&a, "1")], [None, Some(Sequence(3))]);
     }
 }

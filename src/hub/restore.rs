@@ -36,9 +36,8 @@ impl State {
             state.append(channel, numbered.sequence, numbered.message, published);
         }
         pasts.into_iter().for_each(|(name, past)| state.tombstones.bury(name, past));
-        let limit = state.settings.publisher_ids;
         for (channel, id, sequence) in ids {
-            state.ids.remember(&channel, &id, sequence, limit);
+            state.remember_id(&channel, &id, sequence);
         }
         state.head = head;
         let channels: Vec<_> = state.directory.ids().collect();

@@ -131,6 +131,12 @@ impl State {
         entry
     }
 
+    /// Remembers a publisher's id, for which the oldest may have to go.
+    pub(super) fn remember_id(&mut self, channel: &ChannelName, id: &str, sequence: Sequence) {
+        let forgotten = self.ids.remember(channel, id, sequence, self.settings.publisher_ids);
+        self.metrics.comet_publisher_ids_forgotten.inc_by(forgotten as u64);
+    }
+
     /// Marks a message as new for each tap that reads its channel.
     pub(super) fn hand_out(&mut self, id: ChannelId, sequence: Sequence, wakes: &mut Vec<Wake>) {
         let Some(channel) = self.directory.get_mut(id) else { return };
@@ -343,6 +349,7 @@ impl State {
         self.metrics.comet_channels.set(self.directory.len() as i64);
         self.metrics.comet_history_bytes.set(self.kept.bytes() as i64);
         self.metrics.comet_history_events.set(self.kept.entries() as i64);
+        self.metrics.comet_publisher_ids.set(self.ids.len() as i64);
     }
 }
 

@@ -41,9 +41,6 @@ enum Kept {
     InRedis(Sharing),
 }
 
-/// Publishers' ids that are remembered: the retries of a busy minute, some tens of megabytes.
-const PUBLISHER_IDS: usize = 100_000;
-
 impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
     pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> Result<Comet, StartError> {
@@ -163,7 +160,7 @@ fn hub_settings(config: &Config) -> HubSettings {
         history_bytes: config.limits.history_bytes,
         channels: config.limits.channels,
         window_messages: WINDOW_MESSAGES,
-        publisher_ids: PUBLISHER_IDS,
+        publisher_ids: config.channels.publisher_ids,
     }
 }
 
