@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
-use super::file;
 use super::problem::{Fault, Placed, Problem};
+use super::{Secret, file};
 
 /// Reads a chain, its leaf first, and the key of the leaf. Both may be in one file.
 pub(super) fn read(
@@ -35,6 +35,18 @@ pub(super) fn read(
             Err(Problem::new(chain.place, unusable(chain_path, reason)))
         }
     }
+}
+
+/// The text of a file that has been read already as what it is.
+pub(super) fn pem(file: &Placed<impl AsRef<Path>>) -> Result<Secret, Problem> {
+    let bytes = file::read(file.value.as_ref()).map_err(|fault| Problem::new(file.place, fault))?;
+    Ok(Secret(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Certificates of those who sign others.
+pub(super) fn authority(file: &Placed<impl AsRef<Path>>, now: SystemTime) -> Result<Secret, Problem> {
+    chain_in(file.value.as_ref(), now).map_err(|fault| Problem::new(file.place, fault))?;
+    pem(file)
 }
 
 fn chain_in(path: &Path, now: SystemTime) -> Result<Vec<CertificateDer<'static>>, Fault> {

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::draft::{
-    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, KeptDraft, ListenerDraft, RouteDraft,
-    SiteDraft, StoreDraft, SyncWord,
+    ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, KeptDraft, ListenerDraft, RedisTlsDraft,
+    RouteDraft, SiteDraft, StoreDraft, SyncWord,
 };
 use super::edge::EdgeDraft;
 use super::pool::UPSTREAM_POOL;
@@ -19,8 +19,8 @@ use super::site::UPSTREAM_SITE;
 use super::tree::Node;
 use super::{
     Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
-    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RedisConfig, RouteConfig, ServerConfig,
-    SiteConfig, StoreConfig, SyncTime, certificate,
+    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RedisConfig, RedisTls, RouteConfig, Secret,
+    ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -370,15 +370,50 @@ impl Rules<'_> {
                 );
             }
         }
-        // Where the URL is missing, that has been told.
-        let Some(url) = kept.redis else { return StoreConfig::Memory };
-        StoreConfig::Redis(RedisConfig { url, prefix: kept.prefix, waiting: kept.waiting })
+        if kept.redis.len() > 1
+            && let Some(place) = self.root.at("store.sentinels").map(|node| node.place)
+        {
+            let fault = Fault::Both { key: "store.sentinels", other: "several addresses in store.redis" };
+            self.tell(place, fault, "one URL beside them, whose host is the name of the master");
+        }
+        let has_tls = |urls: &[Secret]| urls.iter().any(|url| url.0.starts_with("rediss://"));
+        if let Some(typed) = self.root.at("store.tls")
+            && !has_tls(&kept.redis)
+            && !has_tls(&kept.sentinels)
+        {
+            let place = typed.place;
+            let fault = Fault::Needs { key: "store.tls", other: "rediss://" };
+            self.tell(place, fault, "a URL with `rediss://`, or no `tls`");
+        }
+        let KeptDraft { redis: urls, sentinels, tls, prefix, waiting, .. } = kept;
+        StoreConfig::Redis(RedisConfig { urls, sentinels, tls: self.redis_tls(tls), prefix, waiting })
+    }
+
+    fn redis_tls(&mut self, draft: RedisTlsDraft) -> RedisTls {
+        let RedisTlsDraft { authority, certificate, key } = draft;
+        if let (None, Some(Placed { place, .. })) = (&certificate, &key) {
+            let fault = Fault::Needs { key: "store.tls.key", other: "store.tls.certificate" };
+            self.tell(*place, fault, "a `certificate`, or no `key`");
+        }
+        let own = certificate.map(|certificate| {
+            let key = key.unwrap_or_else(|| certificate.clone());
+            certificate::read(&certificate, &key, self.now)?;
+            Ok((certificate::pem(&certificate)?, certificate::pem(&key)?))
+        });
+        let authority = authority.map(|authority| certificate::authority(&authority, self.now));
+        let mut told = |problem| self.problems.push(problem);
+        RedisTls {
+            authority: authority.and_then(|read| read.map_err(&mut told).ok()),
+            own: own.and_then(|read| read.map_err(&mut told).ok()),
+        }
     }
 
     fn disk(&mut self, disk: KeptDraft) -> StoreConfig {
-        if let Some(typed) = self.root.at("store.prefix") {
-            let fault = Fault::Needs { key: "store.prefix", other: "store.redis" };
-            self.tell(typed.place, fault, "`redis`, or no `prefix`");
+        for key in ["store.sentinels", "store.tls", "store.prefix"] {
+            if let Some(typed) = self.root.at(key) {
+                let fault = Fault::Needs { key, other: "store.redis" };
+                self.tell(typed.place, fault, "`redis`, or none of its keys");
+            }
         }
         let sync = match disk.sync {
             SyncWord::Group => SyncTime::Group,

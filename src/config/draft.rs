@@ -45,11 +45,21 @@ pub(super) enum StoreDraft {
 /// `store` with its keys.
 pub(super) struct KeptDraft {
     pub(super) path: Option<Placed<PathBuf>>,
-    pub(super) redis: Option<Secret>,
+    pub(super) redis: Vec<Secret>,
+    pub(super) sentinels: Vec<Secret>,
+    pub(super) tls: RedisTlsDraft,
     pub(super) prefix: String,
     pub(super) sync: SyncWord,
     pub(super) interval: Duration,
     pub(super) waiting: usize,
+}
+
+/// `store.tls`; without a key, the certificate's file holds both.
+#[derive(Default)]
+pub(super) struct RedisTlsDraft {
+    pub(super) authority: Option<Placed<PathBuf>>,
+    pub(super) certificate: Option<Placed<PathBuf>>,
+    pub(super) key: Option<Placed<PathBuf>>,
 }
 
 /// What `store.sync` says.

@@ -218,6 +218,19 @@ fn a_store_in_redis_has_a_url_that_nobody_is_shown() {
 }
 
 #[test]
+fn a_store_in_redis_may_have_several_addresses_or_sentinels() {
+    let redis = |text: &str| match with(&format!("store: {{ {text} }}")).store {
+        StoreConfig::Redis(redis) => (redis.urls.len(), redis.sentinels.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(redis("redis: ['redis://a', 'rediss://:word@b:1/2']"), (2, 0));
+    assert_eq!(
+        redis("redis: 'redis://:word@main/1', sentinels: ['redis://a:26379', 'redis://b:26379']"),
+        (1, 2)
+    );
+}
+
+#[test]
 fn a_bound_that_was_left_out_gives_way_to_the_one_that_was_typed() {
     let config = with("drain: {timeout: 5s}\nlimits: {connections: 10, channels: 5, history_bytes: 64KiB}\n");
     assert_eq!(config.drain.spread, Duration::from_secs(5));

@@ -67,7 +67,7 @@ pub use reproxy::{ReproxyConfig, UrlPattern};
 pub use route::{Action, Buffer, FilesConfig, RouteConfig};
 pub use secret::Secret;
 pub use site::{CorsConfig, SiteConfig};
-pub use store::{DiskConfig, RedisConfig, StoreConfig, SyncTime};
+pub use store::{DiskConfig, RedisConfig, RedisTls, StoreConfig, SyncTime};
 pub use tickets::TicketsConfig;
 pub use timeouts::{DrainConfig, Timeouts};
 

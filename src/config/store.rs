@@ -1,9 +1,9 @@
-//! How `store` is decoded: a word, or a mapping for a folder or a Redis server.
+//! `store`: a word, or a mapping for a folder or for Redis servers.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::draft::{KeptDraft, StoreDraft, SyncWord};
+use super::draft::{KeptDraft, RedisTlsDraft, StoreDraft, SyncWord};
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
@@ -24,12 +24,25 @@ pub enum StoreConfig {
 /// A store that several nodes share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// `redis://` or `rediss://`; it may have a password.
-    pub url: Secret,
+    /// `redis://` or `rediss://`; they may have a password. With sentinels one, whose host is a name.
+    pub urls: Vec<Secret>,
+    /// Those who know where the server of this name is.
+    pub sentinels: Vec<Secret>,
+    /// For those with TLS.
+    pub tls: RedisTls,
     /// What the names of its keys begin with.
     pub prefix: String,
     /// Bytes of messages that may wait for it.
     pub waiting: usize,
+}
+
+/// How a Redis server with TLS is recognised, and recognises us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// Who signs its certificate, in PEM form; without it, one of those whom browsers trust.
+    pub authority: Option<Secret>,
+    /// Our own certificate and its key, in PEM form.
+    pub own: Option<(Secret, Secret)>,
 }
 
 /// A store in a folder.
@@ -56,7 +69,9 @@ impl Default for KeptDraft {
     fn default() -> Self {
         KeptDraft {
             path: None,
-            redis: None,
+            redis: Vec::new(),
+            sentinels: Vec::new(),
+            tls: RedisTlsDraft::default(),
             // Whoever looks into Redis sees whose keys they are.
             prefix: "perihelion".to_owned(),
             // Who asks for a disk wants what was acknowledged to be there.
@@ -75,11 +90,25 @@ pub(super) static STORE: Section<KeptDraft> = Section {
     required: &[],
     keys: &[
         Key::new("path", |store, value| store.path = value.placed(&form::FOLDER)),
-        Key::new("redis", |store, value| store.redis = redis_url(value)),
+        Key::new("redis", |store, value| value.each_of_some(|item| store.redis.extend(redis_url(item)))),
+        Key::new("sentinels", |store, value| {
+            value.each_of_some(|item| store.sentinels.extend(redis_url(item)));
+        }),
+        Key::section("tls", ".", &TLS, |store, value| TLS.fill(&mut store.tls, value)),
         Key::new("prefix", |store, value| value.put(&mut store.prefix, &form::PREFIX)),
         Key::new("sync", |store, value| value.put(&mut store.sync, &form::SYNC)),
         Key::new("interval", |store, value| value.put(&mut store.interval, &form::DURATION)),
         Key::new("waiting", |store, value| value.put(&mut store.waiting, &form::SIZE)),
+    ],
+};
+
+static TLS: Section<RedisTlsDraft> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("authority", |tls, value| tls.authority = value.placed(&form::FILE)),
+        Key::new("certificate", |tls, value| tls.certificate = value.placed(&form::FILE)),
+        Key::new("key", |tls, value| tls.key = value.placed(&form::FILE)),
     ],
 };
 

@@ -53,6 +53,13 @@ impl Revocations {
         fits
     }
 
+    /// Makes everything void that was given until then.
+    pub(super) fn raise_floor(&self, upto: SystemTime) {
+        let mut table = self.table.lock();
+        self.any.store(true, Ordering::Release);
+        table.floor = table.floor.max(Some(upto));
+    }
+
     /// Whether what was given then, with this tag on these channels, is void by now.
     pub(super) fn cover<'a>(
         &self,
@@ -72,6 +79,14 @@ impl Revocations {
 }
 
 impl Whose {
+    /// Which of the two, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Whose::Tag(_) => "tag",
+            Whose::Channel(_) => "channel",
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Whose::Tag(name) | Whose::Channel(name) => name,
@@ -140,6 +155,15 @@ mod tests {
         assert!(!revocations.add(tag("c"), 2, at(3)));
         assert!(covers(at(1), "a") && covers(at(1), "x") && !covers(at(2), "x"));
         assert!(covers(at(2), "b") && covers(at(3), "c"));
+    }
+
+    #[test]
+    fn a_floor_makes_void_what_anybody_was_given_until_then() {
+        let revocations = Revocations::default();
+        let covers = |given| revocations.cover(given, None, std::iter::empty());
+        revocations.raise_floor(at(5));
+        revocations.raise_floor(at(3));
+        assert!(covers(at(5)) && !covers(at(6)));
     }
 
     #[test]

@@ -90,6 +90,16 @@ impl Tickets {
         self.revocations.add(whose, self.terms.load().revocations, now)
     }
 
+    /// How many revocations are remembered.
+    pub fn revocations_max(&self) -> usize {
+        self.terms.load().revocations
+    }
+
+    /// Makes void all that was given until then, whoever has it.
+    pub fn revoke_all(&self, upto: SystemTime) {
+        self.revocations.raise_floor(upto);
+    }
+
     /// Whether a hold has been revoked since it was decided.
     pub fn have_revoked(&self, hold: &Hold) -> bool {
         let channels = hold.wishes.iter().map(|(name, _)| name.as_str());

@@ -43,7 +43,7 @@ use parking_lot::Mutex;
 
 use crate::message::{Batch, ChannelName, Entry, Epoch, Gap, Position, Sequence, Start};
 use crate::metrics::Metrics;
-use crate::store::{LogError, Mark, Recovered, RedisLog, Store, StoreError};
+use crate::store::{Following, LogError, Recovered, Store, StoreError, Word};
 
 pub use committer::Committer;
 use draft::Draft;
@@ -217,21 +217,23 @@ impl Hub {
         (Arc::clone(&hub), Committer::new(hub, line, store, metrics))
     }
 
-    /// A hub that follows a log which it shares with other nodes: what appends to it, and what applies it.
+    /// A hub that follows a log which it shares with other nodes: what appends to it, and what applies it. `listen` is
+    /// called with each word, outside of any lock, after everything that was published before it was handed out.
     pub fn following(
-        (appends, follows): (RedisLog, RedisLog),
-        (recovered, mark): (Recovered, Mark),
+        log: Following,
         settings: HubSettings,
         waiting_bytes: usize,
+        listen: Box<dyn Fn(Word) + Send>,
         metrics: Metrics,
         now: Instant,
         at: SystemTime,
     ) -> (Arc<Hub>, Appender, Follower) {
         let line = Arc::new(Line::new(waiting_bytes));
+        let Following { appends, follows, recovered, mark } = log;
         let mut state = State::restore(recovered, settings, metrics.clone(), now, at);
         state.is_shared = true;
         let hub = Hub::with_state(state, Some(Arc::clone(&line)));
-        let (appender, follower) = shared::pair(&hub, line, appends, (follows, mark), metrics);
+        let (appender, follower) = shared::pair(&hub, line, appends, (follows, mark), listen, metrics);
         (hub, appender, follower)
     }
 

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::message::{Batch, ChannelName, Message, Sequence};
 use crate::metrics::Metrics;
-use crate::store::{Appended, LogError, Mark, Numbered, Record, RedisLog, Repeated, Told};
+use crate::store::{Appended, LogError, Mark, Numbered, OldEntries, Record, RedisLog, Repeated, Told, Word};
 
 use super::channel::Channel;
 use super::line::{Answer, Group, Line};
@@ -39,6 +39,7 @@ pub struct Follower {
     mark: Mark,
     tide: Arc<Tide>,
     metrics: Metrics,
+    listen: Box<dyn Fn(Word) + Send>,
 }
 
 /// What the two sides know of each other.
@@ -65,6 +66,7 @@ pub(super) fn pair(
     line: Arc<Line>,
     appends: RedisLog,
     (follows, mark): (RedisLog, Mark),
+    listen: Box<dyn Fn(Word) + Send>,
     metrics: Metrics,
 ) -> (Appender, Follower) {
     let tide = Arc::new(Tide {
@@ -82,7 +84,7 @@ pub(super) fn pair(
         metrics: metrics.clone(),
         looked_upto: Sequence(0),
     };
-    let follower = Follower { hub: Arc::clone(hub), log: follows, mark, tide, metrics };
+    let follower = Follower { hub: Arc::clone(hub), log: follows, mark, tide, metrics, listen };
     (appender, follower)
 }
 
@@ -188,12 +190,12 @@ impl Appender {
         let (mut removing, mut idle) = (0, 0);
         while removing < LOOKS.0 && idle < LOOKS.1 {
             let head = self.hub.head().sequence;
-            let (records, last) = self.log.old_records(self.looked_upto, head, at)?;
-            if records.is_empty() {
+            let old = self.log.old_entries(self.looked_upto, head, at)?;
+            let Some(&last) = old.places.last() else {
                 self.looked_upto = Sequence(0);
                 return Ok(());
-            }
-            match self.remove(records)? {
+            };
+            match self.remove(old)? {
                 0 => idle += 1,
                 _ => removing += 1,
             }
@@ -202,8 +204,7 @@ impl Appender {
         Ok(())
     }
 
-    fn remove(&mut self, records: Vec<Record>) -> Result<usize, LogError> {
-        let places: Vec<Sequence> = records.iter().filter_map(place).collect();
+    fn remove(&mut self, OldEntries { places, records }: OldEntries) -> Result<usize, LogError> {
         let mut sieve = Sieve::new(self.looked_upto == Sequence(0));
         {
             let state = self.hub.state.lock();
@@ -258,7 +259,7 @@ impl Follower {
             Ok(told) => {
                 self.connected(true, None);
                 // Waiting took time.
-                self.hub.apply_told(told, now.max(Instant::now()), at.max(SystemTime::now()));
+                self.apply(told, now.max(Instant::now()), at.max(SystemTime::now()));
                 self.tide.rise(self.mark.place());
                 Ok(Duration::ZERO)
             }
@@ -270,6 +271,20 @@ impl Follower {
                 Ok(self.log.pause_left(now).max(FAULT_PAUSE))
             }
         }
+    }
+
+    /// In order: who hears a word has been handed everything that was published before it.
+    fn apply(&self, told: Vec<Told>, now: Instant, at: SystemTime) {
+        let mut run = Vec::with_capacity(told.len());
+        for told in told {
+            let word = if let Told::Word(_, _, word) = &told { Some(word.clone()) } else { None };
+            run.push(told);
+            if let Some(word) = word {
+                self.hub.apply_told(std::mem::take(&mut run), now, at);
+                (self.listen)(word);
+            }
+        }
+        self.hub.apply_told(run, now, at);
     }
 
     /// Whether the log can't be read now.
@@ -296,10 +311,16 @@ impl Tide {
         self.rises.notify_all();
     }
 
+    /// A follower that doesn't get what the log has may follow a server that another one has replaced.
     fn wait_for(&self, place: Sequence) {
         let mut reached = self.reached.lock();
         let deadline = Instant::now() + TIDE_TIMEOUT;
-        while *reached < place && !self.rises.wait_until(&mut reached, deadline).timed_out() {}
+        while *reached < place {
+            if self.rises.wait_until(&mut reached, deadline).timed_out() {
+                self.is_doubted.store(true, Ordering::Release);
+                return;
+            }
+        }
     }
 }
 
@@ -330,6 +351,10 @@ impl State {
                 Told::Deleted(_, _, channel) => {
                     wakes.extend(self.hand_out_all(messages.drain(..), now));
                     wakes.extend(self.delete(&channel, now).1);
+                    self.head = place;
+                }
+                Told::Word(..) => {
+                    wakes.extend(self.hand_out_all(messages.drain(..), now));
                     self.head = place;
                 }
             }

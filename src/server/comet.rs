@@ -17,8 +17,10 @@ use crate::metrics::Metrics;
 use crate::shard::{Revoker, ShardSettings, Shards};
 
 use super::StartError;
+use super::herald::Ears;
 use super::keeping::Keeping;
 use super::ledger::Ledger;
+use super::revocations::Beyond;
 use super::sharing::Sharing;
 
 /// Hub and shards.
@@ -29,8 +31,7 @@ pub(super) struct Comet {
     courier: Courier,
     shards: Shards,
     tickets: Arc<Tickets>,
-    /// Where revocations are kept, where there is a folder for it.
-    ledger: Option<Arc<Mutex<Ledger>>>,
+    beyond: Beyond,
     kept: Kept,
 }
 
@@ -45,6 +46,9 @@ impl Comet {
     /// Starts as many shards as there are threads for ordinary work.
     pub(super) fn start(config: &Config, metrics: &Metrics, log: &AccessLog) -> Result<Comet, StartError> {
         let (settings, fresh) = (hub_settings(config), epoch()?);
+        let own: [u8; 32] = random()?;
+        let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
+        let ears = Ears::new(tickets.clone(), metrics.clone());
         let (hub, kept) = match &config.store {
             StoreConfig::Memory => (Hub::new(fresh, settings, metrics.clone()), Kept::InMemory),
             StoreConfig::Disk(disk) => {
@@ -52,23 +56,25 @@ impl Comet {
                 (hub, Kept::OnDisk(keeping))
             }
             StoreConfig::Redis(redis) => {
-                let (hub, sharing) = Sharing::start(redis, [fresh, epoch()?], settings, metrics)?;
+                let (hub, sharing) = Sharing::start(redis, [fresh, epoch()?], settings, &ears, metrics)?;
                 (hub, Kept::InRedis(sharing))
             }
         };
-        let own: [u8; 32] = random()?;
-        let tickets = Arc::new(Tickets::new(&own, &ticket_settings(config)));
-        // The store has the folder to itself by now.
-        let ledger = match &config.store {
-            StoreConfig::Memory | StoreConfig::Redis(_) => None,
-            StoreConfig::Disk(disk) => Some(Ledger::open(&disk.path, &tickets, SystemTime::now())?),
+        let beyond = match (&kept, &config.store) {
+            (Kept::InRedis(sharing), _) => Beyond::Nodes(sharing.herald()),
+            // The store has the folder to itself by now.
+            (Kept::OnDisk(_), StoreConfig::Disk(disk)) => {
+                let ledger = Ledger::open(&disk.path, &tickets, SystemTime::now())?;
+                Beyond::Folder(Arc::new(Mutex::new(ledger)))
+            }
+            _ => Beyond::Nobody,
         };
-        let ledger = ledger.map(|ledger| Arc::new(Mutex::new(ledger)));
         let threads = usize::from(config.threads);
         let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
+        ears.reach(shards.revoker());
         let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
         let courier = Courier::start(&bayeux)?;
-        Ok(Comet { hub, bayeux, courier, shards, tickets, ledger, kept })
+        Ok(Comet { hub, bayeux, courier, shards, tickets, beyond, kept })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -83,8 +89,9 @@ impl Comet {
         self.bayeux.clone()
     }
 
-    pub(super) fn ledger(&self) -> Option<Arc<Mutex<Ledger>>> {
-        self.ledger.clone()
+    /// Who hears of a revocation.
+    pub(super) fn beyond(&self) -> Beyond {
+        self.beyond.clone()
     }
 
     /// Says whether the store can't be reached now.

@@ -8,6 +8,7 @@ mod checkups;
 mod comet;
 mod doors;
 mod drain;
+mod herald;
 mod keeping;
 mod ledger;
 mod process;
@@ -275,8 +276,8 @@ impl Server {
                 snapshots.load().pools().for_each(|pool| pool.measure());
             }),
             pools: Box::new(move || pools.load().pools().cloned().collect()),
-            revoke: revocations::revoke(self.comet.revoker(), self.comet.ledger(), &self.metrics),
-            count: revocations::count(self.comet.revoker()),
+            revoke: revocations::revoke(self.comet.revoker(), self.comet.beyond(), &self.metrics),
+            count: revocations::count_tagged(self.comet.revoker()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

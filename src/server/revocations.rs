@@ -6,36 +6,59 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::herald::Herald;
 use super::ledger::Ledger;
 use crate::control::{Count, Parting, Revoke, Whom};
 use crate::hold::Whose;
 use crate::metrics::Metrics;
 use crate::shard::{LastMessage, Revoker};
 
+/// Who hears of a revocation beside this process and its next one.
+#[derive(Clone)]
+pub(super) enum Beyond {
+    /// Nobody.
+    Nobody,
+    /// The next process with the same folder.
+    Folder(Arc<Mutex<Ledger>>),
+    /// All nodes with the same log.
+    Nodes(Arc<Herald>),
+}
+
 /// Ends connections and tickets.
-pub(super) fn revoke(revoker: Revoker, ledger: Option<Arc<Mutex<Ledger>>>, metrics: &Metrics) -> Revoke {
+pub(super) fn revoke(revoker: Revoker, beyond: Beyond, metrics: &Metrics) -> Revoke {
     let (revoker, metrics) = (Rc::new(revoker), metrics.clone());
     Box::new(move |whom, parting| {
-        let (revoker, ledger, metrics) = (revoker.clone(), ledger.clone(), metrics.clone());
+        let (revoker, beyond, metrics) = (revoker.clone(), beyond.clone(), metrics.clone());
         Box::pin(async move {
-            let (by, whose) = match whom {
-                Whom::Tag(tag) => ("tag", Whose::Tag(tag.into())),
-                Whom::Channel(name) => ("channel", Whose::Channel(name.as_str().into())),
+            let whose = match whom {
+                Whom::Tag(tag) => Whose::Tag(tag.into()),
+                Whom::Channel(name) => Whose::Channel(name.as_str().into()),
             };
             let last = parting.map(|Parting { event, data }| LastMessage { event, data });
             // The same moment now and after a restart.
             let at = SystemTime::now();
-            let (count, fits) = revoker.revoke(whose.clone(), last, at).await;
-            metrics.comet_revocations.with_label_values(&[by]).inc();
-            if !fits {
-                metrics.comet_revocations_forgotten.inc();
-            }
+            let ledger = match beyond {
+                Beyond::Nobody => None,
+                Beyond::Folder(ledger) => Some(ledger),
+                Beyond::Nodes(herald) => return herald.revoke(whose, last, at).await,
+            };
+            let (counting, fits) = revoker.revoke(whose.clone(), last, at);
+            count(&metrics, whose.kind(), fits);
+            let connections = counting.sum().await;
             match ledger {
-                Some(ledger) => keep(ledger, whose, at).await.map(|()| count),
-                None => Ok(count),
+                Some(ledger) => keep(ledger, whose, at).await.map(|()| connections),
+                None => Ok(connections),
             }
         })
     })
+}
+
+/// Counts a revocation that was done here.
+pub(super) fn count(metrics: &Metrics, kind: &str, fits: bool) {
+    metrics.comet_revocations.with_label_values(&[kind]).inc();
+    if !fits {
+        metrics.comet_revocations_forgotten.inc();
+    }
 }
 
 /// Writes a revocation down, on a thread that may wait for a disk.
@@ -49,10 +72,10 @@ async fn keep(ledger: Arc<Mutex<Ledger>>, whose: Whose, at: SystemTime) -> Resul
 }
 
 /// Counts connections by tag.
-pub(super) fn count(revoker: Revoker) -> Count {
+pub(super) fn count_tagged(revoker: Revoker) -> Count {
     let revoker = Rc::new(revoker);
     Box::new(move |tag| {
         let revoker = revoker.clone();
-        Box::pin(async move { revoker.count(&tag).await })
+        Box::pin(async move { revoker.count(&tag).sum().await })
     })
 }

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::RedisConfig;
+use redis::{ClientTlsConfig, TlsCertificates};
+
+use crate::config::{RedisConfig, RedisTls, Secret};
 use crate::hub::{Appender, Follower, Hub, HubSettings};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::store::{RedisLog, RedisSettings};
 
 use super::StartError;
+use super::herald::{Ears, Herald};
 
 /// A hub that follows a shared log.
 pub(super) struct Sharing {
@@ -19,6 +22,7 @@ pub(super) struct Sharing {
     follows: Option<JoinHandle<()>>,
     is_ending: Arc<AtomicBool>,
     is_degraded: Arc<dyn Fn() -> bool + Send + Sync>,
+    herald: Arc<Herald>,
 }
 
 /// Between two looks for what the log can make room of.
@@ -30,20 +34,24 @@ impl Sharing {
         config: &RedisConfig,
         epochs: [Epoch; 2],
         settings: HubSettings,
+        ears: &Arc<Ears>,
         metrics: &Metrics,
     ) -> Result<(Arc<Hub>, Sharing), StartError> {
         let log = RedisSettings {
-            url: config.url.0.clone(),
+            urls: words(&config.urls),
+            sentinels: words(&config.sentinels),
+            tls: tls(&config.tls),
             prefix: config.prefix.clone(),
             publisher_ids: settings.publisher_ids,
         };
-        let (appends, follows, recovered, mark) = RedisLog::open(&log, epochs)?;
-        let (messages, head) = (recovered.messages.len(), recovered.head.0);
+        let (log, talk) = RedisLog::open(&log, epochs)?;
+        let (messages, head) = (log.recovered.messages.len(), log.recovered.head.0);
         tracing::info!(prefix = config.prefix, messages, head, "the store in redis is open");
-        let (now, at, waiting) = (Instant::now(), SystemTime::now(), config.waiting);
-        let (logs, found) = ((appends, follows), (recovered, mark));
+        let herald = Arc::new(Herald::new(talk, ears));
+        let (now, at, hearing) = (Instant::now(), SystemTime::now(), ears.clone());
+        let listen = Box::new(move |word| hearing.hear(word));
         let (hub, appender, follower) =
-            Hub::following(logs, found, settings, waiting, metrics.clone(), now, at);
+            Hub::following(log, settings, config.waiting, listen, metrics.clone(), now, at);
         let is_ending = Arc::new(AtomicBool::new(false));
         let is_degraded = follower.watch();
         let (ends_appending, ends_following) = (is_ending.clone(), is_ending.clone());
@@ -52,7 +60,13 @@ impl Sharing {
         let follows = thread::Builder::new()
             .name("store-follow".into())
             .spawn(move || follow(follower, &ends_following))?;
-        Ok((hub, Sharing { appends: Some(appends), follows: Some(follows), is_ending, is_degraded }))
+        let (appends, follows) = (Some(appends), Some(follows));
+        Ok((hub, Sharing { appends, follows, is_ending, is_degraded, herald }))
+    }
+
+    /// Who tells the other nodes.
+    pub(super) fn herald(&self) -> Arc<Herald> {
+        self.herald.clone()
     }
 
     /// Says whether the log can't be read now.
@@ -72,6 +86,20 @@ impl Drop for Sharing {
             }
         }
     }
+}
+
+fn words(secrets: &[Secret]) -> Vec<String> {
+    secrets.iter().map(|secret| secret.0.clone()).collect()
+}
+
+fn tls(config: &RedisTls) -> Option<TlsCertificates> {
+    let bytes = |secret: &Secret| secret.0.clone().into_bytes();
+    let root_cert = config.authority.as_ref().map(bytes);
+    let client_tls = config.own.as_ref().map(|(certificate, key)| ClientTlsConfig {
+        client_cert: bytes(certificate),
+        client_key: bytes(key),
+    });
+    (root_cert.is_some() || client_tls.is_some()).then_some(TlsCertificates { client_tls, root_cert })
 }
 
 fn append(mut appender: Appender, is_ending: &AtomicBool) {

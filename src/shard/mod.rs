@@ -160,32 +160,42 @@ impl Shards {
 pub struct Revoker(Arc<Shared>);
 
 impl Revoker {
-    /// Makes tickets void and ends what is held, with a last message where there is one; gives the number of connections
-    /// once they have been told. False where so much is revoked that tickets of others became void, too.
-    pub async fn revoke(&self, whose: Whose, last: Option<LastMessage>, at: SystemTime) -> (usize, bool) {
+    /// Makes tickets void and has what is held ended, with a last message where there is one; the shards have been told
+    /// when this returns. False where so much is revoked that tickets of others became void, too.
+    pub fn revoke(&self, whose: Whose, last: Option<LastMessage>, at: SystemTime) -> (Counting, bool) {
         let fits = self.0.tickets.revoke(whose.clone(), at);
         let last = last.map(Arc::new);
-        (self.ask(&whose, || Deed::End(last.clone())).await, fits)
+        (self.ask(&whose, || Deed::End(last.clone())), fits)
     }
 
     /// Connections with a tag.
-    pub async fn count(&self, tag: &str) -> usize {
-        self.ask(&Whose::Tag(tag.into()), || Deed::Count).await
+    pub fn count(&self, tag: &str) -> Counting {
+        self.ask(&Whose::Tag(tag.into()), || Deed::Count)
     }
 
-    async fn ask(&self, whose: &Whose, deed: impl Fn() -> Deed) -> usize {
+    fn ask(&self, whose: &Whose, deed: impl Fn() -> Deed) -> Counting {
         let ask = |inbox: &Arc<Inbox>| {
             let (answer, counted) = oneshot::channel();
             inbox.push(Command::Revoke(Revocation { whose: whose.clone(), deed: deed(), answer }));
             counted
         };
-        let asked: Vec<_> = self.0.inboxes.iter().map(ask).collect();
-        let mut count = 0;
-        for counted in asked {
+        Counting(self.0.inboxes.iter().map(ask).collect())
+    }
+}
+
+/// Connections that the shards are counting.
+#[derive(Default)]
+pub struct Counting(Vec<oneshot::Receiver<usize>>);
+
+impl Counting {
+    /// How many they are, once every shard has done what it was asked for.
+    pub async fn sum(self) -> usize {
+        let mut sum = 0;
+        for counted in self.0 {
             // A shard that has ended holds nothing.
-            count += counted.await.unwrap_or_default();
+            sum += counted.await.unwrap_or_default();
         }
-        count
+        sum
     }
 }
 

@@ -25,7 +25,10 @@ use crate::message::{ChannelName, Epoch, Message, Sequence};
 pub use disk::{Disk, DiskSettings, Files, Folder};
 pub use past::Past;
 pub use record::Record;
-pub use redis::{Appended, LogError, Mark, RedisLog, RedisSettings, Repeated, Told};
+pub use redis::{
+    Appended, Following, LogError, Mark, Memory, OldEntries, RedisLog, RedisSettings, Repeated, Talk, Told,
+    Word, Words,
+};
 
 /// A message with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,12 +18,16 @@ fn holding() -> Origin {
 
 /// The configuration of the documentation, at a place of the test's own.
 fn node(origin: &Origin, redis: &Redis) -> Perihelion {
+    node_with(origin, redis, "")
+}
+
+fn node_with(origin: &Origin, redis: &Redis, more: &str) -> Perihelion {
     let text = include_str!("../../config/cluster.yaml")
         .replace("127.0.0.1:8080", "$HTTP")
         .replace("127.0.0.1:7070", "$CONTROL")
         .replace("http://127.0.0.1:8000", &origin.url())
         .replace("redis://127.0.0.1:6379", &redis.url());
-    Perihelion::start_at(Place::new(), &text, None)
+    Perihelion::start_at(Place::new(), &format!("{text}{more}"), None)
 }
 
 fn nodes(origin: &Origin, redis: &Redis) -> [Perihelion; 3] {
@@ -157,6 +161,79 @@ fn a_killed_node_finds_everything_again_and_its_clients_go_on_elsewhere() {
     assert_eq!(stream.next().data, "third");
 }
 
+const KEYS: &str = "tickets: { keys: [0123456789abcdef0123456789abcdef] }\n";
+
+/// Holds `/?CHANNEL;TAG`, with a ticket.
+fn tagging() -> Origin {
+    Origin::replying(|request| {
+        let query = request.target().split_once('?').unwrap_or_default().1;
+        let (channel, tag) = query.split_once(';').unwrap_or_default();
+        Reply::hold(channel).with("X-Comet-Tag", tag).with("X-Comet-Ticket", "1h")
+    })
+}
+
+fn opened(node: &Perihelion, target: &str) -> EventSource {
+    let mut events = EventSource::open(node.http(), target);
+    assert_eq!(events.next().event, "comet.ticket");
+    events
+}
+
+#[test]
+fn a_revocation_at_one_node_ends_connections_and_tickets_at_all_and_of_a_later_start() {
+    let (origin, redis) = (tagging(), Redis::start());
+    let mut nodes: [Perihelion; 3] = std::array::from_fn(|_| node_with(&origin, &redis, KEYS));
+    let position = nodes[0].publish("news", "first");
+    for node in &nodes {
+        wait_until("it is there", || node.control("GET", "/channels/news", "").status() == 200);
+    }
+    let mut meant = nodes.each_ref().map(|node| opened(node, "/?news;session:42"));
+    let mut other = opened(&nodes[1], "/?news;session:4");
+    let ticket = {
+        let mut raw = nodes[1].connect();
+        raw.send("GET /?news;session:42 HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+        let cookie = raw.head().get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        format!("Cookie: {cookie}\r\nLast-Event-ID: {position}\r\n")
+    };
+    nodes[2].publish("news", "before");
+    let wish = json!({ "tag": "session:42", "event": "bye", "message": { "reason": "left" } });
+    let answer = nodes[0].control("POST", "/revoke", &wish.to_string());
+    assert_eq!((answer.status(), answer.json()), (200, json!({ "connections": 1 })));
+    for events in &mut meant {
+        assert_eq!(events.next().data, "before");
+        let last = events.next();
+        assert_eq!((last.event.as_str(), last.data.as_str()), ("bye", r#"{"reason":"left"}"#));
+        assert_eq!(events.next_or_end(), None);
+    }
+    nodes[2].publish("news", "after");
+    assert_eq!(other.data(2), ["before", "after"]);
+    for node in &nodes {
+        node.wait_metric("perihelion_comet_revocations_total", &[("by", "tag")], 1.0);
+    }
+    nodes[1].signal("KILL");
+    nodes[1].wait_exit();
+    nodes[1] = node_with(&origin, &redis, KEYS);
+    for node in &nodes {
+        let mut raw = node.connect();
+        raw.send(format!("GET /?news;session:42 HTTP/1.1\r\nHost: a\r\n{ticket}\r\n"));
+        assert_eq!(raw.head().status(), 200);
+        node.wait_metric("perihelion_comet_tickets_total", &[("result", "revoked")], 1.0);
+    }
+}
+
+#[test]
+fn a_revocation_that_other_nodes_can_not_hear_of_holds_here_and_says_so() {
+    let (origin, mut redis) = (tagging(), Redis::start());
+    let node = node_with(&origin, &redis, KEYS);
+    let mut events = opened(&node, "/?news;session:42");
+    redis.kill();
+    let answer = node.control("POST", "/revoke", r#"{"tag":"session:42"}"#);
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().contains("other nodes may not know of it"), "{}", answer.text());
+    assert_eq!(events.next_or_end(), None);
+    redis.start_again();
+    wait_until("it is told", || node.control("POST", "/revoke", r#"{"tag":"session:42"}"#).status() == 200);
+}
+
 #[test]
 fn a_redis_that_has_lost_messages_is_never_taken_for_the_same() {
     let (origin, redis) = (holding(), Redis::start());
@@ -182,8 +259,14 @@ fn a_redis_that_is_not_there_ends_the_start_with_the_reason() {
 }
 
 fn hub_on(redis: &Redis) -> (Arc<Hub>, Appender, Follower) {
-    let log = RedisSettings { url: redis.url(), prefix: "p".into(), publisher_ids: 10 };
-    let (appends, follows, recovered, mark) = RedisLog::open(&log, [Epoch(1), Epoch(2)]).unwrap();
+    let log = RedisSettings {
+        urls: vec![redis.url()],
+        sentinels: Vec::new(),
+        tls: None,
+        prefix: "p".into(),
+        publisher_ids: 10,
+    };
+    let (log, _) = RedisLog::open(&log, [Epoch(1), Epoch(2)]).unwrap();
     let settings = HubSettings {
         history_messages: 2,
         history_age: None,
@@ -193,7 +276,7 @@ fn hub_on(redis: &Redis) -> (Arc<Hub>, Appender, Follower) {
         publisher_ids: 10,
     };
     let (metrics, now, at) = (Metrics::new().unwrap(), Instant::now(), SystemTime::now());
-    Hub::following((appends, follows), (recovered, mark), settings, 1 << 20, metrics, now, at)
+    Hub::following(log, settings, 1 << 20, Box::new(|_| {}), metrics, now, at)
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod misbehaving;
 mod pool;
 mod queue;
 mod quota;
+mod redis;
 mod refusals;
 mod relay;
 mod reload;

@@ -202,10 +202,32 @@ store: { path: /dev, redis: 'redis://127.0.0.1' }
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+store: { redis: ['redis://a', 'redis://b'], sentinels: 'redis://c', tls: { authority: /dev/null, key: /dev/null } }
+",
+        problems: &[
+            r"3:56: `store.sentinels` can't stand beside `several addresses in store.redis`, which says the same in another way (expected one URL beside them, whose host is the name of the master)",
+            r"3:74: `store.tls` means nothing without `rediss://` (expected a URL with `rediss://`, or no `tls`)",
+            r"3:87: `/dev/null` holds no certificate in PEM form",
+            r"3:103: `store.tls.key` means nothing without `store.tls.certificate` (expected a `certificate`, or no `key`)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+store: { path: /dev, sentinels: ['redis://c'], tls: {} }
+",
+        problems: &[
+            r"3:33: `store.sentinels` means nothing without `store.redis` (expected `redis`, or none of its keys)",
+            r"3:53: `store.tls` means nothing without `store.redis` (expected `redis`, or none of its keys)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
 store: [memory]
 ",
         problems: &[
-            r"3:8: `store` is a list (expected memory, or a mapping with path, redis, prefix, sync, interval and waiting)",
+            r"3:8: `store` is a list (expected memory, or a mapping with path, redis, sentinels, tls, prefix, sync, interval and waiting)",
         ],
     },
     Bad {

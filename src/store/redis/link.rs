@@ -1,23 +1,28 @@
 //! One connection to Redis with its scripts: opened when it is needed, given up at the first fault, opened again later.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, Value};
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, Value};
 
 use super::LogError;
+use super::whereabouts::{Master, Whereabouts};
 
 /// How long a connect, a write and an answer may take. Longer than a busy server needs, and short enough that
 /// publishers hear soon of one that is stuck.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Pauses between attempts to connect: twice as long after each, up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Between two looks whether the server is still the one that takes writes, where there are several.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The scripts, in the order of their hashes in [`Open`].
-pub(super) static SCRIPTS: [&str; 4] = [
+pub(super) static SCRIPTS: [&str; 5] = [
     include_str!("attach.lua"),
     include_str!("append.lua"),
     include_str!("delete.lua"),
     include_str!("trim.lua"),
+    include_str!("tell.lua"),
 ];
 
 /// A script's place in [`SCRIPTS`].
@@ -27,24 +32,26 @@ pub(super) enum Script {
     Append,
     Delete,
     Trim,
+    Tell,
 }
 
 /// The connection, or when the next one is tried.
 pub(super) struct Link {
-    client: Client,
+    whereabouts: Arc<Whereabouts>,
     open: Option<Open>,
     pause: Duration,
     next_try: Instant,
 }
 
 struct Open {
-    connection: Connection,
+    master: Master,
     hashes: Vec<String>,
+    next_look: Instant,
 }
 
 impl Link {
-    pub(super) fn new(client: Client) -> Link {
-        Link { client, open: None, pause: PAUSES.0, next_try: Instant::now() }
+    pub(super) fn new(whereabouts: Arc<Whereabouts>) -> Link {
+        Link { whereabouts, open: None, pause: PAUSES.0, next_try: Instant::now() }
     }
 
     /// Whether there is a connection.
@@ -85,15 +92,25 @@ impl Link {
     }
 
     fn connect(&self) -> Result<Open, RedisError> {
-        let mut connection = self.client.get_connection_with_timeout(PATIENCE)?;
-        connection.set_read_timeout(Some(PATIENCE))?;
-        connection.set_write_timeout(Some(PATIENCE))?;
+        let mut master = self.whereabouts.connect()?;
         let mut load = redis::pipe();
         for script in SCRIPTS {
             load.cmd("SCRIPT").arg("LOAD").arg(script);
         }
-        let hashes = load.query(&mut connection)?;
-        Ok(Open { connection, hashes })
+        let hashes = load.query(&mut master.connection)?;
+        Ok(Open { master, hashes, next_look: Instant::now() + LOOK_PAUSE })
+    }
+
+    /// Now and then, closes a connection to a server that another one has followed: it would tell nothing new for ever.
+    pub(super) fn look(&mut self) {
+        if let Some(open) = &mut self.open
+            && Instant::now() >= open.next_look
+        {
+            open.next_look = Instant::now() + LOOK_PAUSE;
+            if self.whereabouts.has_left(&mut open.master) {
+                self.open = None;
+            }
+        }
     }
 
     /// Sends commands and waits for their answers, which may be errors each on its own.
@@ -102,8 +119,12 @@ impl Link {
             return Err(LogError::Unreachable("there is no connection".into()));
         };
         let bytes = commands.get_packed_pipeline();
-        let asked =
-            redis::ConnectionLike::req_packed_commands(&mut open.connection, &bytes, 0, commands.len());
+        let asked = redis::ConnectionLike::req_packed_commands(
+            &mut open.master.connection,
+            &bytes,
+            0,
+            commands.len(),
+        );
         match asked {
             Ok(values) => {
                 Ok(values.into_iter().map(|value| value.extract_error().map_err(LogError::from)).collect())

@@ -4,24 +4,38 @@
 //! What a channel's publishers may ask about lies beside it: its last place, publishers' ids, accounts of what is gone.
 //! All tables have bounds. Nothing here is kept in the process but the place that was read last.
 
+mod entry;
 mod link;
+mod whereabouts;
+mod word;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use redis::{Client, Pipeline};
+use redis::{Pipeline, TlsCertificates};
 
-use super::record::{self, write_message};
+use super::record::write_message;
 use super::replay::Replay;
-use super::{Numbered, OpenError, Past, Record, Recovered, Sifted};
-use crate::message::{Batch, ChannelName, Epoch, Expected, Message, Sequence};
+use super::{OpenError, Past, Record, Recovered, Sifted};
+use crate::message::{Batch, ChannelName, Epoch, Expected, Sequence};
 
+use entry::{Raw, read_entry};
 use link::{Link, Script};
+use whereabouts::Whereabouts;
+
+pub use entry::{Mark, Told};
+pub use word::{Memory, Word, Words};
 
 /// Where the log lies.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://` or `rediss://`, with a password where one is needed.
-    pub url: String,
+    /// `redis://` or `rediss://`, with a password where one is needed. Of several, one takes writes; with sentinels, the
+    /// host of the only one is the name that they know it by.
+    pub urls: Vec<String>,
+    /// Who knows where the server is.
+    pub sentinels: Vec<String>,
+    /// For `rediss://`; without it, certificates are checked against the roots that browsers trust.
+    pub tls: Option<TlsCertificates>,
     /// What its keys begin with.
     pub prefix: String,
     /// Publishers' ids that are remembered.
@@ -38,20 +52,33 @@ pub struct RedisLog {
     epoch: Epoch,
 }
 
-/// What another node, or this one, has appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// A message, and when it was published.
-    Message(SystemTime, Numbered),
-    /// When and at which place a channel was deleted.
-    Deleted(SystemTime, Sequence, ChannelName),
+/// What a hub needs of a log, with a connection for each thread of it.
+pub struct Following {
+    /// Appends messages.
+    pub appends: RedisLog,
+    /// Follows what is appended.
+    pub follows: RedisLog,
+    /// What the log has.
+    pub recovered: Recovered,
+    /// Where the follower goes on.
+    pub mark: Mark,
 }
 
-/// The last entry that a node has read: its place, and its time as it is written there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark {
-    place: Sequence,
-    time: String,
+/// What is said through a log beside messages.
+pub struct Talk {
+    /// Says [words](Word); connects when there is one to say.
+    pub tells: RedisLog,
+    /// What is remembered of those that were said.
+    pub words: Words,
+}
+
+/// Entries that every node can have read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldEntries {
+    /// Where they stand, in order.
+    pub places: Vec<Sequence>,
+    /// What channels may keep of them.
+    pub records: Vec<Record>,
 }
 
 /// What became of a batch.
@@ -117,31 +144,26 @@ const WAIT: Duration = Duration::from_millis(500);
 /// How long an entry stays in the log whatever the channels keep: other nodes may need this long to read it.
 const ENTRY_AGE_MIN: Duration = Duration::from_secs(60);
 
-/// An entry as Redis tells it: its id, then names and values of its fields.
-type Raw = (String, Vec<Vec<u8>>);
-
 impl RedisLog {
-    /// Two connections to one log, and what it says. Redis has to be there. A log that is new begins with the first epoch;
+    /// Connections to one log, and what it says. Redis has to be there. A log that is new begins with the first epoch;
     /// one that turns out to be another later, with the second.
-    pub fn open(
-        settings: &RedisSettings,
-        [fresh, next]: [Epoch; 2],
-    ) -> Result<(RedisLog, RedisLog, Recovered, Mark), OpenError> {
+    pub fn open(settings: &RedisSettings, [fresh, next]: [Epoch; 2]) -> Result<(Following, Talk), OpenError> {
         let failed = |error: &dyn std::fmt::Display| OpenError::Redis { reason: error.to_string() };
-        let client = Client::open(settings.url.as_str()).map_err(|error| failed(&error))?;
-        let log = || RedisLog {
-            link: Link::new(client.clone()),
+        let whereabouts = Arc::new(Whereabouts::new(settings).map_err(|error| failed(&error))?);
+        let log = |epoch| RedisLog {
+            link: Link::new(whereabouts.clone()),
             keys: Keys::new(&settings.prefix),
             publisher_ids: settings.publisher_ids,
             fresh,
-            epoch: fresh,
+            epoch,
         };
-        let (mut appends, mut follows) = (log(), log());
+        let mut follows = log(fresh);
         let (recovered, mark) = follows.recover().map_err(|error| failed(&error))?;
-        appends.epoch = recovered.epoch;
+        let words = follows.words().map_err(|error| failed(&error))?;
         follows.fresh = next;
+        let (mut appends, tells) = (log(recovered.epoch), log(recovered.epoch));
         appends.link.open().map_err(|error| failed(&error))?;
-        Ok((appends, follows, recovered, mark))
+        Ok((Following { appends, follows, recovered, mark }, Talk { tells, words }))
     }
 
     /// How long it is of no use to ask again after a fault.
@@ -202,6 +224,7 @@ impl RedisLog {
 
     /// What was appended after a mark, which moves on; waits for it up to [`WAIT`].
     pub fn follow(&mut self, mark: &mut Mark) -> Result<Vec<Told>, LogError> {
+        self.link.look();
         if !self.link.is_open() {
             self.attach(Some(mark))?;
         }
@@ -257,7 +280,7 @@ impl RedisLog {
             let entries = self.entries_between(after, head)?;
             let Some((last, _)) = entries.last() else { break };
             (after, mark) = (last.place, Mark { place: head, time: last.time_at(head) });
-            records.extend(entries.into_iter().map(|(_, told)| told.into_record()));
+            records.extend(entries.into_iter().filter_map(|(_, told)| told.into_record()));
         }
         let mut replay = Replay::default();
         replay.reaches(head);
@@ -290,21 +313,18 @@ impl RedisLog {
         Ok(records)
     }
 
-    /// Records after a place that are old enough to be removed, and the last place looked at. Empty at the end.
-    pub fn old_records(
+    /// Entries after a place that are old enough to be removed; none at the end.
+    pub fn old_entries(
         &mut self,
         after: Sequence,
         upto: Sequence,
         now: SystemTime,
-    ) -> Result<(Vec<Record>, Sequence), LogError> {
-        let old = |told: &Told| {
-            let (Told::Message(at, _) | Told::Deleted(at, ..)) = told;
-            now.duration_since(*at).is_ok_and(|age| age >= ENTRY_AGE_MIN)
-        };
+    ) -> Result<OldEntries, LogError> {
+        let is_old = |told: &Told| now.duration_since(told.time()).is_ok_and(|age| age >= ENTRY_AGE_MIN);
         let entries = self.entries_between(after, upto)?;
-        let old: Vec<_> = entries.into_iter().take_while(|(_, told)| old(told)).collect();
-        let last = old.last().map_or(after, |(mark, _)| mark.place);
-        Ok((old.into_iter().map(|(_, told)| told.into_record()).collect(), last))
+        let old: Vec<Told> = entries.into_iter().map(|(_, told)| told).take_while(is_old).collect();
+        let places: Vec<Sequence> = old.iter().map(Told::place).collect();
+        Ok(OldEntries { places, records: old.into_iter().filter_map(Told::into_record).collect() })
     }
 
     /// Removes entries, and puts accounts of them beside the log.
@@ -346,38 +366,6 @@ impl RedisLog {
     }
 }
 
-impl Mark {
-    /// The last place that was read; 0 before the first.
-    pub fn place(&self) -> Sequence {
-        self.place
-    }
-
-    /// Its time, where it is the entry at this place.
-    fn time_at(&self, place: Sequence) -> String {
-        if self.place == place { self.time.clone() } else { String::new() }
-    }
-}
-
-impl Told {
-    /// Where it stands.
-    pub fn place(&self) -> Sequence {
-        match self {
-            Told::Message(_, numbered) => numbered.sequence,
-            Told::Deleted(_, place, _) => *place,
-        }
-    }
-
-    fn into_record(self) -> Record {
-        match self {
-            Told::Message(at, Numbered { sequence, message }) => {
-                let at = at.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64);
-                Record::Message { sequence, at, message }
-            }
-            Told::Deleted(_, upto, channel) => Record::Deleted { upto, channel },
-        }
-    }
-}
-
 /// Names of keys, all in one slot of a cluster.
 struct Keys {
     log: String,
@@ -388,6 +376,7 @@ struct Keys {
     past: String,
     order: String,
     turn: String,
+    words: String,
 }
 
 impl Keys {
@@ -402,6 +391,7 @@ impl Keys {
             past: key("past"),
             order: key("order"),
             turn: key("turn"),
+            words: key("words"),
         }
     }
 }
@@ -426,31 +416,6 @@ fn appended(answer: redis::Value) -> Result<Appended, LogError> {
 fn placed(place: i64) -> (Sequence, Repeated) {
     let repeated = if place < 0 { Repeated::Yes } else { Repeated::No };
     (Sequence(place.unsigned_abs()), repeated)
-}
-
-fn read_entry((id, fields): Raw) -> Result<(Mark, Told), LogError> {
-    let place = id.strip_suffix("-0").and_then(|place| place.parse().ok()).map(Sequence);
-    let place = place.ok_or_else(LogError::strange)?;
-    let [kind, content, _, time] = fields.as_slice() else { return Err(LogError::strange()) };
-    let time = String::from_utf8(time.clone()).map_err(|_| LogError::strange())?;
-    let micros = time.parse().map_err(|_| LogError::strange())?;
-    let at = UNIX_EPOCH + Duration::from_micros(micros);
-    let told = match kind.as_slice() {
-        b"m" => {
-            let message = read_message(content).ok_or_else(LogError::strange)?;
-            Told::Message(at, Numbered { sequence: place, message })
-        }
-        b"d" => Told::Deleted(at, place, ChannelName::from_bytes(content).map_err(|_| LogError::strange())?),
-        _ => return Err(LogError::strange()),
-    };
-    Ok((Mark { place, time }, told))
-}
-
-fn read_message(bytes: &[u8]) -> Option<Message> {
-    match record::read_all(bytes).ok()?.pop()? {
-        Record::Message { message, .. } => Some(message),
-        _ => None,
-    }
 }
 
 /// An account as text: four numbers.
