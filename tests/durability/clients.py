@@ -16,11 +16,15 @@ async def read_head(reader):
 
 
 class Connection:
-    """One connection, opened when it is needed and again when it is lost."""
+    """One connection, opened when it is needed, and again when it is lost, to the next address where there are more."""
 
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, *addresses):
+        self.addresses = addresses
         self.streams = None
+
+    @property
+    def address(self):
+        return self.addresses[0]
 
     async def ask(self, request):
         """Sends a request; status, fields and the reader behind the head."""
@@ -35,6 +39,7 @@ class Connection:
         if self.streams is not None:
             self.streams[1].close()
         self.streams = None
+        self.addresses = self.addresses[1:] + self.addresses[:1]
 
 
 async def publish(connection, channel, data, publisher_id=None):
@@ -48,10 +53,10 @@ async def publish(connection, channel, data, publisher_id=None):
     return json.loads(body)["id"] if status == 200 else None
 
 
-async def publisher(notebook, address, name, channels, insists, stop):
+async def publisher(notebook, addresses, name, channels, insists, stop):
     """Publishes one message after the other. One that insists gives each an id, and sends it until it is answered;
     the others never know what became of a message whose answer was lost."""
-    connection = Connection(address)
+    connection = Connection(*addresses)
     number = 0
     while not stop.is_set():
         data, channel = f"{name}-{number}", channels[number % len(channels)]
@@ -81,9 +86,10 @@ async def subscriber(notebook, who, follow):
         await asyncio.sleep(PAUSE)
 
 
-def over_sse(address):
+def over_sse(addresses):
+    connection = Connection(*addresses)
+
     async def follow(notebook, who):
-        connection = Connection(address)
         try:
             await read_events(notebook, who, connection)
         finally:
@@ -113,9 +119,10 @@ async def read_events(notebook, who, connection):
                 notebook.received[who].append((notebook.sent.get(data), data, fields["id"]))
 
 
-def over_long_poll(address):
+def over_long_poll(addresses):
+    connection = Connection(*addresses)
+
     async def follow(notebook, who):
-        connection = Connection(address)
         try:
             while True:
                 await poll(notebook, who, connection)

@@ -26,6 +26,7 @@ class Crowd:
     """Publishers and subscribers, and what they have seen."""
 
     def __init__(self, http, control, subscribers=50, publishers=8):
+        """`http` and `control` are the addresses of each server, in the same order."""
         self.notebook = Notebook()
         self.http, self.control = http, control
         self.counts = subscribers, publishers
@@ -33,18 +34,19 @@ class Crowd:
 
     async def start(self):
         subscribers, publishers = self.counts
-        begin = await publish(Connection(self.control), CHANNELS[0], "begin")
-        transports = [over_sse(self.http), over_long_poll(self.http)]
+        begin = await publish(Connection(*self.control), CHANNELS[0], "begin")
+        transports = [over_sse, over_long_poll]
         self.subscribers, self.publishers = [], []
         for number in range(subscribers):
             who = f"subscriber {number}"
             self.notebook.begin[who] = begin
             self.notebook.channels[who] = [CHANNELS[number % 4], CHANNELS[(number + 1 + number // 4 % 3) % 4]]
-            task = subscriber(self.notebook, who, transports[number % 2])
+            task = subscriber(self.notebook, who, transports[number % 2](rotated(self.http, number // 2)))
             self.subscribers.append(asyncio.create_task(task))
         for number in range(publishers):
             insists = number % 2 == 0
-            task = publisher(self.notebook, self.control, f"p{number}", CHANNELS, insists, self.stop)
+            addresses = rotated(self.control, number // 2)
+            task = publisher(self.notebook, addresses, f"p{number}", CHANNELS, insists, self.stop)
             self.publishers.append(asyncio.create_task(task))
 
     async def finish(self, deadline=DEADLINE):
@@ -71,22 +73,29 @@ class Crowd:
         return True
 
 
-class Proxy:
-    """The real binary on a folder, killed and started again."""
+def rotated(addresses, by):
+    by %= len(addresses)
+    return addresses[by:] + addresses[:by]
 
-    def __init__(self, folder, http, control, application):
-        self.control, self.file = control, os.path.join(folder, "perihelion.yaml")
+
+class Proxy:
+    """The real binary with a file of its own in a folder, killed and started again."""
+
+    def __init__(self, folder, http, control, application, store):
+        self.control, self.file = control, os.path.join(folder, f"{http[0]}.yaml")
         with open(self.file, "w", encoding="utf-8") as file:
             file.write(
                 f"listen: {http[0]}:{http[1]}\ncontrol: {control[0]}:{control[1]}\n"
                 f"upstream: http://{application[0]}:{application[1]}\n"
-                f"store: {{ path: {folder}/store }}\nlog: {{ access: off, level: warn }}\n"
+                f"store: {store}\nlog: {{ access: off, level: warn }}\n"
                 "channels: { history: { messages: 1000000, age: off } }\n"
                 "limits: { held_connections: 1000 }\n"
             )
 
     async def start(self):
-        self.process = subprocess.Popen([os.environ["PERIHELION_BIN"], "run", "-c", self.file])
+        command = [os.environ["PERIHELION_BIN"], "run", "-c", self.file]
+        with open(f"{self.file}.log", "ab") as log:
+            self.process = subprocess.Popen(command, stderr=log)
         last = time.monotonic() + DEADLINE
         while True:
             try:
@@ -95,24 +104,47 @@ class Proxy:
                 return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > last:
-                    raise SystemExit(f"the proxy doesn't start: {self.process.poll()}") from None
+                    raise SystemExit(f"the proxy doesn't start: {self.process.poll()}\n{self.log()}") from None
                 await asyncio.sleep(0.01)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def log(self):
+        with open(f"{self.file}.log", encoding="utf-8") as log:
+            return log.read()
+
+
+def addresses(times, count):
+    """Hosts of this run's own, so that nothing else on the machine is in the way."""
+    network = f"127.{times.randrange(1, 255)}.{times.randrange(1, 255)}"
+    first = os.getpid() % 200 + 1
+    return [f"{network}.{first + number}" for number in range(count)]
+
+
+def report(notebook, what, began):
+    """Says what was seen; whether nothing is wrong with it."""
+    faults = check(notebook)
+    received = sum(len(messages) for messages in notebook.received.values())
+    print(
+        f"{what} in {time.monotonic() - began:.0f} s: {len(notebook.sent)} sent, "
+        f"{len(notebook.acknowledged)} acknowledged, {received} received by {len(notebook.channels)} subscribers, "
+        f"{len(faults)} faults"
+    )
+    print("\n".join(faults[:20]))
+    return not faults
+
 
 async def run(kills, seed):
     times = random.Random(seed)
-    # An address of this run's own, so that nothing else on the machine is in the way.
-    host = f"127.{times.randrange(1, 255)}.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+    [host] = addresses(times, 1)
     http, control, application = (host, 8080), (host, 7070), (host, 8000)
     with tempfile.TemporaryDirectory() as folder:
         server = await serve_application(application)
-        proxy = Proxy(folder, http, control, application)
+        proxy = Proxy(folder, http, control, application, f"{{ path: {folder}/store }}")
         await proxy.start()
-        crowd = Crowd(http, control)
+        crowd = Crowd([http], [control])
         await crowd.start()
         began = time.monotonic()
         for _ in range(kills):
@@ -122,16 +154,7 @@ async def run(kills, seed):
         await crowd.finish()
         proxy.kill()
         server.close()
-    notebook = crowd.notebook
-    faults = check(notebook)
-    received = sum(len(messages) for messages in notebook.received.values())
-    print(
-        f"{kills} kills in {time.monotonic() - began:.0f} s: {len(notebook.sent)} sent, "
-        f"{len(notebook.acknowledged)} acknowledged, {received} received by {len(notebook.channels)} subscribers, "
-        f"{len(faults)} faults"
-    )
-    print("\n".join(faults[:20]))
-    return not faults and len(notebook.acknowledged) > 10 * kills
+    return report(crowd.notebook, f"{kills} kills", began) and len(crowd.notebook.acknowledged) > 10 * kills
 
 
 def main():

@@ -12,7 +12,7 @@ async def watch(fault):
     server = FaultyServer(fault)
     listener = await asyncio.start_server(server.connection, "127.0.0.1", 0)
     address = listener.sockets[0].getsockname()[:2]
-    crowd = Crowd(http=address, control=address, subscribers=6, publishers=2)
+    crowd = Crowd(http=[address], control=[address], subscribers=6, publishers=2)
     await crowd.start()
     while len(server.log) < 3 * AT:
         await asyncio.sleep(0.01)
