@@ -38,6 +38,19 @@ pub(crate) fn publish(
     })
 }
 
+/// Publishes `count` messages on each channel over one connection.
+pub(crate) fn publish_to(address: SocketAddr, channels: &[String], count: usize, data: &str) -> Result<()> {
+    let (mut stream, mut buffer) = (TcpStream::connect(address)?, vec![0; 64 * 1024]);
+    // Some channels at a time, so that an answer fits into the buffer.
+    for some in channels.chunks(20) {
+        let item = |channel: &String| format!("{{\"channel\":\"{channel}\",\"data\":\"{data}\"}}");
+        let items: Vec<String> = some.iter().flat_map(|channel| vec![item(channel); count]).collect();
+        stream.write_all(&http(address, "/publish", &format!("{{\"items\":[{}]}}", items.join(","))))?;
+        Speech::Http.read_answers(&mut stream, items.len(), &mut buffer)?;
+    }
+    Ok(())
+}
+
 /// One round after the other: something on each connection, then the answers of each.
 fn run(
     address: SocketAddr,

@@ -1,7 +1,7 @@
 //! The servers: each started in a folder of its own, killed when it goes.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,42 +11,51 @@ pub(crate) struct Server {
     child: Child,
     /// Where publishers connect.
     pub(crate) address: SocketAddr,
+    /// Where clients connect, if there may be any.
+    pub(crate) http: SocketAddr,
 }
 
+/// Where no application listens.
+const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 const START: Duration = Duration::from_secs(10);
 
 impl Server {
-    pub(crate) fn perihelion_on_disk(binary: &PathBuf, folder: &Path) -> Result<Server> {
-        let store = folder.join("store");
-        Server::perihelion(binary, folder, &format!("{{ path: {} }}", store.display()))
+    pub(crate) fn perihelion_on_disk(binary: &Path, folder: &Path) -> Result<Server> {
+        Server::perihelion_before(binary, folder, NOBODY)
     }
 
-    pub(crate) fn perihelion_in_memory(binary: &PathBuf, folder: &Path) -> Result<Server> {
-        Server::perihelion(binary, folder, "memory")
+    /// On the disk, and with an application.
+    pub(crate) fn perihelion_before(binary: &Path, folder: &Path, application: SocketAddr) -> Result<Server> {
+        let store = format!("{{ path: {} }}", folder.join("store").display());
+        Server::perihelion(binary, folder, &store, application)
     }
 
-    fn perihelion(binary: &PathBuf, folder: &Path, store: &str) -> Result<Server> {
-        let address = free_address()?;
+    pub(crate) fn perihelion_in_memory(binary: &Path, folder: &Path) -> Result<Server> {
+        Server::perihelion(binary, folder, "memory", NOBODY)
+    }
+
+    fn perihelion(binary: &Path, folder: &Path, store: &str, application: SocketAddr) -> Result<Server> {
+        let (http, address) = (free_address()?, free_address()?);
         let file = folder.join("perihelion.yaml");
         let text = format!(
-            "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\ncontrol: {address}\nstore: {store}\n\
+            "listen: {http}\nupstream: http://{application}\ncontrol: {address}\nstore: {store}\n\
              log: {{ access: off, level: error }}\n"
         );
         std::fs::write(&file, text)?;
-        Server::start(Command::new(binary).arg("run").arg("-c").arg(file), address)
+        Server::start(Command::new(binary).arg("run").arg("-c").arg(file), address, http)
     }
 
-    pub(crate) fn redis(_: &PathBuf, folder: &Path) -> Result<Server> {
+    pub(crate) fn redis(_: &Path, folder: &Path) -> Result<Server> {
         let address = free_address()?;
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
-        Server::start(&mut command, address)
+        Server::start(&mut command, address, address)
     }
 
-    fn start(command: &mut Command, address: SocketAddr) -> Result<Server> {
+    fn start(command: &mut Command, address: SocketAddr, http: SocketAddr) -> Result<Server> {
         let child = command.stdout(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?;
-        let server = Server { child, address };
+        let server = Server { child, address, http };
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             ensure!(began.elapsed() < START, "it doesn't listen on {address}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::peers::Contestant;
+use crate::peers::{Contestant, WITH_STORE};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -15,7 +15,8 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
 
   --perihelion PATH   its binary (release build); without it Perihelion is skipped
   --only PARTS        of requests,files,queue,memory,fanout,burst,takeover; the others keep their earlier results
-  --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name)
+  --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name), and
+                      perihelion-store, which has a store on the disk and is measured where it is named
   --rounds N          interleaved rounds [5]
   --connections N     held connections, up to about 18000 [9000]
   --at-a-time N       connections opened at once [200]
@@ -142,7 +143,10 @@ impl Options {
     pub(crate) fn wants_peer(&self, contestant: Contestant) -> bool {
         let name = contestant.name;
         let plain = name.strip_suffix("-tls").unwrap_or(name);
-        self.peers.is_empty() || self.peers.iter().any(|peer| peer == name || peer == plain)
+        if self.peers.is_empty() {
+            return name != WITH_STORE;
+        }
+        self.peers.iter().any(|peer| peer == name || peer == plain)
     }
 }
 

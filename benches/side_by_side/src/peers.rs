@@ -43,6 +43,8 @@ pub(crate) struct Contestant {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Server {
     Perihelion,
+    /// With a store on the disk.
+    PerihelionStore,
     /// With a route to files.
     PerihelionFiles,
     Nginx,
@@ -81,13 +83,17 @@ pub(crate) const QUEUES: [Contestant; 3] = [
 ];
 
 /// Who holds connections, in the order of a round.
-pub(crate) const HOLDERS: [Contestant; 5] = [
+pub(crate) const HOLDERS: [Contestant; 6] = [
     contestant("perihelion", Server::Perihelion),
     contestant("bare", Server::Bare),
     contestant("nchan", Server::Nchan),
     Contestant { tls: true, ..contestant("perihelion-tls", Server::Perihelion) },
     Contestant { tls: true, ..contestant("nchan-tls", Server::Nchan) },
+    contestant(WITH_STORE, Server::PerihelionStore),
 ];
+
+/// Measured where it is named: it answers another question than the others.
+pub(crate) const WITH_STORE: &str = "perihelion-store";
 
 /// What all contestants of a run share.
 pub(crate) struct Arena {
@@ -136,13 +142,14 @@ impl Arena {
     /// Why the contestant can't be measured here, if so.
     pub(crate) fn missing(&self, contestant: Contestant) -> Option<String> {
         let program = match contestant.server {
-            Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
-                match &self.perihelion {
-                    Some(path) if path.is_file() => return None,
-                    Some(path) => return Some(format!("{} is not a file", path.display())),
-                    None => return Some("give its binary with --perihelion PATH".to_owned()),
-                }
-            }
+            Server::Perihelion
+            | Server::PerihelionStore
+            | Server::PerihelionFiles
+            | Server::PerihelionQueue => match &self.perihelion {
+                Some(path) if path.is_file() => return None,
+                Some(path) => return Some(format!("{} is not a file", path.display())),
+                None => return Some("give its binary with --perihelion PATH".to_owned()),
+            },
             Server::Bare | Server::Workers => return None,
             Server::Nchan if nchan_module().is_none() => {
                 return Some("nginx's nchan module is not installed (benches/install-peers)".to_owned());
@@ -185,9 +192,10 @@ impl Arena {
             let mut running = self.launch(contestant.server, &addresses, application)?;
             running.wait_until(|| contestant.server.is_ready(&addresses))?;
             let publish = match contestant.server {
-                Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
-                    (Dialect::Perihelion, addresses.control)
-                }
+                Server::Perihelion
+                | Server::PerihelionStore
+                | Server::PerihelionFiles
+                | Server::PerihelionQueue => (Dialect::Perihelion, addresses.control),
                 Server::Bare => (Dialect::Bare, addresses.control),
                 _ => (Dialect::Nchan, addresses.listen),
             };
@@ -218,6 +226,7 @@ impl Arena {
                 self.run("perlbal", &program("perlbal")?, &["-c", &file])
             }
             Server::Perihelion => self.start_perihelion("perihelion", &values),
+            Server::PerihelionStore => self.start_perihelion("perihelion-store", &values),
             Server::PerihelionFiles => self.start_perihelion("perihelion-files", &values),
             Server::PerihelionQueue => self.start_perihelion("perihelion-queue", &values),
             Server::Workers => anyhow::bail!("the workers are no proxy"),
@@ -263,9 +272,10 @@ impl Arena {
 impl Server {
     fn is_ready(self, addresses: &Addresses) -> bool {
         match self {
-            Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
-                answers_ok(addresses.control, "/readyz")
-            }
+            Server::Perihelion
+            | Server::PerihelionStore
+            | Server::PerihelionFiles
+            | Server::PerihelionQueue => answers_ok(addresses.control, "/readyz"),
             Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal => {
                 answers_ok(addresses.listen, "/")
             }
@@ -278,7 +288,7 @@ impl Server {
 /// What a contestant's program calls its version; empty where it doesn't say.
 pub(crate) fn version(arena: &Arena, server: Server) -> String {
     let (program, arguments): (PathBuf, &[&str]) = match server {
-        Server::Perihelion | Server::PerihelionFiles | Server::PerihelionQueue => {
+        Server::Perihelion | Server::PerihelionStore | Server::PerihelionFiles | Server::PerihelionQueue => {
             (arena.perihelion.clone().unwrap_or_default(), &["--version"])
         }
         Server::Nginx => (find_program("nginx").unwrap_or_default(), &["-v"]),
@@ -341,6 +351,7 @@ fn template(name: &str) -> &'static str {
         "haproxy-queue.cfg" => include_str!("../peers/haproxy-queue.cfg"),
         "perlbal.conf" => include_str!("../peers/perlbal.conf"),
         "perihelion-queue.yaml" => include_str!("../peers/perihelion-queue.yaml"),
+        "perihelion-store.yaml" => include_str!("../peers/perihelion-store.yaml"),
         "perihelion-files.yaml" => include_str!("../peers/perihelion-files.yaml"),
         _ => include_str!("../peers/perihelion.yaml"),
     }
