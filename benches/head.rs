@@ -1,8 +1,8 @@
-//! What the gate costs per request head: a kept connection whose heads arrive whole, in pieces, or pipelined.
+//! What reading costs per request head: a kept connection whose heads arrive whole, in pieces, or pipelined.
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use perihelion::listener::head_gate::{HeadGate, HeadLimits};
+use perihelion::listener::request_reader::{HeadLimits, RequestReader};
 
 const LIMITS: HeadLimits = HeadLimits { header_bytes: 64 * 1024, headers: 100, target_bytes: 8 * 1024 };
 
@@ -31,36 +31,37 @@ fn head_of(client: &str) -> &'static str {
 #[divan::bench(args = ["plain", "browser"])]
 fn whole(bencher: Bencher, client: &str) {
     let head = head_of(client);
-    let mut gate = HeadGate::new(LIMITS);
+    let mut reader = RequestReader::new(LIMITS, Vec::new());
     bencher.counter(BytesCount::of_str(head)).bench_local(|| {
-        let passed = gate.admit(divan::black_box(head.as_bytes()));
-        gate.release_next();
-        passed
+        let read = reader.next_head(divan::black_box(head.as_bytes()));
+        reader.release_next();
+        read
     });
 }
 
 #[divan::bench(args = ["plain", "browser"])]
 fn in_two_pieces(bencher: Bencher, client: &str) {
     let head = head_of(client);
-    let mut gate = HeadGate::new(LIMITS);
+    let mut reader = RequestReader::new(LIMITS, Vec::new());
     let (first, second) = head.as_bytes().split_at(head.len() / 2);
     bencher.counter(BytesCount::of_str(head)).bench_local(|| {
-        gate.admit(divan::black_box(first));
-        gate.admit(divan::black_box(second));
-        gate.consume(gate.ready().len());
-        gate.release_next();
+        drop(reader.next_head(divan::black_box(first)));
+        let read = reader.next_head(divan::black_box(second));
+        reader.release_next();
+        read
     });
 }
 
 #[divan::bench]
 fn sixteen_pipelined(bencher: Bencher) {
-    let mut gate = HeadGate::new(LIMITS);
+    let mut reader = RequestReader::new(LIMITS, Vec::new());
     let heads = PLAIN.repeat(16);
     bencher.counter(BytesCount::of_str(&heads)).bench_local(|| {
-        gate.admit(divan::black_box(heads.as_bytes()));
+        let mut fresh = divan::black_box(heads.as_bytes());
         for _ in 0..16 {
-            gate.consume(gate.ready().len());
-            gate.release_next();
+            drop(reader.next_head(fresh));
+            reader.release_next();
+            fresh = &[];
         }
     });
 }

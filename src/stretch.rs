@@ -1,6 +1,6 @@
 //! Stretches of files in an answer: bytes stand for them on their way through HTTP, and the socket sends the file itself.
 //!
-//! HTTP is laid out by hyper, which owns the order of bytes on a connection but never looks at those of a body. A
+//! Whoever lays an answer out owns the order of bytes on a connection, but never looks at those of a file. A
 //! body hands it blank bytes; where they come to the socket, sendfile(2) takes their place, so that a file is copied by
 //! nobody. Blank bytes are known by their address, which no others have. They come in the order in which they were
 //! handed out, since one answer at a time is on a connection; whatever loses some ends the connection.

@@ -11,6 +11,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Uri, Version};
 
 use super::answer::Refusal;
+use crate::body::ClientBody;
 
 /// What a request wants, as far as its steps depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +47,7 @@ pub(super) enum Framing {
 }
 
 /// Reads a request's head; the limit is that of its body, in bytes.
-pub(super) fn check(
-    parts: &Parts,
-    body: &hyper::body::Incoming,
-    limit: Option<u64>,
-) -> Result<Asked, Refusal> {
+pub(super) fn check(parts: &Parts, body: &ClientBody, limit: Option<u64>) -> Result<Asked, Refusal> {
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
     read(parts, length, limit)
 }

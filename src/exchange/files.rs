@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -16,7 +16,7 @@ use super::rules::{Client, Rules};
 use super::sending::{FileSource, whole};
 use super::{check, sending};
 use crate::access_log::AccessLog;
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::files::{
     Folder, Found, Name, Opened, Outcome, Ranged, Reading, file_headers, range, unmet, validators,
 };
@@ -42,7 +42,7 @@ pub async fn serve_file(
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
     place: Place<'_>,
-    (parts, body): (&Parts, &Incoming),
+    (parts, body): (&Parts, &ClientBody),
 ) -> Response<Body> {
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
     let mut record = Record::begin(client, rules, site, log, parts, &marks);

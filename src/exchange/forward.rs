@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
-use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 use hyper::http::{request, response};
@@ -19,6 +18,7 @@ use super::record::Record;
 use super::retries::{Again, Retries};
 use super::upload::RequestBody;
 use super::urgency::Look;
+use crate::body::ClientBody;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
 use crate::message::Position;
@@ -47,7 +47,7 @@ pub(super) async fn forward(
     parts: &request::Parts,
     asked: &Asked,
     marks: &Marks,
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;

@@ -48,7 +48,7 @@ pub(super) async fn hold(
         returning::give(ctx, parts, &terms, &headers, &mut hold);
     }
     hold.subject = record.held(hold.answer.status);
-    Ok(TakeOver::new(Box::new(hold), permit))
+    Ok(TakeOver::Hold(Box::new(hold), permit))
 }
 
 fn unfit(unfit: Unfit) -> Refusal {

@@ -34,12 +34,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use crate::access_log::{AccessLog, End};
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::config::Edit;
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
@@ -94,7 +94,7 @@ pub enum Outcome {
 
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
 /// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
-pub async fn exchange(ctx: Context<'_>, parts: &Parts, body: Incoming) -> Outcome {
+pub async fn exchange(ctx: Context<'_>, parts: &Parts, body: ClientBody) -> Outcome {
     let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let had_body = !body.is_end_stream();
@@ -126,7 +126,7 @@ pub fn refuse(
     rules: &Rules,
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
-    (parts, body): (&Parts, &Incoming),
+    (parts, body): (&Parts, &ClientBody),
     refusal: &Refusal,
 ) -> Response<Body> {
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
@@ -141,7 +141,7 @@ pub fn redirect(
     rules: &Rules,
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
-    (parts, body): (&Parts, &Incoming),
+    (parts, body): (&Parts, &ClientBody),
     (status, location): (StatusCode, &str),
 ) -> Response<Body> {
     let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
@@ -155,7 +155,7 @@ async fn steps(
     ctx: &Context<'_>,
     parts: &Parts,
     asked: &check::Asked,
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     marks: &Marks,
     record: &mut Record,
 ) -> Result<Outcome, Refusal> {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::header::{HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
@@ -21,7 +21,7 @@ use super::record::{Record, SiteMetrics};
 use super::rules::{Client, Rules};
 use super::sending::whole;
 use crate::access_log::{AccessLog, End};
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::hold::{ClientSide, Hold, Keeper, TakeOver};
 
 /// Who a request of this kind meets.
@@ -58,7 +58,7 @@ pub struct Parley<'a> {
 pub async fn parley<'a>(
     host: Host<'a>,
     parts: &'a Parts,
-    mut body: Incoming,
+    mut body: ClientBody,
     limit: usize,
 ) -> Result<Parley<'a>, Response<Body>> {
     let Host { client, rules, site, cors, log, .. } = host;
@@ -90,7 +90,7 @@ pub async fn parley<'a>(
 async fn collect(
     client: &Client,
     rules: &Rules,
-    body: &mut Incoming,
+    body: &mut ClientBody,
     limit: usize,
 ) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
@@ -137,7 +137,7 @@ impl Parley<'_> {
         };
         self.host.cors.mark(self.parts.headers.get(ORIGIN), &mut hold.answer.headers);
         hold.subject = self.record.held(hold.answer.status);
-        Err(TakeOver::new(hold, permit))
+        Err(TakeOver::Hold(hold, permit))
     }
 
     /// Refuses it.

@@ -153,7 +153,7 @@ fn take_over(ctx: &Context<'_>, parts: &Parts, back: Back, record: &mut Record) 
     give(ctx, parts, &terms, &headers, &mut hold);
     ctx.site.ticket(TicketEnd::Taken);
     hold.subject = record.held(hold.answer.status);
-    Ok(TakeOver::new(Box::new(hold), permit))
+    Ok(TakeOver::Hold(Box::new(hold), permit))
 }
 
 fn scope<'a>(ctx: &Context<'a>, parts: &'a Parts) -> Scope<'a> {

@@ -39,7 +39,7 @@ pub(super) fn tunnel(answer: Answer, record: &mut Record) -> Result<TakeOver, Re
     record.answers(head.status);
     let record = record.take();
     let head = write_head(&head.headers);
-    Ok(TakeOver::tunnel(Tunnel::new(move |client, read_ahead| ride(client, read_ahead, head, far, record))))
+    Ok(TakeOver::Tunnel(Tunnel::new(move |client, read_ahead| ride(client, read_ahead, head, far, record))))
 }
 
 fn write_head(headers: &HeaderMap) -> Vec<u8> {

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
-use hyper::body::Incoming;
 
 use super::Context;
 use super::answer::Refusal;
 use super::check::{Asked, Framing};
 use super::record::Record;
+use crate::body::ClientBody;
 use crate::config::UploadConfig;
 use crate::spool::{Held, Kind, Room, Spool};
 use crate::upstream::{Outgoing, OutgoingError, Upload};
@@ -27,7 +27,7 @@ pub(super) enum RequestBody {
     /// It is here, and can be sent again.
     Held(Arc<Held>, Arc<Upload>),
     /// What came until now, if anything is kept of it, and what is still to come: it can be sent once.
-    Streamed(Option<(Option<Arc<Held>>, Incoming)>, Arc<Upload>),
+    Streamed(Option<(Option<Arc<Held>>, ClientBody)>, Arc<Upload>),
 }
 
 impl RequestBody {
@@ -35,7 +35,7 @@ impl RequestBody {
     pub(super) async fn take_in(
         ctx: &Context<'_>,
         asked: &Asked,
-        body: Incoming,
+        body: ClientBody,
         record: &mut Record,
     ) -> Result<RequestBody, Refusal> {
         let upload = Upload::new(ctx.route.request_body);
@@ -89,7 +89,7 @@ impl RequestBody {
 /// A body that is being taken in.
 struct Intake<'a> {
     ctx: &'a Context<'a>,
-    body: Incoming,
+    body: ClientBody,
     upload: Arc<Upload>,
     declared: Option<u64>,
     began: Instant,
@@ -107,7 +107,7 @@ enum Taken {
 }
 
 impl<'a> Intake<'a> {
-    fn new(ctx: &'a Context<'a>, asked: &Asked, body: Incoming, upload: Arc<Upload>) -> Intake<'a> {
+    fn new(ctx: &'a Context<'a>, asked: &Asked, body: ClientBody, upload: Arc<Upload>) -> Intake<'a> {
         let declared = match asked.framing {
             Framing::Absent => Some(0),
             Framing::Length(length) => Some(length),

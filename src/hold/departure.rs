@@ -1,13 +1,11 @@
 //! A connection on its way from ordinary work to where it is held, and the way back.
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::tunnel::Tunnel;
@@ -106,47 +104,22 @@ impl Drop for Permit {
     }
 }
 
-/// What a service answers instead of a response when the connection leaves HTTP: hyper then stops without writing
-/// a byte, and whoever drives the connection takes the reason out of the error.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is taken over")]
-pub struct TakeOver(Mutex<Option<Leave>>);
-
-/// Where a connection goes that leaves hyper.
+/// What a service answers instead of a response when the connection leaves HTTP: then nothing of an answer is written,
+/// and whoever drives the connection has its socket.
 #[derive(Debug)]
-pub enum Leave {
+pub enum TakeOver {
     /// It is to be held.
     Hold(Box<Hold>, Permit),
-    /// It becomes a tunnel to a server (RFC 9110 §7.8).
+    /// It becomes a tunnel to a server, which has agreed to it (RFC 9110 §7.8).
     Tunnel(Tunnel),
 }
 
 impl TakeOver {
-    /// With a hold that was admitted.
-    pub fn new(hold: Box<Hold>, permit: Permit) -> TakeOver {
-        TakeOver(Mutex::new(Some(Leave::Hold(hold, permit))))
-    }
-
-    /// With a tunnel that the server has agreed to.
-    pub fn tunnel(tunnel: Tunnel) -> TakeOver {
-        TakeOver(Mutex::new(Some(Leave::Tunnel(tunnel))))
-    }
-
     /// Edits the head that a held client gets. That of a tunnel is agreed on between both sides, and stays.
-    pub fn edit_head(&self, edit: impl FnOnce(&mut HeaderMap)) {
-        if let Some(Leave::Hold(hold, _)) = &mut *self.0.lock() {
+    pub fn edit_head(&mut self, edit: impl FnOnce(&mut HeaderMap)) {
+        if let TakeOver::Hold(hold, _) = self {
             edit(&mut hold.answer.headers);
         }
-    }
-
-    /// The reason behind the error of a connection that ended this way; only the first call gets it.
-    pub fn out_of(error: &hyper::Error) -> Option<Leave> {
-        error.source()?.downcast_ref::<TakeOver>()?.leave()
-    }
-
-    /// The reason; only the first call gets it.
-    pub fn leave(&self) -> Option<Leave> {
-        self.0.lock().take()
     }
 }
 

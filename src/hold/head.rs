@@ -1,4 +1,4 @@
-//! The head of an answer on an HTTP/1 connection that has left hyper (RFC 9112 §4, §5).
+//! The head of an answer on an HTTP/1 connection that is held (RFC 9112 §4, §5).
 
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use hyper::{StatusCode, Version};

@@ -23,7 +23,7 @@ use crate::message::{ChannelName, Position, Start, TransportId};
 use crate::transport::{self, Parameters};
 
 pub use crate::transport::BadCallback;
-pub use departure::{Crowd, Departure, Home, Keeper, Leave, Passport, Permit, Refuse, Return, TakeOver};
+pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head};
 pub use revocations::Whose;
 pub use talk::{

@@ -1,12 +1,12 @@
-//! Follows the framing of a chunked body, so that it is known where the next head begins (RFC 9112 §7.1).
+//! Takes the chunks off a request's body, and finds where the next head begins (RFC 9112 §7.1).
 //!
-//! Nothing is decoded: bytes pass unchanged to the decoder behind, which must agree about where the body ends.
-//! So every freedom that two decoders use differently is refused: bare line ends, blanks after the size, more
-//! than sixteen digits, control bytes in extensions and trailers, folded trailers.
+//! Every freedom that two decoders use differently is refused: bare line ends, blanks after the size, more than sixteen
+//! digits, control bytes in extensions and trailers, folded trailers. Trailers are checked and dropped: nothing that a
+//! client says there may count (RFC 9110 §6.5.1).
 
 use super::request_line::is_token_byte;
 
-/// Bytes of all extensions of one body; the decoder in hyper ends one byte later.
+/// Bytes of all extensions of one body.
 const EXTENSION_BYTES_MAX: usize = 16 * 1024 - 2;
 /// Bytes of the trailer section, the empty line that ends it left out.
 const TRAILER_BYTES_MAX: usize = 16 * 1024 - 2;
@@ -24,17 +24,6 @@ pub(super) struct Chunks {
     extension_bytes: usize,
     trailer_bytes: usize,
     trailer_fields: usize,
-}
-
-/// What a piece of the body was found to be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Tracked {
-    /// All of it belongs to the body, which goes on.
-    More,
-    /// The body ends after this many of its bytes.
-    End(usize),
-    /// After this many bytes follows one that is not chunked coding.
-    Bad(usize, &'static str),
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -58,31 +47,41 @@ enum Place {
 }
 
 impl Chunks {
-    /// Follows the next piece of the body.
-    pub(super) fn track(&mut self, bytes: &[u8]) -> Tracked {
+    /// Puts the data of the next bytes behind those before. Gives how many of them belong to the body: all, unless it
+    /// ends among them.
+    ///
+    /// # Errors
+    /// They are not chunked coding, for this reason.
+    pub(super) fn decode(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, &'static str> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if self.place == Place::Data {
-                at += self.skip_data(bytes.len() - at);
+                let rest = &bytes[at..];
+                let count = usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
+                data.extend_from_slice(&rest[..count]);
+                self.take(count);
+                at += count;
                 continue;
             }
-            match self.step(byte) {
-                Ok(Place::End) => return Tracked::End(at + 1),
-                Ok(place) => self.place = place,
-                Err(reason) => return Tracked::Bad(at, reason),
-            }
+            self.place = self.step(byte)?;
             at += 1;
+            if self.is_over() {
+                break;
+            }
         }
-        Tracked::More
+        Ok(at)
     }
 
-    fn skip_data(&mut self, available: usize) -> usize {
-        let skipped = usize::try_from(self.left).map_or(available, |left| left.min(available));
-        self.left -= skipped as u64;
+    /// Whether the end of the body was reached.
+    pub(super) fn is_over(&self) -> bool {
+        self.place == Place::End
+    }
+
+    fn take(&mut self, count: usize) {
+        self.left -= count as u64;
         if self.left == 0 {
             self.place = Place::DataCr;
         }
-        skipped
     }
 
     fn step(&mut self, byte: u8) -> Result<Place, &'static str> {

@@ -1,36 +1,31 @@
 //! Drives one client connection over HTTP/1 until it closes, leaves to be held, or becomes a tunnel.
 //!
-//! hyper is polled here without its shutdown, since a service may answer by an error that is a [`TakeOver`]: then
-//! hyper has written nothing of an answer, and gives the socket back. Clocks run here for what the client does
+//! The service is handed in; between its turns the [`Line`] is the client's. Clocks run here for what the client does
 //! between requests; while a request is in service they are the service's, and what it doesn't deal with in time is
 //! cut. No accepting and no routing here.
 
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::server::conn::http1;
+use hyper::{Request, Response};
 
-use super::client_io::{ClientIo, poll_leaving};
 use super::farewell;
-use super::head_gate::{GateState, HeadLimits, Refusal};
-use super::leaving::{Ear, Leaving};
-use super::line::{Line, OnLine, Phase, Serve};
+use super::leaving::Leaving;
+use super::line::{Line, Patience};
+use super::request_reader::{HeadLimits, Refusal};
+use crate::body::{Body, BodyError, ClientBody};
 use crate::clock::Clock;
 use crate::config::{Limits, Timeouts};
-use crate::hold::{Departure, Hold, Home, Leave, Permit, TakeOver, Tunnel};
+use crate::hold::{Departure, Hold, Home, Permit, TakeOver, Tunnel};
 use crate::wire::WireStream;
 
-/// How connections are served: bounds, clocks, hyper's own settings.
-#[derive(Clone)]
+/// How connections are served: bounds and clocks.
+#[derive(Debug, Clone, Copy)]
 pub struct Terms {
     heads: HeadLimits,
-    request_head: Duration,
-    idle: Duration,
-    body: Duration,
-    http: http1::Builder,
+    patience: Patience,
 }
 
 impl Terms {
@@ -41,31 +36,16 @@ impl Terms {
             headers: limits.request_headers,
             target_bytes: limits.request_target,
         };
-        let mut http = http1::Builder::new();
-        // A client that leaves in service is noticed here, see `client_io`.
-        http.half_close(true);
-        // A head that the gate let pass has to fit, with room to see its end.
-        http.max_buf_size(limits.request_header.max(HTTP_BUFFER_BYTES) + HTTP_BUFFER_ROOM);
-        http.header_read_timeout(None);
-        // Another number than hyper's own costs an allocation for each request.
-        if limits.request_headers > HYPER_HEADERS {
-            http.max_headers(limits.request_headers);
-        }
-        let Timeouts { request_head, idle, body, .. } = *timeouts;
-        Terms { heads, request_head, idle, body, http }
+        let Timeouts { request_head: head, idle, body, .. } = *timeouts;
+        Terms { heads, patience: Patience { first: head.min(idle), idle, head, body } }
     }
 
     /// How long a client may take for what is asked of it once: a handshake, a head.
     pub fn request_head(&self) -> Duration {
-        self.request_head
+        self.patience.head
     }
 }
 
-/// Bytes that hyper buffers in each direction: enough for a `writev` that fills a socket.
-const HTTP_BUFFER_BYTES: usize = 64 * 1024;
-const HTTP_BUFFER_ROOM: usize = 1024;
-/// Header fields that hyper parses without allocating.
-const HYPER_HEADERS: usize = 100;
 /// Bytes that are sealed already have to be taken by the client before its socket can leave.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -81,16 +61,17 @@ pub struct Arrival {
     pub home: Home,
 }
 
+/// What serves the requests of a connection: it answers, or has the connection taken over.
+pub trait Serve {
+    /// Serves one request.
+    fn serve(&self, request: Request<ClientBody>) -> impl Future<Output = Result<Response<Body>, TakeOver>>;
+}
+
 /// One client connection.
 pub struct Connection<S: Serve> {
-    http: http1::Connection<ClientIo, OnLine<S>>,
-    line: Rc<Line>,
-    clock: Clock,
-    terms: Rc<Terms>,
+    service: S,
+    line: Line,
     home: Home,
-    silence: Duration,
-    seen: Option<(Phase, u64)>,
-    drain: Drain,
 }
 
 /// How a connection ended.
@@ -115,121 +96,57 @@ pub struct RefusedHead {
     pub line: Box<[u8]>,
 }
 
-enum Drain {
-    Awaited(Ear),
-    Due,
-    Told,
-}
-
-enum Outcome {
-    Done(hyper::Result<()>),
-    Refused(Refusal),
-    TimedOut,
-    /// The client is gone while its request was in service.
+/// Why a connection serves no further request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The client has left between requests or was silent for too long, or a last answer is written.
+    Finished,
+    /// The client is gone while its request was in work.
     Left,
+    /// The connection broke.
+    Broken(io::Error),
+    /// The body of an answer broke off, or has another length than was said.
+    Unanswered(Option<BodyError>),
+    Refused(Refusal),
+    /// A request in work, or its answer, took too long.
+    Cut,
+    TakenOver(TakeOver),
 }
 
 impl<S: Serve> Connection<S> {
     /// A connection before its first turn. The service runs the same clock. When the order to leave is given it ends
     /// after the request in service.
-    pub fn new(arrival: Arrival, service: S, clock: Clock, terms: Rc<Terms>, leaving: &Leaving) -> Box<Self> {
+    pub fn new(arrival: Arrival, service: S, clock: Clock, terms: &Terms, leaving: &Leaving) -> Box<Self> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
-        let line = Line::new(wire, terms.heads, read_ahead);
-        let http =
-            terms.http.serve_connection(ClientIo(line.clone()), OnLine { service, line: line.clone() });
-        let silence = if kept { terms.idle } else { terms.request_head.min(terms.idle) };
-        let drain = Drain::Awaited(leaving.ear());
+        let Terms { heads, mut patience } = *terms;
+        if kept {
+            patience.first = patience.idle;
+        }
+        let line = Line::new(wire, read_ahead, heads, patience, clock, leaving.ear());
         // In a box, so that what becomes of it at its end doesn't make the task of its life larger.
-        Box::new(Connection { http, line, clock, terms, home, silence, seen: None, drain })
+        Box::new(Connection { service, line, home })
     }
 
     /// Serves until the end. Dropping the future closes the socket.
     pub async fn run(mut self: Box<Self>) -> Ended {
-        let outcome = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let outcome = serve(&self.service, &mut self.line).await;
         // The end in a box of its own, since its parts are large and the task has to have room for all of them.
         let end: Pin<Box<dyn Future<Output = Ended>>> = match outcome {
-            Outcome::Done(Ok(())) => Box::pin(self.finish()),
-            Outcome::Done(Err(error)) => Box::pin(self.fail(error)),
-            Outcome::Refused(refusal) => Box::pin(self.refuse(refusal)),
-            Outcome::TimedOut => Box::pin(self.time_out()),
+            Outcome::Finished => Box::pin(self.finish()),
             Outcome::Left => return Ended::Closed,
+            Outcome::Broken(error) => return self.break_off(&error),
+            Outcome::Unanswered(error) => return self.reset(error),
+            Outcome::Refused(refusal) => Box::pin(self.refuse(refusal)),
+            Outcome::Cut => return self.reset(None),
+            Outcome::TakenOver(TakeOver::Hold(hold, permit)) => Box::pin(self.depart(hold, permit)),
+            Outcome::TakenOver(TakeOver::Tunnel(tunnel)) => Box::pin(self.carry(tunnel)),
         };
         end.await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        loop {
-            if let Poll::Ready(done) = self.http.poll_without_shutdown(cx) {
-                return Poll::Ready(Outcome::Done(done));
-            }
-            if let Some(refusal) = self.line.refusal() {
-                return Poll::Ready(Outcome::Refused(refusal));
-            }
-            if self.line.is_in_service() && poll_leaving(&self.line, cx).is_ready() {
-                return Poll::Ready(Outcome::Left);
-            }
-            if self.poll_drain(cx) {
-                continue;
-            }
-            self.line.read_ahead(cx);
-            self.follow_phase();
-            if self.clock.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // The service may not have been asked since the deadline passed: it answers better than a cut does.
-            if let Poll::Ready(done) = self.http.poll_without_shutdown(cx) {
-                return Poll::Ready(Outcome::Done(done));
-            }
-            self.follow_phase();
-            if self.clock.expired() {
-                return Poll::Ready(Outcome::TimedOut);
-            }
-        }
-    }
-
-    /// True when hyper was told that it shall end, and is to be polled for it. A head that has begun is let finish,
-    /// because hyper, which hasn't seen it, would close.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Drain::Awaited(drain) = &mut self.drain
-            && drain.poll(cx).is_ready()
-        {
-            self.drain = Drain::Due;
-        }
-        let due = matches!(self.drain, Drain::Due) && self.line.phase().0 != Phase::Head;
-        if due {
-            self.drain = Drain::Told;
-            Pin::new(&mut self.http).graceful_shutdown();
-        }
-        due
-    }
-
-    /// The socket, once hyper is to do nothing more.
-    #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
-    fn into_wire(self: Box<Self>) -> WireStream {
-        let Connection { http, line, .. } = *self;
-        drop(http);
-        line.take_wire()
-    }
-
-    fn follow_phase(&mut self) {
-        let now = self.line.phase();
-        if self.seen == Some(now) {
-            return;
-        }
-        let first = self.seen.replace(now).is_none();
-        match now.0 {
-            Phase::Idle if first => self.clock.start(self.silence),
-            Phase::Idle => self.clock.start(self.terms.idle),
-            Phase::Head => self.clock.start(self.terms.request_head),
-            Phase::Answer(_) => self.clock.start(self.terms.body),
-            Phase::Service => {}
-        }
-    }
-
-    /// The client has left, or a last answer is written.
     async fn finish(self: Box<Self>) -> Ended {
         let unread = self.line.has_unread();
-        let wire = self.into_wire();
+        let (wire, _) = self.line.into_parts();
         if unread {
             farewell::linger(wire).await;
         } else {
@@ -238,45 +155,40 @@ impl<S: Serve> Connection<S> {
         Ended::Closed
     }
 
-    async fn fail(self: Box<Self>, error: hyper::Error) -> Ended {
-        match TakeOver::out_of(&error) {
-            Some(Leave::Hold(hold, permit)) => self.depart(hold, permit).await,
-            Some(Leave::Tunnel(tunnel)) => self.carry(tunnel).await,
-            None => self.break_off(&error),
-        }
+    fn break_off(&self, error: &io::Error) -> Ended {
+        tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
+        Ended::Closed
     }
 
-    fn break_off(self: Box<Self>, error: &hyper::Error) -> Ended {
-        tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
-        let wire = self.into_wire();
-        if error.is_user() {
-            // The answer's body broke off. Where its end is that of the connection, only a reset tells.
-            farewell::reset(wire);
+    /// Where the end of an answer is that of the connection, only a reset tells that there is something missing.
+    #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
+    fn reset(self: Box<Self>, error: Option<BodyError>) -> Ended {
+        if let Some(error) = error {
+            tracing::debug!(peer = %self.home.passport.peer, %error, "an answer broke off");
         }
+        farewell::reset(self.line.into_parts().0);
         Ended::Closed
     }
 
     async fn carry(self: Box<Self>, tunnel: Tunnel) -> Ended {
-        let read_ahead = self.line.take_read_ahead();
-        let read_buf = self.http.into_parts().read_buf;
-        tunnel.carry(Box::new(self.line.take_wire()), joined(read_buf, read_ahead)).await;
+        let (wire, read_ahead) = self.line.into_parts();
+        tunnel.carry(Box::new(wire), read_ahead).await;
         Ended::Closed
     }
 
     async fn depart(self: Box<Self>, mut hold: Box<Hold>, permit: Permit) -> Ended {
+        let Connection { line, home, .. } = *self;
         // What follows an unfinished body can't be told from it: no further request on that connection.
-        hold.client.keep_alive &= self.line.is_between_messages();
-        let read_ahead = self.line.take_read_ahead();
-        let read_buf = self.http.into_parts().read_buf;
-        match tokio::time::timeout(LEAVE_DEADLINE, self.line.take_wire().into_wire()).await {
+        hold.client.keep_alive &= line.is_between_messages();
+        let (wire, read_ahead) = line.into_parts();
+        match tokio::time::timeout(LEAVE_DEADLINE, wire.into_wire()).await {
             Ok(Ok(wire)) => {
-                // A copy: converted, a few bytes would keep hyper's whole buffer for as long as the hold lasts.
-                let read_ahead = joined(read_buf, read_ahead).to_vec();
-                let home = self.home;
+                // A copy: what was read may be a few bytes of a large buffer, and is kept for as long as the hold.
+                let read_ahead = read_ahead.to_vec();
                 Ended::Departed(Box::new(Departure { wire, read_ahead, hold, permit, home }))
             }
             Ok(Err(error)) => {
-                tracing::debug!(peer = %self.home.passport.peer, %error, "connection lost at take-over");
+                tracing::debug!(peer = %home.passport.peer, %error, "connection lost at take-over");
                 Ended::Closed
             }
             Err(_) => Ended::Closed,
@@ -284,44 +196,41 @@ impl<S: Serve> Connection<S> {
     }
 
     async fn refuse(self: Box<Self>, refusal: Refusal) -> Ended {
-        let line: Box<[u8]> = first_line(self.line.gate.borrow().unread()).into();
+        let line: Box<[u8]> = first_line(self.line.unread()).into();
         let peer = self.home.passport.peer;
-        let wire = self.into_wire();
+        let (wire, _) = self.line.into_parts();
         tracing::debug!(%peer, line = %line.escape_ascii(), reason = refusal.reason, "request refused");
         let bytes = farewell::refuse(wire, refusal).await;
         Ended::Refused(Box::new(RefusedHead { status: refusal.status, bytes, line }))
     }
+}
 
-    async fn time_out(self: Box<Self>) -> Ended {
-        let state = self.line.gate.borrow().state();
-        let phase = self.line.phase().0;
-        match phase {
-            Phase::Head if state == GateState::Head => self.refuse(LATE_HEAD).await,
-            Phase::Idle | Phase::Head => {
-                farewell::close(self.into_wire()).await;
-                Ended::Closed
-            }
-            Phase::Service | Phase::Answer(_) => {
-                farewell::reset(self.into_wire());
-                Ended::Closed
-            }
+/// Request after request, until none can follow.
+async fn serve(service: &impl Serve, line: &mut Line) -> Outcome {
+    loop {
+        let request = match poll_fn(|cx| line.poll_request(cx)).await {
+            Ok(request) => request,
+            Err(outcome) => return outcome,
+        };
+        let served = {
+            let mut serving = pin!(service.serve(request));
+            poll_fn(|cx| line.poll_service(cx, serving.as_mut())).await
+        };
+        match served {
+            Ok(Ok(answer)) => line.begin(answer),
+            Ok(Err(take_over)) => return Outcome::TakenOver(take_over),
+            Err(outcome) => return outcome,
+        }
+        if let Err(outcome) = poll_fn(|cx| line.poll_answer(cx)).await {
+            return outcome;
         }
     }
 }
 
-const LATE_HEAD: Refusal = Refusal { status: 408, reason: "the request head took too long" };
 /// Bytes of a refused request line in the logs.
 const LINE_LOGGED: usize = 1000;
 
 fn first_line(head: &[u8]) -> &[u8] {
     let head = &head[..head.len().min(LINE_LOGGED)];
     head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default()
-}
-
-fn joined(first: Bytes, second: Vec<u8>) -> Bytes {
-    match (first.is_empty(), second.is_empty()) {
-        (_, true) => first,
-        (true, false) => second.into(),
-        (false, false) => [first.as_ref(), &second].concat().into(),
-    }
 }

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::clock::Clock;
 use crate::config::{Limits, PerAddress, Timeouts};
 use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Source, TakeOver, Tunnel};
@@ -54,7 +52,7 @@ fn timeouts() -> Timeouts {
 struct Server {
     listener: TcpListener,
     home: Home,
-    terms: Rc<Terms>,
+    terms: Terms,
     leaving: Leaving,
     _desk: tokio::sync::mpsc::Receiver<crate::hold::Return>,
 }
@@ -64,7 +62,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let passport = Passport { peer: listener.local_addr().unwrap(), listener: 0 };
         let (desk, _desk) = tokio::sync::mpsc::channel(1);
-        let terms = Rc::new(Terms::new(&limits(), &timeouts));
+        let terms = Terms::new(&limits(), &timeouts);
         Server { listener, home: Home { desk, passport }, terms, leaving: Leaving::default(), _desk }
     }
 
@@ -83,7 +81,7 @@ impl Server {
     }
 
     fn connection<S: Serve>(&self, arrival: Arrival, service: S) -> Box<Connection<S>> {
-        Connection::new(arrival, service, Clock::default(), self.terms.clone(), &self.leaving)
+        Connection::new(arrival, service, Clock::default(), &self.terms, &self.leaving)
     }
 
     /// What a client gets for these bytes until its end; it keeps its own side open.
@@ -114,11 +112,24 @@ async fn read_until(client: &mut TcpStream, end: &str) -> String {
     String::from_utf8(all).unwrap()
 }
 
+/// A service that is a function.
+struct Function<F>(F);
+
+impl<F: Fn(Request<ClientBody>) -> Answered> Serve for Function<F> {
+    async fn serve(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        self.0(request).await
+    }
+}
+
+fn service_fn<F: Fn(Request<ClientBody>) -> Answered>(function: F) -> Function<F> {
+    Function(function)
+}
+
 type Answered = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, TakeOver>>>>;
 
 /// Answers each request with its path, after it was asked a second time, so that no answer is there at once.
 fn echo(calls: Rc<Cell<usize>>) -> impl Serve {
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |request: Request<ClientBody>| {
         calls.set(calls.get() + 1);
         Box::pin(async move {
             tokio::task::yield_now().await;
@@ -284,17 +295,17 @@ fn take_over() -> TakeOver {
         ear: None,
     };
     let permit = Permit::take(&Arc::new(AtomicUsize::new(0)), None).unwrap();
-    TakeOver::new(Box::new(hold), permit)
+    TakeOver::Hold(Box::new(hold), permit)
 }
 
 /// Takes every connection over, after it has read the body if it shall.
 fn taking(read_body: bool) -> impl Serve {
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |request: Request<ClientBody>| {
         Box::pin(async move {
             if read_body {
                 request.into_body().collect().await.unwrap();
             }
-            Err::<Response<Body>, _>(take_over())
+            Err(take_over())
         }) as Answered
     })
 }
@@ -353,7 +364,7 @@ async fn a_tunnel_gets_the_socket_and_every_byte_behind_the_request() {
             *said.lock() = String::from_utf8(all).unwrap();
             socket.write_all(b"bye").await.unwrap();
         });
-        Box::pin(async move { Err(TakeOver::tunnel(tunnel)) }) as Answered
+        Box::pin(async move { Err(TakeOver::Tunnel(tunnel)) }) as Answered
     });
     let client = async {
         let mut client = server.client().await;

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::head_gate::Refusal;
+use super::request_reader::Refusal;
 use crate::wire::WireStream;
 
 /// Bytes that are read and discarded after the last answer. Closing a socket with unread input resets it, and the

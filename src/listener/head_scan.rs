@@ -2,9 +2,9 @@
 //!
 //! Each byte is searched once, however small the pieces; fields are parsed once, when the head is whole.
 
-use super::head_gate::{HeadLimits, Refusal};
-use super::request_head::{self, Framing};
+use super::request_head::{self, Head};
 use super::request_line::RequestLine;
+use super::request_reader::{HeadLimits, Refusal};
 
 /// How far an unfinished head has been searched. Positions count from its first byte.
 #[derive(Debug, Default)]
@@ -22,17 +22,14 @@ struct ScannedLine {
     line: RequestLine,
 }
 
-/// A whole head that was found to be good.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) len: usize,
-    pub(super) framing: Framing,
-}
-
 impl HeadScan {
     /// Goes on with all bytes of the head that are there, those of earlier calls included; they may go beyond
-    /// its end. `None` if the end hasn't come.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
+    /// its end. Gives the head and its length; `None` if the end hasn't come.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<(usize, Head)>, Refusal> {
         let searched = self.searched;
         for lf in memchr::memchr_iter(b'\n', &bytes[searched..]).map(|at| at + searched) {
             if lf >= limits.header_bytes {
@@ -45,8 +42,8 @@ impl HeadScan {
             if !line.is_empty() {
                 self.line(start, line, limits)?;
             } else if let Some(ScannedLine { start, line }) = &self.request_line {
-                let framing = request_head::check(&bytes[*start..=lf], line, limits)?;
-                return Ok(Some(Head { len: lf + 1, framing }));
+                let head = request_head::read(&bytes[*start..=lf], line)?;
+                return Ok(Some((lf + 1, head)));
             } else if start > 0 {
                 // One is what RFC 9112 §2.2 asks a server to ignore.
                 return Err(Refusal::bad("empty lines before the request"));

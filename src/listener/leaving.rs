@@ -55,4 +55,9 @@ impl Ear {
         self.is_waiting = true;
         self.wait.as_mut().poll(cx)
     }
+
+    /// Whether the order is given.
+    pub(super) fn is_given(&self) -> bool {
+        self.leaving.0.given.get()
+    }
 }

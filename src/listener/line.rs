@@ -1,260 +1,363 @@
-//! Whose turn it is on one client connection: what hyper, the service and the driver know of each other.
+//! One client's side of its connection while it is served: requests come out, answers go in, and in between the client
+//! is listened to.
 //!
-//! Invariant: the gate lets the next request pass only when the answer before it is written to its last byte, so
-//! that a refusal never cuts an answer, and one message at a time is in work.
+//! Invariant: one message at a time is in work, and the next one is looked at only when the answer before it is written
+//! to its last byte.
 //!
-//! The body of the answer is kept here and not by hyper, which doesn't look at it while the client's socket is full:
-//! the driver goes on reading it then, so that the application needn't wait for the client.
+//! Each poll is one turn of the connection and ends with its clock. While a request is in work, its body is read when
+//! somebody wants it; behind that the client is read ahead, within bounds, so that one that leaves is noticed at once.
+//! An answer whose client takes nothing goes on being read, so that the application needn't wait for the client.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, Version};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::head_gate::{GateState, HeadGate, HeadLimits, Refusal};
-use crate::body::{Body, BodyError};
+use super::answer_writer::{AnswerWriter, Asked, Unwritten};
+use super::connection::Outcome;
+use super::leaving::Ear;
+use super::request_head::{Framing, Head};
+use super::request_reader::{HeadLimits, Refusal, RequestReader};
+use crate::body::{Body, ClientBody, Pipe};
+use crate::clock::Clock;
 use crate::hold::TakeOver;
 use crate::wire::WireStream;
 
-/// The state that one connection's socket, service and driver share.
+/// Bytes read at once: what a busy upload has in the socket, and far more than a request.
+const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// How long a client may take for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Silence before the first request.
+    pub(super) first: Duration,
+    /// The same between requests.
+    pub(super) idle: Duration,
+    /// A head, from its first byte.
+    pub(super) head: Duration,
+    /// Silence inside an answer.
+    pub(super) body: Duration,
+}
+
+/// A client's socket, what it has said, and what it is still to hear.
 pub(super) struct Line {
-    /// `None` once hyper is done with the connection.
-    wire: RefCell<Option<WireStream>>,
-    pub(super) gate: RefCell<HeadGate>,
-    turn: Cell<Turn>,
-    requests: Cell<u64>,
-    writes: Cell<u64>,
+    wire: WireStream,
+    reader: RequestReader,
+    writer: AnswerWriter,
+    clock: Clock,
+    patience: Patience,
+    leaving: Ear,
+    asked: Asked,
+    /// The body of the request in work, until all of it is read.
+    upload: Option<Pipe>,
+    /// Whether the client waits to be told before it sends the body.
+    expects_continue: bool,
     /// Of the answer in work.
-    body: RefCell<Body>,
-    /// Whether the client's socket is full.
-    behind: Cell<bool>,
+    body: Body,
+    /// Whether a head has begun, and its time runs.
+    in_head: bool,
+    /// Writes that the clock knows of.
+    writes: u64,
 }
 
-/// Who acts next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The client: nothing of it is in work.
-    Client,
-    /// The service: it has the request.
-    Service,
-    /// The service and hyper: the head of the answer is there, its body comes.
-    Answer,
-    /// hyper: it has all of the answer and writes it.
-    Write,
-}
+/// What a service makes of a request.
+pub(super) type Served = Result<Response<Body>, TakeOver>;
 
-/// What is waited for, which decides the clock that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The first byte of a request.
-    Idle,
-    /// The rest of a head.
-    Head,
-    /// The service, which has clocks of its own.
-    Service,
-    /// The client, which is to read its answer; the number changes with each write that it takes.
-    Answer(u64),
-}
+const LATE_HEAD: Refusal = Refusal { status: 408, reason: "the request head took too long" };
 
 impl Line {
     /// With what was read of the first request before.
-    pub(super) fn new(wire: WireStream, limits: HeadLimits, read_ahead: Vec<u8>) -> Rc<Line> {
-        let gate = RefCell::new(HeadGate::with_read_ahead(limits, read_ahead));
-        Rc::new(Line {
-            wire: RefCell::new(Some(wire)),
-            gate,
-            turn: Cell::new(Turn::Client),
-            requests: Cell::new(0),
-            writes: Cell::new(0),
-            body: RefCell::default(),
-            behind: Cell::new(false),
-        })
+    pub(super) fn new(
+        wire: WireStream,
+        read_ahead: Vec<u8>,
+        limits: HeadLimits,
+        patience: Patience,
+        clock: Clock,
+        leaving: Ear,
+    ) -> Line {
+        clock.start(patience.first);
+        Line {
+            wire,
+            reader: RequestReader::new(limits, read_ahead),
+            writer: AnswerWriter::default(),
+            clock,
+            patience,
+            leaving,
+            asked: Asked { version: Version::HTTP_11, is_head: false, keep_alive: true },
+            upload: None,
+            expects_continue: false,
+            body: Body::Empty,
+            in_head: false,
+            writes: 0,
+        }
     }
 
-    /// The socket, for whoever moves its bytes now.
-    pub(super) fn wire(&self) -> RefMut<'_, WireStream> {
-        RefMut::map(self.wire.borrow_mut(), |wire| {
-            wire.as_mut().expect("nobody moves bytes once it is taken")
-        })
+    /// Waits for the next request.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Request<ClientBody>, Outcome>> {
+        if !self.reader.ahead().is_empty()
+            && let Some(head) = self.reader.next_head(&[]).map_err(Outcome::Refused)?
+        {
+            return Poll::Ready(Ok(self.take_up(head)));
+        }
+        loop {
+            self.follow_head();
+            // Listened to before the socket is, so that it wakes the task.
+            let leaves = self.leaving.poll(cx).is_ready();
+            match self.poll_head(cx)? {
+                Poll::Ready(Some(head)) => return Poll::Ready(Ok(self.take_up(head))),
+                Poll::Ready(None) => {}
+                // A head that has begun is let finish.
+                Poll::Pending if leaves && self.reader.is_idle() => {
+                    return Poll::Ready(Err(Outcome::Finished));
+                }
+                Poll::Pending => break,
+            }
+        }
+        ready!(self.clock.poll(cx));
+        Poll::Ready(Err(if self.in_head { Outcome::Refused(LATE_HEAD) } else { Outcome::Finished }))
     }
 
-    /// Takes the socket from hyper's connection, which must be gone.
-    pub(super) fn take_wire(&self) -> WireStream {
-        self.wire.take().expect("it is taken once, at the end")
+    /// Gives the service its turn, and it the body that it wants.
+    pub(super) fn poll_service(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut serving: Pin<&mut impl Future<Output = Served>>,
+    ) -> Poll<Result<Served, Outcome>> {
+        loop {
+            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(served));
+            }
+            if self.poll_client(cx)?.is_ready() {
+                continue;
+            }
+            ready!(self.clock.poll(cx));
+            // The service may not have been asked since the deadline passed: it answers better than a cut does.
+            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(served));
+            }
+            if self.clock.expired() {
+                return Poll::Ready(Err(Outcome::Cut));
+            }
+        }
     }
 
-    /// The phase, and the number of requests until now: one that was served between two looks is seen by it.
-    pub(super) fn phase(&self) -> (Phase, u64) {
-        let phase = match (self.turn.get(), self.gate.borrow().state()) {
-            (Turn::Client, GateState::Idle) => Phase::Idle,
-            (Turn::Client, _) => Phase::Head,
-            (Turn::Service, _) => Phase::Service,
-            (Turn::Answer | Turn::Write, _) => Phase::Answer(self.writes.get()),
-        };
-        (phase, self.requests.get())
+    /// Takes the answer to the request in work.
+    pub(super) fn begin(&mut self, answer: Response<Body>) {
+        let (parts, body) = answer.into_parts();
+        self.body = body;
+        self.asked.keep_alive &= !self.leaving.is_given();
+        self.asked.keep_alive = self.writer.begin(self.asked, &parts, &self.body);
     }
 
-    /// Whether a request is with the service.
-    pub(super) fn is_in_service(&self) -> bool {
-        matches!(self.turn.get(), Turn::Service | Turn::Answer)
-    }
-
-    /// The refusal that is to be answered now, which no service will do.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self.gate.borrow().state() {
-            GateState::Refused(refusal) if self.turn.get() == Turn::Client => Some(refusal),
-            _ => None,
+    /// Writes the answer to its end; then the next request may come.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {
+        loop {
+            if let Poll::Ready(written) = self.writer.poll(cx, &mut self.wire, &mut self.body) {
+                return Poll::Ready(written.map_err(Outcome::from).and_then(|()| self.settle(cx)));
+            }
+            if !self.writer.has_all() && self.poll_client(cx)?.is_ready() {
+                continue;
+            }
+            if self.writer.is_behind() {
+                self.body.read_ahead(cx);
+            }
+            self.follow_writes();
+            ready!(self.clock.poll(cx));
+            // As above: the body says it better.
+            if let Poll::Ready(written) = self.writer.poll(cx, &mut self.wire, &mut self.body) {
+                return Poll::Ready(written.map_err(Outcome::from).and_then(|()| self.settle(cx)));
+            }
+            self.follow_writes();
+            if self.clock.expired() {
+                return Poll::Ready(Err(Outcome::Cut));
+            }
         }
     }
 
     /// Whether the client has sent what nobody read: closing at once would destroy the answer on its way.
     pub(super) fn has_unread(&self) -> bool {
-        let gate = self.gate.borrow();
-        !gate.unread().is_empty() || !gate.ready().is_empty() || gate.state() == GateState::Body
+        !self.reader.ahead().is_empty() || self.upload.is_some()
     }
 
-    /// Whether the message in service has passed whole, so that what follows it is another one.
+    /// Whether the message in work is read to its end, so that what follows it is another one.
     pub(super) fn is_between_messages(&self) -> bool {
-        matches!(self.gate.borrow().state(), GateState::Held | GateState::Idle)
+        self.reader.is_between()
     }
 
-    /// Everything that was read and not handed on.
-    pub(super) fn take_read_ahead(&self) -> Vec<u8> {
-        let limits = HeadLimits { header_bytes: 0, headers: 0, target_bytes: 0 };
-        self.gate.replace(HeadGate::new(limits)).into_read_ahead()
+    /// What was read and not understood, with the head that was refused at its beginning.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.reader.ahead()
     }
 
-    /// The client took some bytes.
-    pub(super) fn note_write(&self) {
-        self.writes.set(self.writes.get().wrapping_add(1));
-        self.behind.set(false);
+    /// The socket, and what was read ahead.
+    pub(super) fn into_parts(self) -> (WireStream, bytes::Bytes) {
+        (self.wire, self.reader.into_ahead())
     }
 
-    /// The client takes nothing now.
-    pub(super) fn note_full(&self) {
-        self.behind.set(true);
+    /// Begins the time of a head with its first byte.
+    fn follow_head(&mut self) {
+        let in_head = !self.reader.is_idle();
+        if in_head && !self.in_head {
+            self.clock.start(self.patience.head);
+        }
+        self.in_head = in_head;
     }
 
-    /// Goes on reading the answer for a client that is behind.
-    pub(super) fn read_ahead(&self, cx: &mut Context<'_>) {
-        if self.behind.get() {
-            self.body.borrow_mut().read_ahead(cx);
+    /// Begins the time of the client anew with each write that it takes.
+    fn follow_writes(&mut self) {
+        if self.writes != self.writer.writes() {
+            self.writes = self.writer.writes();
+            self.clock.start(self.patience.body);
         }
     }
 
-    /// Everything that hyper had is written. Wakes the task if the next request is there already, for which no
-    /// socket will.
-    pub(super) fn note_flush(&self, cx: &mut Context<'_>) {
-        self.behind.set(false);
-        if self.turn.get() != Turn::Write {
-            return;
-        }
-        self.turn.set(Turn::Client);
-        let mut gate = self.gate.borrow_mut();
-        gate.release_next();
-        if !gate.ready().is_empty() || !gate.unread().is_empty() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    fn begin(&self) {
-        self.turn.set(Turn::Service);
-        self.requests.set(self.requests.get().wrapping_add(1));
-    }
-
-    fn answer(&self, body: Body) {
-        self.turn.set(Turn::Answer);
-        self.body.replace(body);
-    }
-
-    fn end(&self) {
-        self.body.take();
-        if self.turn.get() == Turn::Answer {
-            self.turn.set(Turn::Write);
-        }
-    }
-}
-
-/// What serves the requests of a connection: it answers, or has the connection taken over.
-pub trait Serve:
-    Service<Request<Incoming>, Response = Response<Body>, Error = TakeOver, Future: Unpin> + Unpin
-{
-}
-
-impl<S> Serve for S where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = TakeOver, Future: Unpin> + Unpin
-{
-}
-
-/// A service whose requests and answers are noted on the line.
-pub(super) struct OnLine<S> {
-    pub(super) service: S,
-    pub(super) line: Rc<Line>,
-}
-
-impl<S: Serve> Service<Request<Incoming>> for OnLine<S> {
-    type Response = Response<AnswerBody>;
-    type Error = TakeOver;
-    type Future = Answering<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.line.begin();
-        Answering { future: self.service.call(request), line: self.line.clone() }
-    }
-}
-
-/// The future of an answer.
-pub(super) struct Answering<F> {
-    future: F,
-    line: Rc<Line>,
-}
-
-impl<F> Future for Answering<F>
-where
-    F: Future<Output = Result<Response<Body>, TakeOver>> + Unpin,
-{
-    type Output = Result<Response<AnswerBody>, TakeOver>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.future).poll(cx).map_ok(|response| {
-            response.map(|body| {
-                self.line.answer(body);
-                AnswerBody(self.line.clone())
-            })
+    /// Reads once; gives the head if it is whole by that.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Head>>, Outcome> {
+        let Line { wire, reader, .. } = self;
+        read(wire, cx, |fresh| match fresh {
+            [] => Err(Outcome::Finished),
+            fresh => reader.next_head(fresh).map_err(Outcome::Refused),
         })
     }
+
+    fn take_up(&mut self, head: Head) -> Request<ClientBody> {
+        let Head { parts, framing, keep_alive, expects_continue } = head;
+        self.asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive };
+        self.in_head = false;
+        self.upload = match framing {
+            Framing::Length(0) => None,
+            Framing::Length(length) => Some(Pipe::new(Some(length))),
+            Framing::Chunked => Some(Pipe::new(None)),
+        };
+        self.expects_continue = expects_continue && self.upload.is_some();
+        let body = self.upload.clone().map_or(ClientBody::Empty, ClientBody::Piped);
+        Request::from_parts(parts, body)
+    }
+
+    /// What the client brings while its request is in work; ready when whoever works on it has something by that.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
+        match &self.upload {
+            None => self.poll_leaving(cx),
+            Some(pipe) if pipe.is_wanted() => self.poll_upload(cx),
+            Some(_) => Ok(Poll::Pending),
+        }
+    }
+
+    /// Reads the next piece of the request's body.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
+        if self.expects_continue && self.reader.ahead().is_empty() {
+            match self.writer.poll_continue(cx, &mut self.wire) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(written) => written.map_err(Outcome::Broken)?,
+            }
+        }
+        self.expects_continue = false;
+        let Line { wire, reader, upload: Some(pipe), .. } = self else { return Ok(Poll::Pending) };
+        let mut piece = reader.take_body(&[]);
+        while matches!(&piece, Ok(data) if data.is_empty()) && !reader.is_between() {
+            let next = read(wire, cx, |fresh| Ok((fresh.is_empty(), reader.take_body(fresh))));
+            piece = match next {
+                Ok(Poll::Pending) => return Ok(Poll::Pending),
+                Ok(Poll::Ready((false, piece))) => piece,
+                Ok(Poll::Ready((true, _))) => Err("the client has left"),
+                Err(Outcome::Broken(error)) => {
+                    pipe.break_off(error.kind(), "the connection broke");
+                    self.break_upload();
+                    return Ok(Poll::Ready(()));
+                }
+                Err(other) => return Err(other),
+            };
+        }
+        match piece {
+            Ok(data) => {
+                let is_last = reader.is_between();
+                pipe.push(data, is_last);
+                if is_last {
+                    self.upload = None;
+                }
+            }
+            Err(reason) => {
+                pipe.break_off(io::ErrorKind::InvalidData, reason);
+                self.break_upload();
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// The rest of the body will never be read, nor anything behind it.
+    fn break_upload(&mut self) {
+        self.upload = None;
+        self.asked.keep_alive = false;
+    }
+
+    /// Reads what a client writes ahead of its turn, as far as it may; an error when it has left.
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
+        let Line { wire, reader, .. } = self;
+        while reader.is_between() && reader.has_room() {
+            let ahead = |fresh: &[u8]| match fresh {
+                [] => Err(Outcome::Left),
+                fresh => {
+                    reader.write_ahead(fresh);
+                    Ok(())
+                }
+            };
+            if read(wire, cx, ahead)?.is_pending() {
+                break;
+            }
+        }
+        Ok(Poll::Pending)
+    }
+
+    /// Behind an answer: what has come of a body that nobody wanted is read away; if there is more, the connection
+    /// can't be kept.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        let Line { wire, reader, .. } = self;
+        if self.upload.is_some() && reader.take_body(&[]).is_ok() && !reader.is_between() {
+            // What it says of the client is seen at its end.
+            let _ = read(wire, cx, |fresh| Ok(reader.take_body(fresh)));
+        }
+        if !reader.is_between() || !self.asked.keep_alive {
+            return Err(Outcome::Finished);
+        }
+        self.upload = None;
+        reader.release_next();
+        self.clock.start(self.patience.idle);
+        Ok(())
+    }
 }
 
-/// The body of an answer, which is on the line; hyper drops this when it has its last byte.
-pub(super) struct AnswerBody(Rc<Line>);
-
-impl HttpBody for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut *self.0.body.borrow_mut()).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.body.borrow().is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.body.borrow().size_hint()
-    }
+/// Reads once from a socket; nothing is its end.
+fn read<T>(
+    wire: &mut WireStream,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]) -> Result<T, Outcome>,
+) -> Result<Poll<T>, Outcome> {
+    READ.with_borrow_mut(|buffer| {
+        let mut fresh = ReadBuf::new(buffer);
+        match Pin::new(wire).poll_read(cx, &mut fresh) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => take(fresh.filled()).map(Poll::Ready),
+            Poll::Ready(Err(error)) => Err(Outcome::Broken(error)),
+        }
+    })
 }
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        self.0.end();
+impl From<Unwritten> for Outcome {
+    fn from(unwritten: Unwritten) -> Outcome {
+        match unwritten {
+            Unwritten::Body(error) => Outcome::Unanswered(error),
+            Unwritten::Socket(error) => Outcome::Broken(error),
+        }
     }
 }

@@ -5,18 +5,18 @@
 //! one client's, from its first byte until it closes, leaves to be held ([`Ended::Departed`]) or has become a
 //! tunnel. This room knows no route: the service is handed in.
 
+mod answer_writer;
 mod authority;
 mod bind;
 mod chunks;
-mod client_io;
 mod connection;
 #[cfg(test)]
 mod connection_cases;
+mod date;
 mod door;
 mod farewell;
 #[cfg(test)]
 mod head_cases;
-pub mod head_gate;
 #[cfg(test)]
 mod head_properties;
 mod head_scan;
@@ -26,12 +26,12 @@ mod places;
 mod proxy_header;
 mod request_head;
 mod request_line;
+pub mod request_reader;
 mod tls;
 
 pub use bind::{BindError, bind};
-pub use connection::{Arrival, Connection, Ended, RefusedHead, Terms};
+pub use connection::{Arrival, Connection, Ended, RefusedHead, Serve, Terms};
 pub use door::{Door, Entered, Guest, accept};
 pub use leaving::Leaving;
-pub use line::Serve;
 pub use places::{Place, Places};
 pub use tls::{Tickets, TlsError, server_config};

@@ -4,18 +4,30 @@
 //! only, written in one way only, and names one host. What is harmless to framing passes unchanged; removing and
 //! rewriting fields is the work of the room that forwards.
 
-use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use bytes::Bytes;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Uri, Version as HttpVersion};
 
 use super::authority::is_authority;
-use super::head_gate::{HeadLimits, Refusal};
 use super::request_line::{RequestLine, Version};
+use super::request_reader::Refusal;
 
-/// Most fields that can be asked for by [`HeadLimits::headers`]: their places are on the stack, 8 KiB of them.
+/// Most fields that can be asked for by `HeadLimits::headers`: far below what the map takes.
 pub(super) const FIELDS_MAX: usize = 256;
-/// Bytes of a field's name; the longest registered one has fewer than 50, and above 64 KiB hyper fails.
+/// Room for those that most requests have.
+const FIELDS_USUAL: usize = 12;
+/// Bytes of a field's name; the longest registered one has fewer than 50.
 const FIELD_NAME_BYTES_MAX: usize = 1024;
-/// The lengths above mark bodies without a length inside hyper.
-const LENGTH_MAX: u64 = u64::MAX - 2;
+
+const MALFORMED: Refusal = Refusal::bad("malformed request head");
+const BAD_NAME: Refusal = Refusal::bad("malformed header name");
+const BAD_VALUE: Refusal = Refusal::bad("illegal character in a header value");
 
 pub(super) const TOO_MANY_FIELDS: Refusal = Refusal { status: 431, reason: "too many header fields" };
 const EXPECTATION_FAILED: Refusal = Refusal { status: 417, reason: "only 100-continue can be expected" };
@@ -24,43 +36,83 @@ const BAD_CODING: Refusal = Refusal::bad("bad Transfer-Encoding");
 
 /// How the body behind a head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes follow; none without a body.
     Length(u64),
+    /// It has no length.
     Chunked,
 }
 
-/// Checks a head from the first byte of its request line to the line feed that ends it.
-pub(super) fn check(head: &[u8], line: &RequestLine, limits: &HeadLimits) -> Result<Framing, Refusal> {
-    let mut places = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let places = &mut places[..limits.headers.min(FIELDS_MAX)];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, places) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-        Ok(_) => return Err(Refusal::bad("malformed request head")),
-        Err(error) => return Err(malformed(error, head)),
-    }
-    let mut fields =
-        Fields { version: line.version, host: None, length: None, chunked: false, seen: Seen::default() };
-    for field in request.headers.iter() {
-        fields.note(field.name.as_bytes(), field.value)?;
+/// A whole head that was found to be good.
+#[derive(Debug)]
+pub struct Head {
+    /// What it says.
+    pub parts: Parts,
+    /// How the body behind it is framed.
+    pub framing: Framing,
+    /// Whether the connection may serve another request (RFC 9112 §9.3).
+    pub keep_alive: bool,
+    /// Whether the client waits to be told before it sends the body (RFC 9110 §10.1.1).
+    pub expects_continue: bool,
+}
+
+/// Reads a head from the first byte of its request line to the line feed that ends it, whose lines end with CRLF.
+pub(super) fn read(head: &[u8], line: &RequestLine) -> Result<Head, Refusal> {
+    let mut parts = Request::new(()).into_parts().0;
+    let head = Bytes::copy_from_slice(head);
+    let mut headers = HeaderMap::with_capacity(FIELDS_USUAL);
+    let mut fields = Fields::of(line.version);
+    let mut lines = Lines { head: &head, at: line.target.end };
+    // The rest of the request line, whose version is known.
+    lines.next_line();
+    while let Some(field) = lines.next_line() {
+        let (name, value) = split(&head, field)?;
+        fields.note(&name, &head[value.clone()])?;
+        let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| BAD_VALUE)?;
+        headers.append(name, value);
     }
     fields.check_host(line.authority.clone().map(|range| &head[range]))?;
-    fields.framing()
+    parts.method = Method::from_bytes(&head[..line.method_end]).map_err(|_| MALFORMED)?;
+    parts.uri = Uri::from_maybe_shared(head.slice(line.target.clone())).map_err(|_| MALFORMED)?;
+    parts.version = if line.version == Version::Http11 { HttpVersion::HTTP_11 } else { HttpVersion::HTTP_10 };
+    let (keep_alive, expects_continue) = (fields.keep_alive(), fields.expects_continue());
+    let framing = fields.framing()?;
+    parts.headers = headers;
+    Ok(Head { parts, framing, keep_alive, expects_continue })
 }
 
-fn malformed(error: httparse::Error, head: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
-        httparse::Error::HeaderName if is_folded(head) => Refusal::bad("folded header line"),
-        httparse::Error::HeaderName => Refusal::bad("malformed header name"),
-        httparse::Error::HeaderValue => Refusal::bad("illegal character in a header value"),
-        _ => Refusal::bad("malformed request head"),
+/// The lines of a head up to the empty one, without their ends.
+struct Lines<'a> {
+    head: &'a [u8],
+    at: usize,
+}
+
+impl Lines<'_> {
+    fn next_line(&mut self) -> Option<Range<usize>> {
+        let (start, end) = (self.at, self.at + memchr::memchr(b'\n', &self.head[self.at..])?);
+        self.at = end + 1;
+        // The carriage return in front of it was seen.
+        let end = end.saturating_sub(1);
+        (end > start).then_some(start..end)
     }
 }
 
-fn is_folded(head: &[u8]) -> bool {
-    memchr::memmem::find(head, b"\n ").is_some() || memchr::memmem::find(head, b"\n\t").is_some()
+/// The name of a field, and where its value stands, without the blanks around it.
+fn split(head: &[u8], line: Range<usize>) -> Result<(HeaderName, Range<usize>), Refusal> {
+    let text = &head[line.clone()];
+    if matches!(text.first(), Some(b' ' | b'\t')) {
+        return Err(Refusal::bad("folded header line"));
+    }
+    let colon = memchr::memchr(b':', text).ok_or(BAD_NAME)?;
+    if colon > FIELD_NAME_BYTES_MAX {
+        return Err(Refusal { status: 431, reason: "header name too long" });
+    }
+    let name = HeaderName::from_bytes(&text[..colon]).map_err(|_| BAD_NAME)?;
+    let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let value = &text[colon + 1..];
+    let before = value.iter().take_while(blank).count();
+    let behind = value[before..].iter().rev().take_while(blank).count();
+    Ok((name, line.start + colon + 1 + before..line.end - behind))
 }
 
 /// What the fields of one head have said so far.
@@ -72,24 +124,29 @@ struct Fields<'head> {
     seen: Seen,
 }
 
-/// Fields that may come once and say nothing else here.
+/// What fields say that have nothing to do with host and framing.
 #[derive(Default)]
 struct Seen {
     authorization: bool,
     expect: bool,
+    /// Words of `Connection`.
+    close: bool,
+    keep_alive: bool,
 }
 
 impl<'head> Fields<'head> {
-    fn note(&mut self, name: &[u8], value: &'head [u8]) -> Result<(), Refusal> {
-        // By length first: most fields of most requests are none of these.
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.note_host(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.note_expect(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value),
-            13 if name.eq_ignore_ascii_case(b"authorization") => self.note_authorization(),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value),
-            len if len > FIELD_NAME_BYTES_MAX => Err(Refusal { status: 431, reason: "header name too long" }),
+    fn of(version: Version) -> Self {
+        Fields { version, host: None, length: None, chunked: false, seen: Seen::default() }
+    }
+
+    fn note(&mut self, name: &HeaderName, value: &'head [u8]) -> Result<(), Refusal> {
+        match *name {
+            HOST => self.note_host(value),
+            EXPECT => self.note_expect(value),
+            CONNECTION => self.note_connection(value),
+            AUTHORIZATION => self.note_authorization(),
+            CONTENT_LENGTH => self.note_length(value),
+            TRANSFER_ENCODING => self.note_coding(value),
             _ => Ok(()),
         }
     }
@@ -122,8 +179,7 @@ impl<'head> Fields<'head> {
         let canonical =
             value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || value.first() != Some(&b'0'));
         let digits = std::str::from_utf8(value).ok().filter(|_| canonical).ok_or(BAD_LENGTH)?;
-        let length = digits.parse().ok().filter(|length| *length <= LENGTH_MAX).ok_or(BAD_LENGTH)?;
-        self.length = Some(length);
+        self.length = Some(digits.parse().map_err(|_| BAD_LENGTH)?);
         Ok(())
     }
 
@@ -164,16 +220,28 @@ impl<'head> Fields<'head> {
             (length, false) => Ok(Framing::Length(length.unwrap_or(0))),
         }
     }
-}
 
-/// A `Connection` that names what frames or addresses the message would make a proxy strip it.
-fn check_connection(value: &[u8]) -> Result<(), Refusal> {
-    let protected: [&[u8]; 3] = [b"host", b"content-length", b"transfer-encoding"];
-    let names_protected = value
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .any(|option| protected.iter().any(|name| option.eq_ignore_ascii_case(name)));
-    if names_protected { Err(Refusal::bad("Connection names a field it may not")) } else { Ok(()) }
+    fn keep_alive(&self) -> bool {
+        !self.seen.close && (self.version == Version::Http11 || self.seen.keep_alive)
+    }
+
+    /// A client of HTTP/1.0 can't wait for an interim answer, whatever it says.
+    fn expects_continue(&self) -> bool {
+        self.seen.expect && self.version == Version::Http11
+    }
+
+    /// A `Connection` that names what frames or addresses the message would make a proxy strip it.
+    fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let protected: [&[u8]; 3] = [b"host", b"content-length", b"transfer-encoding"];
+        for word in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if protected.iter().any(|name| word.eq_ignore_ascii_case(name)) {
+                return Err(Refusal::bad("Connection names a field it may not"));
+            }
+            self.seen.close |= word.eq_ignore_ascii_case(b"close");
+            self.seen.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
+        }
+        Ok(())
+    }
 }
 
 /// True for a well-formed list of registered codings, `chunked` at most as the last; anything else is malformed.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::authority::is_authority;
-use super::head_gate::{HeadLimits, Refusal};
+use super::request_reader::{HeadLimits, Refusal};
 
 /// Longest method; registered ones have at most seventeen bytes (`UPDATEREDIRECTREF`).
 const METHOD_BYTES_MAX: usize = 32;
@@ -19,6 +19,10 @@ const TARGET_TOO_LONG: Refusal = Refusal { status: 414, reason: "request target 
 #[derive(Debug, Clone)]
 pub(super) struct RequestLine {
     pub(super) version: Version,
+    /// Where in the line the method ends, which begins it.
+    pub(super) method_end: usize,
+    /// Where in the line the target stands.
+    pub(super) target: Range<usize>,
     /// Where in the line the authority of an absolute target stands.
     pub(super) authority: Option<Range<usize>>,
 }
@@ -46,7 +50,12 @@ impl RequestLine {
         let version = Version::parse(version)?;
         let authority = check_target(method, target)?;
         let shift = method_end + 1;
-        Ok(RequestLine { version, authority: authority.map(|range| range.start + shift..range.end + shift) })
+        Ok(RequestLine {
+            version,
+            method_end,
+            target: shift..shift + target_len,
+            authority: authority.map(|range| range.start + shift..range.end + shift),
+        })
     }
 
     /// Refuses the beginning of a line whose end hasn't come if no end could mend it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hyper::{Request, Response};
 use prometheus::IntCounterVec;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -20,12 +21,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
+use crate::body::{Body, ClientBody};
 use crate::clock::Clock;
 use crate::exchange::Client;
-use crate::hold::{Home, Keeper, Passport, Return};
-use crate::listener::{self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Terms};
+use crate::hold::{Home, Keeper, Passport, Return, TakeOver};
+use crate::listener::{
+    self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Serve, Terms,
+};
 use crate::quota::{Guest, Quota};
-use crate::site::{NO_SITE, Site, Snapshots};
+use crate::site::{NO_SITE, Site, Snapshots, Visit};
 use crate::wire::WireStream;
 use crate::{spool, sys};
 
@@ -256,7 +260,7 @@ impl Floor {
         let (passport, stretches) = (arrival.home.passport, wire.stretches());
         let visitor = Client::new(passport, wire.is_tls(), clock.clone(), self.number, stretches);
         let visit = self.site.serve(visitor);
-        let connection = Connection::new(arrival, visit, clock, terms, &self.leaving);
+        let connection = Connection::new(arrival, Service(visit), clock, &terms, &self.leaving);
         match connection.run().await {
             Ended::Departed(mut departure) => {
                 departure.permit.keep(guest);
@@ -268,6 +272,15 @@ impl Floor {
             }
             Ended::Closed => {}
         }
+    }
+}
+
+/// A site as the listener sees it, which knows none.
+struct Service(Visit);
+
+impl Serve for Service {
+    async fn serve(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        self.0.answer(request).await
     }
 }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use hyper::Response;
-use hyper::body::Incoming;
 use hyper::http::request::Parts;
 
 use crate::bayeux::{BadRequest, Bayeux, Question, Reply, Terms};
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::exchange::{Host, Refusal, parley};
 use crate::hold::TakeOver;
 
@@ -17,7 +16,7 @@ pub(super) async fn answer(
     terms: &Arc<Terms>,
     host: Host<'_>,
     parts: &Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Response<Body>, TakeOver> {
     let parley = match parley(host, parts, body, terms.body).await {
         Ok(parley) => parley,

@@ -10,21 +10,18 @@ pub mod router;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::request::Parts;
-use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
 
 use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
-use crate::body::Body;
+use crate::body::{Body, ClientBody};
 use crate::config::{BuffersConfig, Config, Edit, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
@@ -220,7 +217,7 @@ impl Site {
 
     /// The service of one connection.
     pub fn serve(self: &Rc<Site>, client: Client) -> Visit {
-        Visit { site: self.clone(), client: Rc::new(client) }
+        Visit { site: self.clone(), client }
     }
 
     /// Lets go of a snapshot that has been replaced, which otherwise the next request would do: idle connections of
@@ -243,7 +240,7 @@ impl Site {
         snapshot: &Snapshot,
         client: &Client,
         parts: &Parts,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Body>, TakeOver> {
         let (index, edge, wish) = match snapshot.router.find(authority(parts), parts.uri.path()) {
             Found::Route(index, route) if !route.is_internal => {
@@ -290,7 +287,7 @@ impl Site {
         edge: &Edge,
         wish: Wish<'_>,
         parts: &Parts,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Body>, TakeOver> {
         let is_of_folder = matches!(&wish, Wish::Route(_, Route { action: Action::Files(_), .. }));
         let result = match self.stop(errand, edge, parts) {
@@ -312,7 +309,7 @@ impl Site {
                 }
                 Ok(response)
             }
-            Err(take_over) => {
+            Err(mut take_over) => {
                 take_over.edit_head(|headers| edge.edit_answer(headers));
                 Err(take_over)
             }
@@ -340,7 +337,7 @@ impl Site {
         wish: Wish<'_>,
         edits: &[Edit],
         parts: &Parts,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Body>, TakeOver> {
         let Errand { client, rules, site, .. } = errand;
         let (index, route) = match wish {
@@ -373,7 +370,12 @@ impl Site {
         }
     }
 
-    fn refuse(&self, errand: Errand<'_>, request: (&Parts, &Incoming), refusal: &Refusal) -> Response<Body> {
+    fn refuse(
+        &self,
+        errand: Errand<'_>,
+        request: (&Parts, &ClientBody),
+        refusal: &Refusal,
+    ) -> Response<Body> {
         let Errand { client, rules, site, .. } = errand;
         refuse(client, rules, site, &self.log, request, refusal)
     }
@@ -381,7 +383,7 @@ impl Site {
     fn redirect(
         &self,
         errand: Errand<'_>,
-        request: (&Parts, &Incoming),
+        request: (&Parts, &ClientBody),
         status: StatusCode,
         location: &str,
     ) -> Response<Body> {
@@ -474,7 +476,7 @@ async fn file(
     site: &Arc<SiteMetrics>,
     log: &AccessLog,
     (route, folder): (&Route, &Arc<Folder>),
-    request: (&Parts, &Incoming),
+    request: (&Parts, &ClientBody),
 ) -> Response<Body> {
     let Some(path) = plain(request.0.uri.path()) else {
         return refuse(client, rules, site, log, request, &AMBIGUOUS);
@@ -497,24 +499,18 @@ fn authority(parts: &Parts) -> &str {
     }
 }
 
-/// The service of one connection: hyper calls it for each request.
+/// The service of one connection.
 pub struct Visit {
     site: Rc<Site>,
-    client: Rc<Client>,
+    client: Client,
 }
 
-impl Service<Request<Incoming>> for Visit {
-    type Response = Response<Body>;
-    type Error = TakeOver;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, TakeOver>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (site, client) = (self.site.clone(), self.client.clone());
-        Box::pin(async move {
-            // Everybody further in borrows the head: it is large, and would be moved from hand to hand.
-            let (parts, body) = request.into_parts();
-            let snapshot = site.snapshot();
-            site.answer(&snapshot.0, &client, &parts, body).await
-        })
+impl Visit {
+    /// Answers one request, or has its connection taken over.
+    pub async fn answer(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        // Everybody further in borrows the head: it is large, and would be moved from hand to hand.
+        let (parts, body) = request.into_parts();
+        let snapshot = self.site.snapshot();
+        self.site.answer(&snapshot.0, &self.client, &parts, body).await
     }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
+use crate::body::ClientBody;
 use crate::spool::Reader;
 
 /// A request body. Unlike an answer's it may move to another thread, since connections do that while idle.
@@ -20,7 +21,7 @@ struct Sending {
     /// What the proxy has taken in.
     held: Option<Reader>,
     /// What the client is still to send.
-    rest: Option<Incoming>,
+    rest: Option<ClientBody>,
     upload: Arc<Upload>,
 }
 
@@ -29,7 +30,7 @@ struct Sending {
 pub enum OutgoingError {
     /// The client left, or broke its framing.
     #[error("the client broke off its request")]
-    Client(#[source] hyper::Error),
+    Client(#[source] io::Error),
     /// It passed its limit.
     #[error("the request body is larger than allowed")]
     TooLarge,
@@ -75,7 +76,7 @@ pub enum Stage {
 
 impl Outgoing {
     /// Of what was kept and what is still to come.
-    pub fn new(held: Option<Reader>, rest: Option<Incoming>, upload: &Arc<Upload>) -> Outgoing {
+    pub fn new(held: Option<Reader>, rest: Option<ClientBody>, upload: &Arc<Upload>) -> Outgoing {
         upload.sent.store(0, Ordering::Relaxed);
         let sending = Sending { held, rest, upload: upload.clone() };
         upload.reach(if sending.is_over() { Stage::Done } else { Stage::Server });
@@ -150,7 +151,7 @@ impl Upload {
     /// been checked (RFC 9110 §6.5.1).
     pub fn poll_client(
         &self,
-        mut body: Pin<&mut Incoming>,
+        mut body: Pin<&mut ClientBody>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, OutgoingError>> {
         loop {

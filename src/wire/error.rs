@@ -73,7 +73,7 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Why a socket can't change hands between hyper and a shard.
+/// Why a socket can't change hands between a listener and a shard.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// rustls doesn't give its keys: extraction is not enabled, the handshake isn't over, or it has bytes to send.

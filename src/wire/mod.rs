@@ -1,8 +1,8 @@
-//! A client's socket outside hyper: plain, with nothing but TLS 1.3 keys, or with a kept rustls session.
+//! A client's socket: plain, with nothing but TLS 1.3 keys, or with a kept rustls session.
 //!
 //! A [`Wire`] is what an event loop with thousands of connections holds: non-blocking, edge triggered, and as small
 //! as can be. Ciphertext, plaintext on its way and key schedules live in the thread's [`Scratch`] or on the stack.
-//! A [`WireStream`] is the same connection while tokio and hyper have it; the two turn into each other.
+//! A [`WireStream`] is the same connection while tokio has it; the two turn into each other.
 //!
 //! Invariants: no number seals two plaintexts; nothing that the client sent is lost when a connection changes hands.
 //! Deliberately absent: readiness, timers, HTTP; and in a connection with keys only, everything that needs a session.

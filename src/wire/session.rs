@@ -1,4 +1,4 @@
-//! A connection whose rustls session is kept: TLS 1.2 on a shard, any version while hyper has it.
+//! A connection whose rustls session is kept: TLS 1.2 on a shard, any version while tokio has it.
 //!
 //! Invariant: rustls is given one whole record after the other, so that nothing undecrypted ever lies in it, where
 //! it could be neither seen nor fetched when the keys are taken out.

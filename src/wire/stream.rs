@@ -1,4 +1,4 @@
-//! A client's connection while tokio and hyper have it, with TLS by a rustls session or, after a hold, by keys only.
+//! A client's connection while tokio has it, with TLS by a rustls session or, after a hold, by keys only.
 //!
 //! Invariant: what was sealed is sent, since a caller may offer other bytes after `Pending`; so a record that the
 //! socket didn't take is kept until it has, and nothing else is sealed before.
@@ -25,9 +25,6 @@ use crate::stretch::Stretches;
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
-
-/// Bytes that are copied rather than gathered: an answer of an API with its head.
-const FEW: usize = 1024;
 
 /// A client's connection in tokio: plain, with a rustls session, or with TLS 1.3 keys only.
 pub struct WireStream {
@@ -171,7 +168,7 @@ impl WireStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends without TLS. Few bytes in several pieces are put together: a copy costs less than a `writev`.
+    /// Sends without TLS.
     fn poll_plain(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.stretches.first_blank(slices) {
             None => {}
@@ -184,16 +181,7 @@ impl WireStream {
         if let [only] = slices {
             return socket.poll_write(cx, only);
         }
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let mut together = [0; FEW];
-        let Some(room) = together.get_mut(..length) else { return socket.poll_write_vectored(cx, slices) };
-        let mut rest = &mut *room;
-        for slice in slices {
-            let (place, behind) = rest.split_at_mut(slice.len());
-            place.copy_from_slice(slice);
-            rest = behind;
-        }
-        socket.poll_write(cx, room)
+        socket.poll_write_vectored(cx, slices)
     }
 
     /// Sends of the first stretch what the socket takes.

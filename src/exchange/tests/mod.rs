@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::hold::Leave;
 use stage::{Proxy, application, gist, say, talk};
 
 const GET: &str = "GET /a?b HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n";
@@ -163,7 +162,7 @@ async fn an_instruction_takes_the_connection_over_and_frees_the_application() {
     let proxy = Rc::new(Proxy::new(address));
     let (answer, left) = say(&proxy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answer, "");
-    let Some(Leave::Hold(hold, permit)) = left else { panic!("the connection is held") };
+    let Some((hold, permit)) = left else { panic!("the connection is held") };
     assert_eq!((hold.answer.status.as_u16(), &hold.answer.body[..]), (201, &b"first"[..]));
     assert_eq!(hold.answer.headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["content-type"]);
     assert!(hold.client.keep_alive && hold.subject.is_some());

@@ -9,23 +9,24 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener as Listener, TcpStream};
 
 use super::super::*;
 use crate::clock::Clock;
 use crate::config::{
-    AccessFormat, Buffer, BuffersConfig, KeepaliveConfig, PoolConfig, QueueConfig, ServerConfig, Target,
+    AccessFormat, Buffer, BuffersConfig, KeepaliveConfig, Limits, PoolConfig, QueueConfig, ServerConfig,
+    Target, Timeouts,
 };
-use crate::hold::{Crowd, Departure, Leave, Passport, Permit};
+use crate::hold::{Crowd, Departure, Hold, Home, Passport, Permit};
+use crate::listener::{Arrival, Connection, Ended, Leaving, Serve, Terms};
 use crate::message::{Epoch, Position, Sequence};
 use crate::metrics::Metrics;
 use crate::spool::Spools;
+use crate::wire::WireStream;
 
 /// What the application heard, connection after connection.
 pub(super) type Heard = mpsc::Receiver<String>;
@@ -165,40 +166,19 @@ impl Proxy {
         Context { client, rules, route, site, cors, pool, handoffs: None, keeper, log, edits: &[] }
     }
 
-    /// Drives the connection as the listener does; what it leaves for goes to `left`.
-    async fn serve(self: Rc<Self>, socket: TcpStream, left: Rc<RefCell<Option<Leave>>>) {
-        let proxy = self.clone();
-        let service = service_fn(move |request| {
-            let proxy = proxy.clone();
-            Box::pin(async move {
-                let (parts, body) = request.into_parts();
-                match exchange(proxy.context(), &parts, body).await {
-                    Outcome::Answered(response) => Ok(response),
-                    Outcome::Left(take_over) => Err(take_over),
-                    Outcome::Elsewhere(_) => panic!("nothing is handed on without handoffs"),
-                }
-            })
-        });
-        let mut connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-        let ended = std::future::poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => match self.client.clock.poll(cx) {
-                Poll::Ready(()) => match connection.poll_without_shutdown(cx) {
-                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                    Poll::Pending => Poll::Ready(None),
-                },
-                Poll::Pending => Poll::Pending,
-            },
-        })
-        .await;
-        let Some(Err(error)) = ended else { return };
-        match TakeOver::out_of(&error) {
-            Some(Leave::Tunnel(tunnel)) => {
-                let parts = connection.into_parts();
-                tunnel.carry(Box::new(parts.io.into_inner()), parts.read_buf).await;
-            }
-            leave => *left.borrow_mut() = leave,
+    /// Drives the connection as the server does; what it leaves for goes to `left`.
+    async fn serve(self: Rc<Self>, socket: TcpStream, left: Rc<RefCell<Option<Held>>>) {
+        let (desk, _) = tokio::sync::mpsc::channel(1);
+        let home = Home { desk, passport: self.client.passport };
+        let wire = WireStream::plain(socket);
+        let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
+        let timeouts = Timeouts { body: self.rules.body_timeout, ..Timeouts::default() };
+        let terms = Terms::new(&Limits::default(), &timeouts);
+        let clock = self.client.clock.clone();
+        let connection = Connection::new(arrival, Service(self), clock, &terms, &Leaving::default());
+        if let Ended::Departed(departure) = connection.run().await {
+            let Departure { hold, permit, .. } = *departure;
+            *left.borrow_mut() = Some((hold, permit));
         }
     }
 
@@ -208,8 +188,24 @@ impl Proxy {
     }
 }
 
+/// What becomes of a connection that is to be held, but for its socket.
+pub(super) type Held = (Box<Hold>, Permit);
+
+struct Service(Rc<Proxy>);
+
+impl Serve for Service {
+    async fn serve(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        let (parts, body) = request.into_parts();
+        match exchange(self.0.context(), &parts, body).await {
+            Outcome::Answered(response) => Ok(response),
+            Outcome::Left(take_over) => Err(take_over),
+            Outcome::Elsewhere(_) => panic!("nothing is handed on without handoffs"),
+        }
+    }
+}
+
 /// Everything that a client hears which sends this and waits for the end.
-pub(super) async fn say(proxy: &Rc<Proxy>, request: &str) -> (String, Option<Leave>) {
+pub(super) async fn say(proxy: &Rc<Proxy>, request: &str) -> (String, Option<Held>) {
     talk(proxy, async |mut socket| {
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -223,7 +219,7 @@ pub(super) async fn say(proxy: &Rc<Proxy>, request: &str) -> (String, Option<Lea
 pub(super) async fn talk<F: Future<Output = String>>(
     proxy: &Rc<Proxy>,
     client: impl FnOnce(TcpStream) -> F,
-) -> (String, Option<Leave>) {
+) -> (String, Option<Held>) {
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();

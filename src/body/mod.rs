@@ -1,10 +1,14 @@
-//! The one type of response body: empty, bytes at hand, or whatever produces them.
+//! Bodies: the one type of an answer's (empty, bytes at hand, or whatever produces them), and that of a request.
+
+mod request;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+pub use request::{ClientBody, Pipe};
 
 /// A response body on its way to a client. Lives on one thread, like the connection it goes to.
 #[derive(Default)]
