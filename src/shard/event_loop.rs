@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use super::berths::Berths;
 use super::deliver::Afterwards;
@@ -317,8 +318,13 @@ impl EventLoop {
         }
     }
 
-    /// Registers a socket; reading is always wanted.
+    /// Registers a socket; reading is always wanted. A client that acknowledges nothing for as long as a socket may be
+    /// full is as gone, though it never fills the socket: the system says so by an error (`TCP_USER_TIMEOUT`, RFC 5482).
     pub(super) fn register(&self, key: usize) -> io::Result<()> {
+        let socket = SockRef::from(self.held[key].wire.socket());
+        if let Err(error) = socket.set_tcp_user_timeout(Some(self.settings.load().stall)) {
+            tracing::debug!(%error, "a socket takes no limit on silence");
+        }
         let fd = self.held[key].wire.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), Token(key), Interest::READABLE)
     }
