@@ -148,6 +148,11 @@ families! {
     comet_history_evicted: counter("perihelion_comet_history_evicted_total", "Messages dropped early because all channels together reached limits.history_bytes.");
     comet_publisher_ids: gauge("perihelion_comet_publisher_ids", "Publishers' ids remembered.");
     comet_publisher_ids_forgotten: counter("perihelion_comet_publisher_ids_forgotten_total", "Publishers' ids forgotten because there were more than channels.publisher_ids.");
+    presence_members: gauge("perihelion_presence_members", "Members that are on a watched channel, those within their grace included.");
+    presence_changes: counters("perihelion_presence_changes_total", "Members that joined or left a watched channel.", ["change"]);
+    presence_refused: counter("perihelion_presence_refused_total", "Connections that are no members because presence[].members or all_members was reached.");
+    presence_lost: counters("perihelion_presence_lost_total", "Joins and leaves that were not told, because too many waited or their channel's name became too long.", ["way"]);
+    presence_posts: counters("perihelion_presence_posts_total", "Attempts to post joins and leaves to the application, by result.", ["result"]);
     bayeux_sessions: gauge("perihelion_bayeux_sessions", "Bayeux sessions that live.");
     bayeux_sessions_ended: counters("perihelion_bayeux_sessions_ended_total", "Bayeux sessions that ended, by reason.", ["reason"]);
     store_append: histogram("perihelion_store_append_seconds", "Time that the store takes to keep a group of messages, its sync included.", STORE_SECONDS);

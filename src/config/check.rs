@@ -45,6 +45,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         buffers,
         timeouts: draft.timeouts,
         tickets: draft.tickets,
+        presence: draft.presence,
         drain,
         store,
         log: draft.log,

@@ -14,6 +14,7 @@ use super::limits::{LIMITS, Limits};
 use super::listen::{LISTENER, listeners};
 use super::log::{LOG, LogConfig};
 use super::pool::{POOL, pools, upstream};
+use super::presence::{PRESENCE, presence};
 use super::problem::Problem;
 use super::section::{Key, Keyed, Section, Value};
 use super::site::{SITE, sites};
@@ -36,6 +37,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         buffers: BuffersConfig::default(),
         timeouts: Timeouts::default(),
         tickets: TicketsConfig::default(),
+        presence: Vec::new(),
         drain: DrainConfig::default(),
         log: LogConfig::default(),
         trusted_proxies: Vec::new(),
@@ -66,6 +68,7 @@ static FILE: Section<Draft> = Section {
         Key::section("buffers", ".", &BUFFERS, |file, value| BUFFERS.fill(&mut file.buffers, value)),
         Key::section("timeouts", ".", &TIMEOUTS, |file, value| TIMEOUTS.fill(&mut file.timeouts, value)),
         Key::section("tickets", ".", &TICKETS, |file, value| TICKETS.fill(&mut file.tickets, value)),
+        Key::section("presence", "[].", &PRESENCE, |file, value| presence(&mut file.presence, value)),
         Key::section("drain", ".", &DRAIN, |file, value| DRAIN.fill(&mut file.drain, value)),
         Key::section("log", ".", &LOG, |file, value| LOG.fill(&mut file.log, value)),
         Key::new("trusted_proxies", |file, value| {

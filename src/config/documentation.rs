@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::certificate::fixture::Folder;
 use super::tree::{self, Content, Node};
 use super::{
-    ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, TicketsConfig, Timeouts, keys,
+    ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, PresenceConfig, TicketsConfig,
+    Timeouts, keys,
 };
 
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
@@ -131,7 +132,11 @@ fn the_full_example_has_every_key_with_its_default() {
     (limits.per_address.burst, limits.per_address.except) = (None, Vec::new());
     let mut tickets = config.tickets.clone();
     tickets.keys.clear();
+    let mut presence = config.presence[0].clone();
+    (presence.publish, presence.post) = (None, None);
+    presence.channels.clear();
     let pairs = [
+        (format!("{presence:?}"), format!("{:?}", PresenceConfig::default())),
         (format!("{:?}", config.channels), format!("{:?}", ChannelsConfig::default())),
         (format!("{:?}", limits), format!("{:?}", Limits::default())),
         (format!("{:?}", config.timeouts), format!("{:?}", Timeouts::default())),

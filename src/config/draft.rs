@@ -12,7 +12,7 @@ use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
     Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits,
-    LogConfig, PoolConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
+    LogConfig, PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -28,6 +28,7 @@ pub(super) struct Draft {
     pub(super) buffers: BuffersConfig,
     pub(super) timeouts: Timeouts,
     pub(super) tickets: TicketsConfig,
+    pub(super) presence: Vec<PresenceConfig>,
     pub(super) drain: DrainConfig,
     pub(super) log: LogConfig,
     pub(super) trusted_proxies: Vec<IpNet>,

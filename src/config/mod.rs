@@ -20,6 +20,7 @@ mod limits;
 mod listen;
 mod log;
 mod pool;
+mod presence;
 mod problem;
 mod queue;
 mod redirect;
@@ -60,6 +61,7 @@ pub use limits::{Limits, PerAddress, Rate};
 pub use listen::{Certificate, ListenerConfig};
 pub use log::{AccessFormat, LogConfig, LogLevel};
 pub use pool::{KeepaliveConfig, PoolConfig, RetriesConfig, ServerConfig, Target, VerifyConfig};
+pub use presence::{PostUrl, PresenceConfig};
 pub use problem::{Fault, Place, Problem, Problems};
 pub use queue::{NamedConfig, QueueConfig, SignConfig};
 pub use redirect::{Carry, RedirectConfig};
@@ -94,6 +96,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What clients come back with.
     pub tickets: TicketsConfig,
+    /// Whose coming and going is watched; the first entry that fits a channel is its own.
+    pub presence: Vec<PresenceConfig>,
     /// How the proxy leaves.
     pub drain: DrainConfig,
     /// Where channels are kept.

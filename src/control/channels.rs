@@ -104,10 +104,10 @@ fn missing(name: &ChannelName) -> Failure {
 }
 
 /// The query of a request.
-struct Query<'a>(&'a str);
+pub(super) struct Query<'a>(pub(super) &'a str);
 
 impl Query<'_> {
-    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
         let pair = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| name == key);
         let Some(found) = self.0.split('&').find(pair) else { return Ok(None) };
         let value = &found[key.len() + 1..];
@@ -115,7 +115,7 @@ impl Query<'_> {
         Ok(Some(decoded).filter(|value| !value.is_empty()))
     }
 
-    fn limit(&self) -> Result<usize, Failure> {
+    pub(super) fn limit(&self) -> Result<usize, Failure> {
         let Some(value) = self.value("limit")? else { return Ok(PAGE) };
         let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
         let limit = number.filter(|limit| (1..=PAGE_MAX).contains(limit));

@@ -7,6 +7,7 @@
 mod channels;
 mod guard;
 mod pools;
+mod presence;
 mod publish;
 mod reply;
 mod revoke;
@@ -27,7 +28,7 @@ use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
 
 use crate::config::{Endpoint, ServerConfig};
-use crate::hub::{Hub, Outcome};
+use crate::hub::{Hub, Outcome, Presence};
 use crate::message::ChannelName;
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
@@ -78,6 +79,8 @@ pub struct Operations {
     pub revoke: Revoke,
     /// Counts the connections with a tag.
     pub count: Count,
+    /// Who is where, if that is watched at all.
+    pub presence: Option<Arc<Presence>>,
 }
 
 /// Bounds on what publishers may send.
@@ -163,7 +166,8 @@ impl Control {
             }
             ["revoke"] => Err(Failure::method("POST")),
             ["tags", name] if read => self.tag(name).await,
-            ["tags", _] => Err(Failure::method("GET")),
+            ["tags", name, "presence"] if read => self.tag_presence(name),
+            ["tags", _] | ["tags", _, "presence"] => Err(Failure::method("GET")),
             ["sites", ..] => self.sites(&method, &segments[1..], request).await,
             ["channels"] if read => channels::list(&self.hub, request.uri().query()),
             ["channels"] => Err(Failure::method("GET")),
@@ -171,7 +175,10 @@ impl Control {
             ["channels", name, "messages"] if read => {
                 channels::messages(&self.hub, &channel_name(name)?, request.uri().query())
             }
-            ["channels", _, "messages"] => Err(Failure::method("GET")),
+            ["channels", name, "presence"] if read => {
+                self.channel_presence(&channel_name(name)?, request.uri().query())
+            }
+            ["channels", _, "messages" | "presence"] => Err(Failure::method("GET")),
             ["pools"] if read => Ok(pools::list((self.operations.pools)().iter())),
             ["pools"] => Err(Failure::method("GET")),
             ["pools", name] if read => self.pool(name).map(|pool| pools::inspect(&pool)),

@@ -40,6 +40,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         pools: Box::new(Vec::new),
         revoke: Box::new(|_, _| Box::pin(async { Ok(3) })),
         count: Box::new(|_| Box::pin(async { 2 })),
+        presence: None,
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };
     let control = Rc::new(Control::new(hub, metrics, Guard::tcp(address, None), limits, operations));

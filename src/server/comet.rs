@@ -20,6 +20,7 @@ use super::StartError;
 use super::herald::Ears;
 use super::keeping::Keeping;
 use super::ledger::Ledger;
+use super::presence::Watch;
 use super::revocations::Beyond;
 use super::sharing::Sharing;
 
@@ -32,6 +33,7 @@ pub(super) struct Comet {
     shards: Shards,
     tickets: Arc<Tickets>,
     beyond: Beyond,
+    watch: Option<Arc<Watch>>,
     kept: Kept,
 }
 
@@ -70,11 +72,13 @@ impl Comet {
             _ => Beyond::Nobody,
         };
         let threads = usize::from(config.threads);
-        let shards = Shards::start(threads, &hub, shard_settings(config), tickets.clone(), metrics, log)?;
+        let watch = Watch::new(config, format!("{:x}", epoch()?.0), metrics).map(Arc::new);
+        let known = (tickets.clone(), watch.as_ref().map(|watch| watch.presence.clone()));
+        let shards = Shards::start(threads, &hub, shard_settings(config), known, metrics, log)?;
         ears.reach(shards.revoker());
         let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
         let courier = Courier::start(&bayeux)?;
-        Ok(Comet { hub, bayeux, courier, shards, tickets, beyond, kept })
+        Ok(Comet { hub, bayeux, courier, shards, tickets, beyond, watch, kept })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -92,6 +96,11 @@ impl Comet {
     /// Who hears of a revocation.
     pub(super) fn beyond(&self) -> Beyond {
         self.beyond.clone()
+    }
+
+    /// Presence, where it is watched.
+    pub(super) fn watch(&self) -> Option<Arc<Watch>> {
+        self.watch.clone()
     }
 
     /// Says whether the store can't be reached now.

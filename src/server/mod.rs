@@ -11,6 +11,8 @@ mod drain;
 mod herald;
 mod keeping;
 mod ledger;
+mod post;
+mod presence;
 mod process;
 mod reload;
 mod revocations;
@@ -221,6 +223,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone()));
         tasks.spawn_local(checkups::run_checkups(self.snapshots.clone()));
+        if let Some(watch) = self.comet.watch() {
+            tasks.spawn_local(watch.run(self.comet.clone_hub()));
+        }
         let process = Rc::new(Process::new(&self.metrics));
         tasks.spawn_local(measure(process.clone()));
         if let Some(port) = control {
@@ -278,6 +283,7 @@ impl Server {
             pools: Box::new(move || pools.load().pools().cloned().collect()),
             revoke: revocations::revoke(self.comet.revoker(), self.comet.beyond(), &self.metrics),
             count: revocations::count_tagged(self.comet.revoker()),
+            presence: self.comet.watch().map(|watch| watch.presence.clone()),
         };
         let guard = guard_for(&port.address, port.token.as_deref());
         let limits = comet::publish_limits(&self.config);

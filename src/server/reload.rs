@@ -71,6 +71,7 @@ fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str>
         ("threads", old.threads != new.threads),
         ("control", control(old) != control(new)),
         ("store", old.store != new.store),
+        ("presence", old.presence != new.presence),
         ("limits.message or limits.batch", publish(old) != publish(new)),
         ("log.level", old.log.level != new.log.level),
     ];

@@ -39,6 +39,7 @@ impl EventLoop {
         }
         if let Some(tag) = &hold.tag {
             self.tags.add(key as u32, tag);
+            self.attendance.came(key as u32, &hold);
         }
         self.measures.opened(hold.transport);
         self.measures.gaps(hold.transport, self.gaps.len());

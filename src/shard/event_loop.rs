@@ -12,6 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
+use super::attendance::Attendance;
 use super::berths::Berths;
 use super::deliver::Afterwards;
 use super::finish::Drain;
@@ -25,7 +26,7 @@ use super::wheel::Wheel;
 use super::{ShardSettings, runs};
 use crate::access_log::AccessLog;
 use crate::hold::Tickets;
-use crate::hub::{ChannelId, Hub, Tap, Turn};
+use crate::hub::{ChannelId, Hub, Presence, Tap, Turn};
 use crate::message::{Entry, Epoch, Gap, Sequence};
 use crate::metrics::Metrics;
 use crate::sys;
@@ -58,6 +59,7 @@ pub(super) struct EventLoop {
     pub(super) members: HashMap<ChannelId, Vec<u32>>,
     pub(super) wheel: Wheel,
     pub(super) tags: Tags,
+    pub(super) attendance: Attendance,
     /// What connections are told last, from the order to end them until it is written.
     pub(super) partings: HashMap<usize, Arc<LastMessage>>,
     pub(super) tickets: Arc<Tickets>,
@@ -84,7 +86,7 @@ impl EventLoop {
     pub(super) fn new(
         hub: &Arc<Hub>,
         settings: Arc<ArcSwap<ShardSettings>>,
-        tickets: Arc<Tickets>,
+        (tickets, presence): (Arc<Tickets>, Option<Arc<Presence>>),
         metrics: &Metrics,
         log: AccessLog,
     ) -> io::Result<EventLoop> {
@@ -106,6 +108,7 @@ impl EventLoop {
             members: HashMap::new(),
             wheel: Wheel::new(),
             tags: Tags::default(),
+            attendance: Attendance::new(presence),
             partings: HashMap::new(),
             tickets,
             drain: None,

@@ -152,6 +152,7 @@ impl EventLoop {
         }
         self.leave_channels(key);
         self.tags.remove(key as u32);
+        self.attendance.left(key as u32);
         self.partings.remove(&key);
         let held = &self.held[key];
         let time = TICK * self.tick.saturating_sub(held.cold.since);

@@ -8,6 +8,7 @@
 
 mod admission;
 mod arrive;
+mod attendance;
 mod berths;
 #[cfg(test)]
 mod conversations;
@@ -38,7 +39,7 @@ use tokio::sync::oneshot;
 use crate::access_log::AccessLog;
 use crate::config::{Rate, SlowReader};
 use crate::hold::{Crowd, Departure, Keeper, Permit, Tickets, Whose};
-use crate::hub::Hub;
+use crate::hub::{Hub, Presence};
 use crate::message::Position;
 use crate::metrics::Metrics;
 
@@ -95,13 +96,14 @@ impl Shards {
         threads: usize,
         hub: &Arc<Hub>,
         settings: ShardSettings,
-        tickets: Arc<Tickets>,
+        (tickets, presence): (Arc<Tickets>, Option<Arc<Presence>>),
         metrics: &Metrics,
         log: &AccessLog,
     ) -> io::Result<Shards> {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let known = || (tickets.clone(), presence.clone());
         let loops: Vec<_> = (0..threads)
-            .map(|_| EventLoop::new(hub, settings.clone(), tickets.clone(), metrics, log.clone()))
+            .map(|_| EventLoop::new(hub, settings.clone(), known(), metrics, log.clone()))
             .collect::<io::Result<_>>()?;
         let inboxes = loops.iter().map(EventLoop::inbox).collect();
         let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));

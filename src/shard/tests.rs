@@ -72,7 +72,7 @@ impl House {
         let log = AccessLog::to(crate::config::AccessFormat::Off, std::io::sink(), &metrics).unwrap();
         let settings_of_tickets = TicketSettings { keys: Vec::new(), renewal: None, revocations: 10 };
         let tickets = Arc::new(Tickets::new(&[7; 32], &settings_of_tickets));
-        let shards = Shards::start(1, &hub, settings, tickets, &metrics, &log).unwrap();
+        let shards = Shards::start(1, &hub, settings, (tickets, None), &metrics, &log).unwrap();
         let (desk, returns) = mpsc::channel(16);
         House { hub, metrics, shards: Some(shards), desk, returns, held: Arc::default() }
     }

@@ -25,6 +25,7 @@ mod log;
 mod metrics;
 mod misbehaving;
 mod pool;
+mod presence;
 mod queue;
 mod quota;
 mod redis;

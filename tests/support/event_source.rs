@@ -83,6 +83,11 @@ impl EventSource {
         self.events.pop_front()
     }
 
+    /// See [`Raw::cut_cable`].
+    pub(crate) fn cut_cable(&self) {
+        self.raw.cut_cable();
+    }
+
     /// The connection, after the stream has ended.
     pub(crate) fn into_raw(self) -> Raw {
         assert!(self.ended && self.events.is_empty());

@@ -96,6 +96,13 @@ impl Raw {
         self.tcp_stream().shutdown(Shutdown::Write).expect("an open socket");
     }
 
+    /// From now on its system takes nothing from the network, and acknowledges nothing: as if its cable were cut.
+    pub(crate) fn cut_cable(&self) {
+        // `ret #0` of the classic BPF: no byte of any segment is let through.
+        const DROP: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+        socket2::SockRef::from(self.tcp_stream()).attach_filter(&[DROP]).expect("a filter of Linux");
+    }
+
     /// Reads a head, interim answers (1xx) included.
     #[track_caller]
     pub(crate) fn head(&mut self) -> Head {

@@ -257,4 +257,21 @@ channels: {keepalive: 15}
             r"3:23: `keepalive` can't be `15` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never; did you mean `15s`?)",
         ],
     },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+presence:
+  - {grace: 5s}
+  - {channels: [], batch: 0}
+  - {channels: 'a*b', publish: '', post: 'https://a/'}
+",
+        problems: &[
+            r"4:5: `channels` is missing (expected the name of a channel, or the beginning of names with a `*` behind it such as room-*)",
+            r"5:16: `channels` is empty (expected at least one)",
+            r"5:27: `batch` can't be `0` (expected a whole number from 1)",
+            r"6:16: `channels` can't be `a*b` (expected the name of a channel, or the beginning of names with a `*` behind it such as room-*)",
+            r"6:32: `publish` can't be `` (expected the name of a channel, in which `{channel}` stands for the watched one's)",
+            r"6:42: `post` can't be `https://a/` (expected a URL such as http://127.0.0.1:8000/presence)",
+        ],
+    },
 ];

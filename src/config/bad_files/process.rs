@@ -19,7 +19,7 @@ upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
-            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
         ],
     },
     Bad {
@@ -28,7 +28,7 @@ upstream: http://127.0.0.1:8000
 grip: {key: x}
 ",
         problems: &[
-            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {
@@ -201,7 +201,7 @@ control: {address: '127.0.0.1:1', tokn: x}
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
         problems: &[
-            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {
