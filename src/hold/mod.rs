@@ -199,7 +199,12 @@ impl Instruction {
     pub fn hold(self, asked: Asked, mut answer: Answer, client: ClientSide) -> Result<Hold, Unfit> {
         let transport = self.transport.unwrap_or_else(|| {
             let accept = asked.headers.get_all(hyper::header::ACCEPT).iter();
-            transport::automatic(asked.upgrade, accept.map(|value| value.as_bytes()), asked.query)
+            transport::automatic(
+                asked.upgrade,
+                accept.map(|value| value.as_bytes()),
+                preferences(asked.headers),
+                asked.query,
+            )
         });
         let mut accept = None;
         if transport == transport::WEBSOCKET {
@@ -210,7 +215,7 @@ impl Instruction {
         }
         let cross_site = asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         let of_frames = transport::Asked { query: asked.query, cross_site, accept: accept.as_deref() };
-        let parameters = self.parameters.complete(transport::transport(transport), of_frames)?;
+        let mut parameters = self.parameters.complete(transport::transport(transport), of_frames)?;
         let default = client_start(asked.headers, asked.query).unwrap_or(Start::After(asked.forwarded_at));
         let start = |since| match since {
             None => default,
@@ -218,7 +223,10 @@ impl Instruction {
             Some(Since::Earliest) => Start::Earliest,
             Some(Since::Position(position)) => Start::After(position),
         };
-        let wishes = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
+        let wishes: Vec<_> = self.channels.into_iter().map(|(name, since)| (name, start(since))).collect();
+        if transport::prefers(preferences(asked.headers), transport::OPEN) {
+            parameters.say_beginning(only_start(&wishes));
+        }
         let Instruction { timeout, keepalive, retry, tag, .. } = self;
         let (at, source, subject, ear) = (asked.at, Source::Application, None, None);
         #[rustfmt::skip]
@@ -233,6 +241,19 @@ impl Hold {
     /// Whether it becomes a WebSocket.
     pub fn is_socket(&self) -> bool {
         self.transport == transport::WEBSOCKET
+    }
+}
+
+fn preferences(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all("prefer").iter().map(|value| value.as_bytes())
+}
+
+/// The place at which all channels begin, where that is one.
+fn only_start(wishes: &[(ChannelName, Start)]) -> Option<Position> {
+    let mut starts = wishes.iter().map(|(_, start)| start);
+    match starts.next()? {
+        first @ Start::After(position) if starts.all(|start| start == first) => Some(*position),
+        _ => None,
     }
 }
 

@@ -15,8 +15,8 @@ use hyper::{HeaderMap, StatusCode};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
-use super::{Hold, Instruction, comet};
-use crate::message::{ChannelName, Position, Start, TransportId};
+use super::{Hold, Instruction, comet, only_start};
+use crate::message::{ChannelName, Position, TransportId};
 use crate::transport;
 
 /// What the application wants of tickets for a hold.
@@ -134,7 +134,7 @@ impl Ticket {
             issued: now_ms,
             expires: now_ms.saturating_add(ms(time)).min(until),
             until,
-            position: only_start(hold).map(|position| position.to_string()),
+            position: only_start(&hold.wishes).map(|position| position.to_string()),
             channels: hold.wishes.iter().map(|(name, _)| name.as_str().to_owned()).collect(),
             transport: transport::transport(hold.transport).name().to_owned(),
             said: terms.transport.clone(),
@@ -273,14 +273,6 @@ pub fn travels(name: &HeaderName) -> bool {
         | X_CONTENT_TYPE_OPTIONS
         | SEC_WEBSOCKET_PROTOCOL => true,
         _ => prefixes.iter().any(|prefix| name.as_str().starts_with(prefix)),
-    }
-}
-
-fn only_start(hold: &Hold) -> Option<Position> {
-    let mut starts = hold.wishes.iter().map(|(_, start)| start);
-    match starts.next()? {
-        first @ Start::After(position) if starts.all(|start| start == first) => Some(*position),
-        _ => None,
     }
 }
 

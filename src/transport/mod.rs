@@ -20,6 +20,7 @@ mod multipart;
 mod ndjson;
 mod parameters;
 mod poll;
+mod preference;
 mod script;
 mod sse;
 mod stream;
@@ -33,6 +34,7 @@ use crate::message::{Entry, Gap, Position, TransportId};
 pub use ndjson::message_object;
 pub use parameters::{Asked, BadCallback, Parameters, callback};
 pub(crate) use parameters::{NONE, without_position};
+pub use preference::{AT_ONCE, OPEN, prefers};
 pub use script::json as script_json;
 
 /// One way of framing events.
@@ -192,6 +194,10 @@ pub const LONG_POLL: TransportId = TransportId::new(1);
 pub const JSONP: TransportId = TransportId::new(2);
 /// `websocket` in [`TRANSPORTS`].
 pub const WEBSOCKET: TransportId = TransportId::new(3);
+/// `ndjson` in [`TRANSPORTS`].
+pub const NDJSON: TransportId = TransportId::new(5);
+/// `poll` in [`TRANSPORTS`].
+pub const POLL: TransportId = TransportId::new(12);
 
 /// `bayeux` in [`TRANSPORTS`].
 pub const BAYEUX: TransportId = TransportId::new(13);
@@ -222,28 +228,40 @@ pub fn fields(id: TransportId, opening: &Opening) -> Vec<Field> {
     fields
 }
 
-/// What `auto` means for a request: `websocket` where it asks for one, `sse` where it accepts an event stream,
-/// `jsonp` where it names a function to call, else `long-poll`.
+/// What `auto` means for a request: `websocket` where it asks for one, `sse` where it accepts an event stream, `ndjson`
+/// where it accepts that, `jsonp` where it names a function to call, `poll` where it wants no wait, else `long-poll`.
 pub fn automatic<'a>(
     upgrade: bool,
     accept: impl Iterator<Item = &'a [u8]>,
+    prefer: impl Iterator<Item = &'a [u8]>,
     query: Option<&str>,
 ) -> TransportId {
     if upgrade {
-        return WEBSOCKET;
-    }
-    let mut ranges = accept.flat_map(|value| value.split(|byte| *byte == b','));
-    let event_stream = |range: &[u8]| {
-        let media = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        media.eq_ignore_ascii_case(b"text/event-stream")
-    };
-    if ranges.any(event_stream) {
-        SSE
+        WEBSOCKET
+    } else if let Some(stream) = accepted_stream(accept) {
+        stream
     } else if parameters::names_callback(query) {
         JSONP
+    } else if prefers(prefer, AT_ONCE) {
+        POLL
     } else {
         LONG_POLL
     }
+}
+
+/// The stream whose media type a request names; a range such as `*/*` names none.
+fn accepted_stream<'a>(accept: impl Iterator<Item = &'a [u8]>) -> Option<TransportId> {
+    let mut stream = None;
+    for range in accept.flat_map(|value| value.split(|byte| *byte == b',')) {
+        let named = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if named.eq_ignore_ascii_case(b"text/event-stream") {
+            return Some(SSE);
+        }
+        if named.eq_ignore_ascii_case(b"application/x-ndjson") {
+            stream = Some(NDJSON);
+        }
+    }
+    stream
 }
 
 #[cfg(test)]
@@ -256,20 +274,29 @@ mod tests {
         assert_eq!(by_name("long-poll"), Some(LONG_POLL));
         assert_eq!(by_name("jsonp"), Some(JSONP));
         assert_eq!(by_name("websocket"), Some(WEBSOCKET));
+        assert_eq!(by_name("ndjson"), Some(NDJSON));
+        assert_eq!(by_name("poll"), Some(POLL));
         assert_eq!(by_name("bayeux"), Some(BAYEUX));
         assert_eq!(by_name("telepathy"), None);
     }
 
     #[test]
-    fn auto_follows_what_the_request_accepts_and_names() {
-        let choose = |accept: &'static str, query| automatic(false, [accept.as_bytes()].into_iter(), query);
-        assert_eq!(choose("text/event-stream", Some("callback=f")), SSE);
-        assert_eq!(choose("text/html, Text/Event-Stream;q=0.9", None), SSE);
-        assert_eq!(choose("*/*", None), LONG_POLL);
-        assert_eq!(choose("*/*", Some("a=1&callback=f")), JSONP);
-        assert_eq!(choose("*/*", Some("jsonp=f")), JSONP);
-        assert_eq!(choose("*/*", Some("callbacks=f")), LONG_POLL);
-        assert_eq!(automatic(false, std::iter::empty(), None), LONG_POLL);
-        assert_eq!(automatic(true, std::iter::empty(), Some("callback=f")), WEBSOCKET);
+    fn auto_follows_what_the_request_accepts_names_and_prefers() {
+        let choose = |accept: &'static str, prefer: &'static str, query| {
+            automatic(false, [accept.as_bytes()].into_iter(), [prefer.as_bytes()].into_iter(), query)
+        };
+        assert_eq!(choose("text/event-stream", "wait=0", Some("callback=f")), SSE);
+        assert_eq!(choose("text/html, Text/Event-Stream;q=0.9", "", None), SSE);
+        assert_eq!(choose("application/x-ndjson, text/event-stream", "", None), SSE);
+        assert_eq!(choose("Application/X-NDJSON; q=1, */*", "wait=0", Some("callback=f")), NDJSON);
+        assert_eq!(choose("application/*", "", None), LONG_POLL);
+        assert_eq!(choose("*/*", "", None), LONG_POLL);
+        assert_eq!(choose("*/*", "wait=0", Some("a=1&callback=f")), JSONP);
+        assert_eq!(choose("*/*", "", Some("jsonp=f")), JSONP);
+        assert_eq!(choose("*/*", "", Some("callbacks=f")), LONG_POLL);
+        assert_eq!(choose("application/json", "comet-open, wait=0", None), POLL);
+        let none = || std::iter::empty();
+        assert_eq!(automatic(false, none(), none(), None), LONG_POLL);
+        assert_eq!(automatic(true, none(), none(), Some("callback=f")), WEBSOCKET);
     }
 }

@@ -33,6 +33,10 @@ impl Transport for Ndjson {
         if !opening.body.is_empty() && !opening.body.ends_with(b"\n") {
             out.push(b'\n');
         }
+        if let Some(begin) = &opening.parameters.begin {
+            out.extend_from_slice(begin.object(Some("comet.open"), opening.retry).as_bytes());
+            out.push(b'\n');
+        }
         if let Some(ticket) = &opening.parameters.ticket {
             out.extend_from_slice(ticket.object(Some("comet.ticket")).as_bytes());
             out.push(b'\n');

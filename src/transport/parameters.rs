@@ -4,6 +4,8 @@
 //! is called may be the client's, since its page has to have it; a request from a foreign site may not name one in
 //! a page of this one, where it would choose what is called there.
 
+use std::time::Duration;
+
 use super::{Delivery, Transport};
 use crate::message::Position;
 
@@ -24,6 +26,32 @@ pub struct Parameters {
     pub(super) accept: Option<Box<str>>,
     /// With what it may come back without the application.
     pub(super) ticket: Option<Box<InBand>>,
+    /// What its stream says at its beginning, where it wants that.
+    pub(super) begin: Option<Box<Begin>>,
+}
+
+/// Where a stream begins, for a client that comes back before it has got a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// The place of all its channels, where that is one.
+    pub(super) position: Option<Position>,
+}
+
+impl Begin {
+    /// `{"event":"comet.open","position":…,"retry":…}`; the type only where the stream has no other place for it.
+    pub(super) fn object(&self, event: Option<&str>, retry: Option<Duration>) -> String {
+        let retry = retry.map_or("null".into(), |retry| retry.as_millis().to_string());
+        format!("{{{}\"position\":{},\"retry\":{retry}}}", typed(event), quoted(self.position))
+    }
+}
+
+/// The type of an object as its first field.
+fn typed(event: Option<&str>) -> String {
+    event.map_or(String::new(), |event| format!("\"event\":\"{event}\","))
+}
+
+fn quoted(position: Option<Position>) -> String {
+    position.map_or("null".into(), |position| format!("\"{position}\""))
 }
 
 /// A ticket as a page's script gets it.
@@ -38,9 +66,7 @@ pub(super) struct InBand {
 impl InBand {
     /// `{"event":"comet.ticket","ticket":…,"position":…}`; the type only where the stream has no other place for it.
     pub(super) fn object(&self, event: Option<&str>) -> String {
-        let event = event.map_or(String::new(), |event| format!("\"event\":\"{event}\","));
-        let position = self.position.map_or("null".into(), |position| format!("\"{position}\""));
-        format!("{{{event}\"ticket\":\"{}\",\"position\":{position}}}", self.text)
+        format!("{{{}\"ticket\":\"{}\",\"position\":{}}}", typed(event), self.text, quoted(self.position))
     }
 
     /// The first field of the answer to a poll, which says its position itself.
@@ -84,6 +110,11 @@ impl Parameters {
     /// Gives the client a ticket, in frames that have a place for it.
     pub fn carry(&mut self, ticket: String, position: Option<Position>) {
         self.ticket = Some(Box::new(InBand { text: ticket.into(), position }));
+    }
+
+    /// Says at the beginning of a stream where that is; `None` where its channels begin at several places.
+    pub fn say_beginning(&mut self, position: Option<Position>) {
+        self.begin = Some(Box::new(Begin { position }));
     }
 
     /// Takes one that stands behind the transport's name in the application's header.
@@ -140,6 +171,7 @@ pub(crate) static NONE: Parameters = Parameters {
     query: None,
     accept: None,
     ticket: None,
+    begin: None,
 };
 
 /// Whether a query names a function to call.

@@ -4,7 +4,7 @@
 //! its own and nothing in a payload can end an event or begin another.
 
 use super::{Closing, Delivery, MediaType, Opening, Transport};
-use crate::message::{Entry, Gap};
+use crate::message::{Entry, Gap, Position};
 use crate::transport::ndjson;
 
 /// See the file's first line.
@@ -38,11 +38,13 @@ impl Transport for Sse {
             end_event(out);
         }
         retry(opening.retry, out);
+        if let Some(begin) = &opening.parameters.begin {
+            id(begin.position, out);
+            let begin = begin.object(None, opening.retry);
+            out.extend_from_slice(format!("event: comet.open\ndata: {begin}\n\n").as_bytes());
+        }
         if let Some(ticket) = &opening.parameters.ticket {
-            // An id at once, so that a browser which is cut off before the first message knows where it was.
-            if let Some(position) = ticket.position {
-                out.extend_from_slice(format!("id: {position}\n").as_bytes());
-            }
+            id(ticket.position, out);
             out.extend_from_slice(
                 format!("event: comet.ticket\ndata: {}\n\n", ticket.object(None)).as_bytes(),
             );
@@ -94,6 +96,13 @@ pub(super) fn end_event(out: &mut Vec<u8>) {
 fn retry(retry: Option<std::time::Duration>, out: &mut Vec<u8>) {
     if let Some(retry) = retry {
         out.extend_from_slice(format!("retry: {}\n\n", retry.as_millis()).as_bytes());
+    }
+}
+
+/// An id at once, so that a browser which is cut off before the first message knows where it was.
+fn id(position: Option<Position>, out: &mut Vec<u8>) {
+    if let Some(position) = position {
+        out.extend_from_slice(format!("id: {position}\n").as_bytes());
     }
 }
 
@@ -159,6 +168,26 @@ mod tests {
             };
             Sse.open(&opening, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_client_that_wants_to_know_is_told_where_its_stream_begins() {
+        let position = entry(None, "").position;
+        for (at, id, said) in [(Some(position), "id: e-7\n", "\"e-7\""), (None, "", "null")] {
+            let mut parameters = crate::transport::Parameters::default();
+            parameters.say_beginning(at);
+            let (body, media_type, retry, gap) = (&b""[..], None, None, false);
+            let opening = Opening { body, media_type, retry, position, gap, parameters: &parameters };
+            let mut out = Vec::new();
+            Sse.open(&opening, &mut out);
+            let data = format!("{{\"position\":{said},\"retry\":null}}");
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{id}event: comet.open\ndata: {data}\n\n"));
+            let mut out = Vec::new();
+            let retry = Some(std::time::Duration::from_secs(3));
+            ndjson::Ndjson.open(&Opening { retry, ..opening }, &mut out);
+            let line = format!("{{\"event\":\"comet.open\",\"position\":{said},\"retry\":3000}}\n");
+            assert_eq!(String::from_utf8(out).unwrap(), line);
         }
     }
 
