@@ -54,7 +54,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
 }
 
 /// The keys of a route that say what answers it.
-const ACTIONS: &str = "`pool`, `files`, `redirect` or `bayeux`";
+const ACTIONS: &str = "`pool`, `files`, `redirect`, `bayeux` or `script`";
 
 type Pools = BTreeMap<String, PoolConfig>;
 /// What was seen, and in which line first.
@@ -284,7 +284,7 @@ impl Rules<'_> {
         match action? {
             Action::Pool(value) => self.known_pool(Placed { place, value }, pools).map(Action::Pool),
             Action::Files(files) => self.is_folder(place, &files.root).then_some(Action::Files(files)),
-            action @ (Action::Redirect(_) | Action::Bayeux(_)) => Some(action),
+            action @ (Action::Redirect(_) | Action::Bayeux(_) | Action::Script(_)) => Some(action),
         }
     }
 

@@ -7,6 +7,7 @@ use super::draft::{ActionDraft, BodyLimit, FilesDraft, RouteDraft};
 use super::edge::{COMPRESS, EdgeConfig, HEADERS};
 use super::form;
 use super::redirect::{REDIRECT, RedirectConfig, redirect};
+use super::script::{SCRIPT, ScriptConfig};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
 
@@ -43,6 +44,8 @@ pub enum Action {
     Redirect(RedirectConfig),
     /// Bayeux, answered by the proxy itself.
     Bayeux(BayeuxConfig),
+    /// The client for browsers.
+    Script(ScriptConfig),
 }
 
 /// A folder of files.
@@ -98,6 +101,12 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             let mut bayeux = BayeuxConfig::default();
             BAYEUX.fill(&mut bayeux, value);
             route.actions.push(ActionDraft { key: "bayeux", place, action: Some(Action::Bayeux(bayeux)) });
+        }),
+        Key::section("script", ".", &SCRIPT, |route, value| {
+            let place = value.node.place;
+            let mut script = ScriptConfig::default();
+            SCRIPT.fill(&mut script, value);
+            route.actions.push(ActionDraft { key: "script", place, action: Some(Action::Script(script)) });
         }),
         Key::new("allow", |route, value| route.edge.allow(value)),
         Key::new("deny", |route, value| route.edge.deny(value)),

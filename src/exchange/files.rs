@@ -60,7 +60,7 @@ pub async fn serve_file(
     })
 }
 
-fn read_only(method: &Method) -> Result<(), Refusal> {
+pub(super) fn read_only(method: &Method) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(Refusal::ReadOnly) }
 }
 

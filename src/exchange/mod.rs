@@ -24,6 +24,7 @@ mod reproxy;
 mod retries;
 mod returning;
 mod rules;
+mod script;
 mod sending;
 mod tunnel;
 mod upload;
@@ -51,6 +52,7 @@ pub use parley::{Host, Parley, parley};
 pub use record::SiteMetrics;
 pub use reproxy::{Elsewhere, Handoffs, Reproxy};
 pub use rules::{Client, RouteRules, Rules};
+pub use script::serve_script;
 
 use answer::answer;
 use classify::Verdict;

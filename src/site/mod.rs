@@ -26,7 +26,7 @@ use crate::config::{BuffersConfig, Config, Edit, PoolConfig, RouteConfig, SiteCo
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
     Client, Context, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
-    SiteMetrics, exchange, is_own, redirect, refuse, serve_file,
+    SiteMetrics, exchange, is_own, redirect, refuse, serve_file, serve_script,
 };
 use crate::files::Folder;
 use crate::hold::{Keeper, TakeOver};
@@ -363,6 +363,14 @@ impl Site {
                 let host = Host { client, rules, site, cors: &route.cors, keeper, log };
                 Box::pin(bayeux::answer(&self.bayeux, terms, host, parts, body)).await
             }
+            Action::Script(cache_control) => {
+                // What is below its path is something else.
+                if plain(parts.uri.path()).as_deref() != Some(route.path.as_bytes()) {
+                    return Ok(self.refuse(errand, (parts, &body), &Refusal::NoFile));
+                }
+                let script = (&route.cors, cache_control);
+                Ok(serve_script(client, rules, site, log, script, (parts, &body)))
+            }
             Action::Redirect(elsewhere) => {
                 let location = elsewhere.location(&parts.uri);
                 Ok(self.redirect(errand, (parts, &body), elsewhere.status, &location))
@@ -462,7 +470,7 @@ impl Site {
                 let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
                 Ok(elsewhere.file(client, rules, Place { folder, path: &path, rest }).await)
             }
-            (Action::Files(_), None) | (Action::Redirect(_) | Action::Bayeux(_), _) => {
+            (Action::Files(_), None) | (Action::Redirect(_) | Action::Bayeux(_) | Action::Script(_), _) => {
                 Ok(elsewhere.nowhere(client, rules))
             }
         }

@@ -37,6 +37,8 @@ pub(super) enum Action {
     Redirect(Box<Redirect>),
     /// Bayeux on these terms.
     Bayeux(Arc<Terms>),
+    /// The client for browsers, with this `Cache-Control`.
+    Script(HeaderValue),
 }
 
 impl Route {
@@ -56,6 +58,7 @@ impl Route {
             }
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
             config::Action::Bayeux(bayeux) => Action::Bayeux(Arc::new(terms(bayeux, message))),
+            config::Action::Script(script) => Action::Script(field(&script.cache_control)),
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
         let (path, is_internal) = (config.path.clone(), config.internal);
@@ -79,12 +82,14 @@ fn terms(config: &BayeuxConfig, message: usize) -> Terms {
     }
 }
 
+fn field(text: &String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("a checked configuration has visible ASCII here")
+}
+
 fn folder(config: &FilesConfig) -> Folder {
-    let value =
-        |text: &String| HeaderValue::try_from(text).expect("a checked configuration has visible ASCII here");
     Folder {
         path: config.root.clone(),
         index: config.index.clone(),
-        cache_control: config.cache_control.as_ref().map(value),
+        cache_control: config.cache_control.as_ref().map(field),
     }
 }

@@ -13,10 +13,12 @@ const CONTROL_PORT = 7070;
 const DEADLINE_MS = 10_000;
 
 export class Proxy {
-  /** Of an application `(request, response)`; `sites` is the YAML of its sites, with `$PORT` and the pool `app`. */
-  static async before(application, sites) {
-    const binary = process.env.PERIHELION_BIN;
-    assert.ok(binary, "set PERIHELION_BIN");
+  /**
+   * Of an application `(request, response)`; `sites` is the YAML of its sites, with `$PORT` and the pool `app`, and `more`
+   * that of further sections, with `$FOLDER`.
+   */
+  static async before(application, sites, more = "") {
+    assert.ok(process.env.PERIHELION_BIN, "set PERIHELION_BIN");
     const proxy = new Proxy();
     // Ports are fixed and addresses are not, as in the tests in Rust.
     proxy.address = `127.255.${(process.pid >> 8) & 255}.${process.pid & 255}`;
@@ -24,17 +26,33 @@ export class Proxy {
     proxy.server = http.createServer(application).listen(0, "127.0.0.1");
     await once(proxy.server, "listening");
     proxy.folder = await mkdtemp(join(tmpdir(), "perihelion-"));
-    const file = join(proxy.folder, "perihelion.yaml");
-    await writeFile(file, `listen: ${proxy.address}:${PORT}
+    proxy.file = join(proxy.folder, "perihelion.yaml");
+    await writeFile(proxy.file, `listen: ${proxy.address}:${PORT}
 control: ${proxy.address}:${CONTROL_PORT}
 pools: { app: http://127.0.0.1:${proxy.server.address().port} }
 sites:
 ${sites.replaceAll("$PORT", PORT)}
+${more.replaceAll("$FOLDER", proxy.folder)}
 log: { access: off, level: warn }
 `);
-    proxy.child = spawn(binary, ["run", "-c", file], { stdio: ["ignore", "ignore", "inherit"] });
-    await proxy.#ready();
+    await proxy.start();
     return proxy;
+  }
+
+  get url() {
+    return `http://${this.address}:${this.port}/`;
+  }
+
+  async start() {
+    this.child = spawn(process.env.PERIHELION_BIN, ["run", "-c", this.file], { stdio: ["ignore", "ignore", "inherit"] });
+    await this.#ready();
+  }
+
+  /** Without a word, as a machine that has lost its power. */
+  async kill() {
+    const exited = once(this.child, "exit");
+    this.child.kill("SIGKILL");
+    await exited;
   }
 
   async publish(channel, data, headers = {}) {
@@ -55,9 +73,7 @@ log: { access: off, level: warn }
   }
 
   async stop() {
-    const exited = once(this.child, "exit");
-    this.child.kill("SIGKILL");
-    await exited;
+    await this.kill();
     this.server.closeAllConnections();
     this.server.close();
     await rm(this.folder, { recursive: true });

@@ -36,6 +36,7 @@ mod reproxy;
 mod resume;
 mod retries;
 mod revoke;
+mod script;
 mod slow;
 mod store;
 mod storm;

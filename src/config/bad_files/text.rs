@@ -142,14 +142,15 @@ sites:
       - {path: /t, files: [/]}
       - {path: /u, bayeux: {timeout: 0s, queu: 1, per_browser: 0}, redirect: /}
       - {path: /v, bayeux: on}
+      - {path: /w, script: {cache: no}, bayeux: {}}
 ",
         problems: &[
             r"7:16: `path` can't be `static` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/static`?)",
             r"8:16: `path` can't be `/x/*` (expected the beginning of a path: a slash, no query, no spaces and no wildcard; did you mean `/x/`?)",
-            r"9:9: the route leads nowhere (expected `pool`, `files`, `redirect` or `bayeux`)",
-            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, redirect, bayeux, allow, deny, headers, errors and compress)",
+            r"9:9: the route leads nowhere (expected `pool`, `files`, `redirect`, `bayeux` or `script`)",
+            r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, redirect, bayeux, script, allow, deny, headers, errors and compress)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, redirect, bayeux, allow, deny, headers, errors or compress)",
+            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, redirect, bayeux, script, allow, deny, headers, errors or compress)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",
@@ -165,6 +166,8 @@ sites:
             r"18:42: unknown key `queu` (expected timeout, interval, expiry, per_browser, poll_interval, subscriptions, queue, queue_bytes or body; did you mean `queue`?)",
             r"18:64: `per_browser` can't be `0` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
             r"19:28: `bayeux` is text (expected a mapping with timeout, interval, expiry, per_browser, poll_interval, subscriptions, queue, queue_bytes and body)",
+            r"20:28: `script` can't stand beside `bayeux`, since a route leads to one place (expected one of them)",
+            r"20:29: unknown key `cache` (expected cache_control)",
         ],
     },
     Bad {
