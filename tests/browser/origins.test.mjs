@@ -108,8 +108,8 @@ test("an event comes out of the browser as it was published, but for its line en
   });
   await proxy.held("news", 1);
   const published = [
-    "plain", " leading space", "  two", "trailing ", "a\nb", "a\r\nb", "a\rb", "\n\n", "a\n", "\ufeffmark", "nul \0 inside",
-    "data: x\n\nevent: y", "id: 9", ":comment", "\u2028\u2029\u{1f680}",
+    "plain", "", " leading space", "  two", "trailing ", "a\nb", "a\r\nb", "a\rb", "\n\n", "\r", "\r\n\r\n", "a\n", "\ufeffmark",
+    "nul \0 inside", "data: x\n\nevent: y", "id: 9", "id: a\0b", ":comment", "retry: 1", "\u2028\u2029\u{1f680}", "last",
   ];
   for (const data of published) await proxy.publish("news", data, { "Content-Type": "text/plain; charset=utf-8" });
   const read = published.map((data) => data.replace(/\r\n?/g, "\n"));
