@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::gallery;
 use super::input::{self, BODY_BYTES_MAX, BadInput};
+use super::pages;
 use super::publisher::{Parcel, PublishError, Receipt, publish};
 use super::talk::{Event, SLIDES, Snapshot, Talk, Wish};
 
@@ -39,19 +40,6 @@ const PAGE: &str = include_str!("page/index.html");
 const STATE_MARK: &str = "{{state}}";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-
-/// Path, type and content of what the page is made of.
-const ASSETS: [(&str, &str, &str); 9] = [
-    ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
-    ("/gallery.css", "text/css; charset=utf-8", include_str!("page/gallery.css")),
-    ("/gallery.js", "text/javascript; charset=utf-8", include_str!("page/gallery.js")),
-    ("/slides.css", "text/css; charset=utf-8", include_str!("page/slides.css")),
-    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
-    ("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
-    ("/stream.js", "text/javascript; charset=utf-8", include_str!("page/stream.js")),
-    ("/chat.js", "text/javascript; charset=utf-8", include_str!("page/chat.js")),
-    ("/slides.js", "text/javascript; charset=utf-8", include_str!("page/slides.js")),
-];
 
 /// The answer to any request.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -135,10 +123,16 @@ impl Answers {
                 let head = self::head(StatusCode::OK, HTML).header(CONTENT_SECURITY_POLICY, GALLERY_POLICY);
                 Ok(finish(head, GALLERY))
             }
+            "/slideshow" => {
+                let position = value(&head.headers, "x-comet-position").unwrap_or_default();
+                Ok(pages::slideshow(self.talk.borrow().slide(), position))
+            }
+            "/slideshow/events" => self.turns(&head.headers),
+            "/bayeux" => Ok(pages::bayeux(self.addresses)),
             "/gallery/say" => self.say(&head.headers, body).await,
             path => match path.strip_prefix("/gallery/") {
                 Some(name) => self.window(name, &head.headers, head.uri.query()),
-                None => asset(path).ok_or(Refused::NotFound),
+                None => pages::asset(path).ok_or(Refused::NotFound),
             },
         }
     }
@@ -174,6 +168,20 @@ impl Answers {
             .header("X-Comet-Keepalive", "15")
             .header("X-Comet-Retry", "1000");
         Ok(finish(head, format!("event: hello\ndata: {hello}\n\n")))
+    }
+
+    /// The slides alone, over whatever transport the client can do.
+    fn turns(&self, headers: &HeaderMap) -> Result<Answer, Refused> {
+        if !is_proxied(headers) {
+            return Err(Refused::NoProxy);
+        }
+        let position = value(headers, "x-comet-position");
+        let quiet = serde_json::json!({ "position": position, "gap": false, "messages": [] });
+        // Only a poll can end with it: what asks for a stream gets nothing but messages.
+        let polls = value(headers, "accept").is_some_and(|accept| accept.starts_with(JSON));
+        let head =
+            head(StatusCode::OK, JSON).header("X-Comet-Subscribe", "slides").header("X-Comet-Retry", "1000");
+        Ok(finish(head, if polls { quiet.to_string() } else { String::new() }))
     }
 
     /// One answer with what is said next, or this one after 25 seconds in which nobody said anything.
@@ -288,16 +296,11 @@ impl Refused {
     }
 }
 
-fn asset(path: &str) -> Option<Answer> {
-    let (_, content_type, content) = ASSETS.iter().find(|(known, ..)| *known == path)?;
-    Some(finish(head(StatusCode::OK, content_type), *content))
-}
-
 fn json(status: StatusCode, text: String) -> Answer {
     finish(head(status, JSON), format!("{text}\n"))
 }
 
-fn head(status: StatusCode, content_type: &str) -> Builder {
+pub(super) fn head(status: StatusCode, content_type: &str) -> Builder {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, content_type)
@@ -305,7 +308,7 @@ fn head(status: StatusCode, content_type: &str) -> Builder {
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
-fn finish(head: Builder, body: impl Into<Bytes>) -> Answer {
+pub(super) fn finish(head: Builder, body: impl Into<Bytes>) -> Answer {
     head.body(Full::new(body.into())).expect("every header of this application is a constant")
 }
 

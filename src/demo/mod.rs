@@ -8,6 +8,7 @@ mod answers;
 mod app;
 mod gallery;
 mod input;
+mod pages;
 mod picture;
 mod publisher;
 mod talk;
@@ -43,9 +44,7 @@ impl Demo {
     /// The proxy's configuration as a user would write it. The port of the control port is
     /// the system's choice.
     pub fn configuration(&self) -> String {
-        let listen = self.listen;
-        let upstream = self.app.address();
-        format!("listen: \"{listen}\"\nupstream: http://{upstream}\ncontrol: 127.0.0.1:0\nlog: {QUIET}\n")
+        configuration(&format!("\"{}\"", self.listen), self.app.address(), "127.0.0.1:0")
     }
 
     /// Lets the application serve, once the proxy listens at `proxy` and its control port at `control`.
@@ -55,6 +54,24 @@ impl Demo {
     pub fn open(self, proxy: SocketAddr, control: SocketAddr) -> anyhow::Result<Open> {
         Ok(Open { proxy: reachable(proxy), control, app: self.app.run(control)? })
     }
+}
+
+/// Everything goes to the application, but for two paths that the proxy answers by itself.
+fn configuration(listen: &str, upstream: SocketAddr, control: impl std::fmt::Display) -> String {
+    format!(
+        "\
+listen: {listen}
+control: {control}
+pools: {{ app: http://{upstream} }}
+sites:
+  \"*\":
+    routes:
+      - {{ path: /, pool: app }}
+      - {{ path: /perihelion.js, script: {{}} }}
+      - {{ path: /cometd, bayeux: {{}} }}
+log: {QUIET}
+"
+    )
 }
 
 /// The demo while people use it. Dropping it ends the application.
@@ -70,21 +87,22 @@ impl Open {
     pub fn greeting(&self) -> String {
         let Open { proxy, control, app } = self;
         let app = app.address();
+        let configuration = configuration(&proxy.to_string(), app, control).replace('\n', "\n  ");
+        let configuration = configuration.trim_end();
         format!(
             "\
 Perihelion {version}, the demo: a chat and a talk, live in every window that shows them.
 
   Open in two windows     http://{proxy}/
   Thirty years of Comet   http://{proxy}/gallery
+  Slides, by five lines   http://{proxy}/slideshow
+  A chat over Bayeux      http://{proxy}/bayeux
   The application alone   http://{app}/
   The control port        http://{control}/
 
-The proxy's configuration, three lines and one that keeps this terminal quiet:
+The proxy's configuration; for the first page its first two lines and `upstream:` would do:
 
-  listen: {proxy}
-  upstream: http://{app}
-  control: {control}
-  log: {QUIET}
+  {configuration}
 
 With curl, each in a terminal of its own:
 

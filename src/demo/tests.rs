@@ -245,6 +245,31 @@ fn everything_that_the_page_names_is_served() {
 }
 
 #[test]
+fn the_further_pages_name_only_what_is_served() {
+    let app = alone();
+    for path in ["/slideshow", "/bayeux"] {
+        let page = get(&app, path, "X-Comet-Position: e-7\r\nX-Comet-Proxy: perihelion/0\r\n");
+        assert!(!page.contains("{{"), "{page}");
+        for named in ["href=\"/", "src=\"/"].iter().flat_map(|mark| page.split(mark).skip(1)) {
+            let named = format!("/{}", named.split('"').next().unwrap());
+            // The proxy's own.
+            if named != "/perihelion.js" {
+                assert!(get(&app, &named, PROXIED).starts_with("HTTP/1.1 200 "), "{named}");
+            }
+        }
+    }
+    let client = get(&app, "/vendor/cometd-9.0.0/Client.js", "");
+    for import in client.split("from \"./").skip(1) {
+        let path = format!("/vendor/cometd-9.0.0/{}", import.split('"').next().unwrap());
+        assert!(get(&app, &path, "").starts_with("HTTP/1.1 200 "), "{path}");
+    }
+    assert!(get(&app, "/slideshow", PROXIED).contains("new Perihelion(&quot;/slideshow/events&quot;"));
+    assert!(get(&app, "/slideshow/events", "").starts_with("HTTP/1.1 503 "));
+    let held = get(&app, "/slideshow/events", PROXIED);
+    assert!(has_line(&held, "x-comet-subscribe: slides"), "{held}");
+}
+
+#[test]
 fn the_gallery_shows_every_transport_and_what_it_names_is_served() {
     let app = alone();
     let page = get(&app, "/gallery", PROXIED);
@@ -289,7 +314,10 @@ fn nothing_of_the_application_stays_behind() {
 #[test]
 fn the_greeting_names_where_the_proxy_really_is() {
     let demo = Demo::bind("0.0.0.0:0".parse().unwrap()).unwrap();
-    assert!(demo.configuration().starts_with("listen: \"0.0.0.0:0\"\nupstream: http://127.0.0.1:"));
+    assert!(
+        demo.configuration()
+            .starts_with("listen: \"0.0.0.0:0\"\ncontrol: 127.0.0.1:0\npools: { app: http://127.0.0.1:")
+    );
     let open: Open = demo.open("0.0.0.0:8123".parse().unwrap(), "127.0.0.1:7171".parse().unwrap()).unwrap();
     let greeting = open.greeting();
     let first = greeting.split_once("http://").unwrap().1;
