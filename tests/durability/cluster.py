@@ -64,14 +64,18 @@ class Relay:
         self.server = await asyncio.start_server(self.connection, *self.address)
 
     async def connection(self, reader, writer):
+        self.writers.add(writer)
         try:
-            if not self.is_cut:
-                onwards = await asyncio.open_connection(*self.target)
-                self.writers |= {writer, onwards[1]}
-                await asyncio.gather(self.copy(reader, onwards[1]), self.copy(onwards[0], writer))
+            onwards = await asyncio.open_connection(*self.target)
+            self.writers.add(onwards[1])
+            if self.is_cut:
+                onwards[1].close()
+                return
+            await asyncio.gather(self.copy(reader, onwards[1]), self.copy(onwards[0], writer))
         except ENDED:
             pass
         finally:
+            self.writers.discard(writer)
             writer.close()
 
     async def copy(self, reader, writer):
@@ -198,6 +202,10 @@ async def run(faults, seed):
                 nodes.append(Proxy(folder, (host, 8080), (host, 7070), application, store))
                 await nodes[-1].start()
             return await watch(Cluster(redis, relay, nodes, times), hosts, faults)
+        except BaseException:
+            for node in nodes:
+                print(f"{node.file}, {node.process.poll()}:\n{node.log()}")
+            raise
         finally:
             server.close()
             for process in [*nodes, redis]:

@@ -48,7 +48,10 @@ pub(crate) fn round(binary: &Path, folder: &Path, channels: Channels, bytes: usi
     std::fs::create_dir_all(folder)?;
     let application = TcpListener::bind("127.0.0.1:0")?;
     let address = application.local_addr()?;
-    thread::spawn(move || application.incoming().flatten().for_each(|client| drop(answer(client))));
+    // A thread for each of the few connections that the proxy opens.
+    thread::spawn(move || {
+        application.incoming().flatten().for_each(|client| drop(thread::spawn(move || answer(client))));
+    });
     let server = Server::perihelion_before(binary, folder, address)?;
     let clients = hold_once(&server, channels)?;
     let names: Vec<String> = clients.iter().map(|client| client.target[2..].to_owned()).collect();
@@ -91,7 +94,7 @@ fn first_time(address: SocketAddr, channel: &str) -> Result<Client> {
     let target = format!("/?{channel}");
     let mut stream = connect(address)?;
     stream.write_all(request(&target, "").as_bytes())?;
-    let text = read_until(&mut stream, |text| text.contains("comet.ticket") && text.ends_with("\n\n"))?;
+    let text = read_until(&mut stream, |text| text.contains("comet.ticket") && text.ends_with("\n\r\n"))?;
     let field = |name: &str, end: char| {
         let start = text.find(name).with_context(|| format!("no {name} in {text}"))? + name.len();
         Ok::<_, anyhow::Error>(text[start..].split(end).next().unwrap_or_default().trim().to_owned())
