@@ -115,7 +115,7 @@ class Cluster:
         node = self.times.choice(self.nodes)
         node.kill()
         await asyncio.sleep(self.times.uniform(0, 0.5))
-        await node.start()
+        await start(node)
 
     async def restart_redis(self):
         """And one of the nodes, which can't start before."""
@@ -124,7 +124,7 @@ class Cluster:
         node = self.times.choice(self.nodes)
         node.kill()
         await self.redis.start()
-        await node.start()
+        await start(node)
         await self.all_accept()
 
     async def pause_redis(self):
@@ -155,6 +155,12 @@ class Cluster:
     async def all_accept(self):
         for node in self.nodes:
             await until("a node is well again", lambda: says(node, '"ok"', b"_connected 1"))
+
+
+async def start(node):
+    """A node ends where it loses Redis while it starts, so that nothing is broken until it is there."""
+    await node.start()
+    await until("a node starts", lambda: says(node, '"ok"', b"_connected 1"))
 
 
 async def says(node, ready, metric):
@@ -200,7 +206,7 @@ async def run(faults, seed):
             store = f"{{ redis: 'redis://{elsewhere}:6380' }}"
             for host in hosts:
                 nodes.append(Proxy(folder, (host, 8080), (host, 7070), application, store))
-                await nodes[-1].start()
+                await start(nodes[-1])
             return await watch(Cluster(redis, relay, nodes, times), hosts, faults)
         except BaseException:
             for node in nodes:
