@@ -346,6 +346,7 @@ impl AnswerWriter {
 
     /// Gives large buffers back, and the last piece, which is empty and keeps its memory all the same.
     fn rest(&mut self) {
+        self.make_room();
         self.piece = Bytes::new();
         if self.lead.capacity() > LEAD_KEPT {
             self.lead = Vec::new();

@@ -156,6 +156,8 @@ impl Line {
     pub(super) fn begin(&mut self, answer: Response<Body>) {
         let (parts, body) = answer.into_parts();
         self.body = body;
+        // Nothing may stand between the parts of an answer.
+        self.expects_continue = false;
         self.asked.keep_alive &= !self.leaving.is_given();
         self.asked.keep_alive = self.writer.begin(self.asked, &parts, &self.body);
     }
