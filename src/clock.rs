@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -73,6 +73,30 @@ impl Clock {
         .await;
         self.stop();
         result
+    }
+
+    /// Drives a future that runs on this clock, where no connection does.
+    ///
+    /// # Errors
+    /// A deadline has passed with which nobody inside has dealt.
+    pub async fn drive<F: Future>(&self, future: F) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+                ready!(self.poll(cx));
+                // Whoever is inside may not have been asked since the deadline passed.
+                if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+                if self.expired() {
+                    return Poll::Ready(Err(Elapsed));
+                }
+            }
+        })
+        .await
     }
 
     /// For the driver, after each turn of the connection, which ends by it: ready once the deadline has passed.

@@ -161,6 +161,7 @@ families! {
     store_connected: gauge("perihelion_store_connected", "1 while a store that several nodes share can be reached, 0 while it can't.");
     comet_keepalives: counter("perihelion_comet_keepalives_total", "Keep-alives sent.");
     comet_words: counter("perihelion_comet_words_total", "Messages of clients on held WebSockets that were taken.");
+    comet_words_carried: counters("perihelion_comet_words_carried_total", "Messages of clients on held WebSockets that were for the application, by what became of them.", ["site", "result"]);
     comet_words_waited: counter("perihelion_comet_words_waited_total", "Times that a client on a held WebSocket was not read on, since whoever listens to it was behind or it did not take what it was told.");
     comet_fanout: histogram("perihelion_comet_fanout_seconds", "From the order given to a message to the last write of the turn that delivered it.", FANOUT_SECONDS);
     control_requests: counters("perihelion_control_requests_total", "Requests on the control port by class of status.", ["code_class"]);

@@ -12,7 +12,7 @@ use super::name::{self, Kind, Pattern};
 use super::session::{ClientClock, Connect, Session, Terms};
 use super::table::{Ended, Key, Table};
 use super::{Bayeux, milliseconds, words};
-use crate::hold::Speech;
+use crate::hold::{Speech, fresh_number};
 use crate::hub::Refused;
 use crate::message::{Batch, ChannelName, Data, Entry, Message};
 
@@ -231,7 +231,7 @@ impl Bayeux {
         let at_once = connected.at_once || !alone || timeout.is_some_and(|timeout| timeout <= 0.0);
         let crowded = !at_once && !table.has_place(key);
         let mut connect = Connect {
-            hold: self.next_hold(),
+            hold: fresh_number(),
             line: None,
             id: request.id.map(ToOwned::to_owned),
             batch: connected.batch,

@@ -19,7 +19,7 @@ mod table;
 mod words;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -48,7 +48,6 @@ pub struct Bayeux {
     hub: Arc<Hub>,
     desk: Arc<Desk>,
     table: Mutex<Table>,
-    holds: AtomicU64,
     sessions_max: AtomicUsize,
     random: SystemRandom,
     metrics: Metrics,
@@ -95,7 +94,6 @@ impl Bayeux {
             hub: hub.clone(),
             desk,
             table: Mutex::new(table),
-            holds: AtomicU64::new(1),
             sessions_max: AtomicUsize::new(sessions_max),
             random: SystemRandom::new(),
             metrics: metrics.clone(),
@@ -142,10 +140,6 @@ impl Bayeux {
         }
     }
 
-    fn next_hold(&self) -> u64 {
-        self.holds.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// A name that nobody guesses.
     fn fresh_id(&self) -> Option<Box<str>> {
         let mut bytes = [0; ID_BYTES];
@@ -179,6 +173,7 @@ fn held(timeout: Duration, fallback: Vec<u8>, script: bool, client: ClientSide, 
         at: SystemTime::now(),
         source: Source::Application,
         tag: None,
+        messages: None,
         client,
         subject: None,
         ear: Some(Box::new(ear)),

@@ -32,6 +32,8 @@ pub struct Limits {
     pub hold_body: usize,
     /// Channels that one connection may hold.
     pub hold_channels: usize,
+    /// Bytes of a client's message on a held WebSocket.
+    pub socket_message: usize,
     /// Bytes of one published message.
     pub message: usize,
     /// Messages of one publish request.
@@ -94,6 +96,8 @@ impl Default for Limits {
             hold_body: MIB,
             // A personal channel and those of a page; thousands would make each wake of a shard slow.
             hold_channels: 100,
+            // What people write and programs report; each held WebSocket may have one of them unfinished.
+            socket_message: 64 * KIB,
             // The size at which something should be fetched by URL instead.
             message: MIB,
             // A request that is ordered as one step must not keep other publishers waiting.
@@ -144,6 +148,7 @@ pub(super) static LIMITS: Section<Limits> = Section {
         Key::new("request_body", |limits, value| value.put(&mut limits.request_body, &form::SIZE_OR_OFF)),
         Key::new("hold_body", |limits, value| value.put(&mut limits.hold_body, &form::SIZE)),
         Key::new("hold_channels", |limits, value| value.put(&mut limits.hold_channels, &form::COUNT)),
+        Key::new("socket_message", |limits, value| value.put(&mut limits.socket_message, &form::SIZE)),
         Key::new("message", |limits, value| value.put(&mut limits.message, &form::SIZE)),
         Key::new("batch", |limits, value| value.put(&mut limits.batch, &form::COUNT)),
         Key::new("channels", |limits, value| value.put(&mut limits.channels, &form::COUNT)),

@@ -99,6 +99,7 @@ mod tests {
         let rules = Rules {
             hold_body: 100,
             hold_channels: 2,
+            socket_message: 100,
             response_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
             trusted_proxies: Box::default(),

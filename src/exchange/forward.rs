@@ -50,12 +50,24 @@ pub(super) async fn forward(
     body: Option<ClientBody>,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
-    let clock = &ctx.client.clock;
-    let mut body = match body {
+    let body = match body {
         // A future of its own, so that requests without a body don't carry its size.
         Some(body) if asked.has_body() => Box::pin(RequestBody::take_in(ctx, asked, body, record)).await?,
         _ => RequestBody::Empty,
     };
+    forward_with(ctx, parts, asked, marks, body, record).await
+}
+
+/// The same with a body that is ready to be sent.
+pub(super) async fn forward_with(
+    ctx: &Context<'_>,
+    parts: &request::Parts,
+    asked: &Asked,
+    marks: &Marks,
+    mut body: RequestBody,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let clock = &ctx.client.clock;
     let asked = &body.described(asked, &parts.method);
     let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
     let mut retries = Retries::new(ctx.pool, parts, asked);

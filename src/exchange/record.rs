@@ -77,6 +77,11 @@ impl SiteMetrics {
         self.tickets[end].get_or_init(counter).inc();
     }
 
+    /// What became of a message of a WebSocket's client.
+    pub(super) fn words(&self, result: &str) {
+        self.metrics.comet_words_carried.with_label_values(&[&*self.name, result]).inc();
+    }
+
     fn answered(&self, method: usize, status: u16) {
         let by_status =
             self.requests[method].get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());

@@ -24,6 +24,8 @@ pub struct Rules {
     pub hold_body: usize,
     /// Channels of one hold.
     pub hold_channels: usize,
+    /// Bytes of a message on a held WebSocket.
+    pub socket_message: usize,
     /// From the request sent to the head of the answer.
     pub response_timeout: Duration,
     /// Silence inside a body.
@@ -38,6 +40,7 @@ impl Rules {
         Rules {
             hold_body: config.limits.hold_body,
             hold_channels: config.limits.hold_channels,
+            socket_message: config.limits.socket_message,
             response_timeout: config.timeouts.response,
             body_timeout: config.timeouts.body,
             trusted_proxies: config.trusted_proxies.as_slice().into(),

@@ -54,6 +54,12 @@ impl RequestBody {
         })
     }
 
+    /// Of bytes that are here.
+    pub(super) fn ready(ctx: &Context<'_>, bytes: Bytes) -> RequestBody {
+        let held = Held::piece(ctx.route.spools.clone(), Kind::Request, bytes);
+        RequestBody::Held(Arc::new(held), Upload::new(None))
+    }
+
     /// What the request says to the application, now that this is known of its body.
     pub(super) fn described(&self, asked: &Asked, method: &Method) -> Asked {
         match self {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 
 use super::ticket::{TICKET_MAX, TicketTerms};
 use super::{BadInstruction, Dialect, Instruction, Since};
@@ -20,7 +21,10 @@ const KEEPALIVE: &str = "X-Comet-Keepalive";
 const RETRY: &str = "X-Comet-Retry";
 const TICKET: &str = "X-Comet-Ticket";
 const TAG: &str = "X-Comet-Tag";
+const MESSAGES: &str = "X-Comet-Messages";
 
+/// Bytes of the path for messages: as long as one in a request is allowed to be by default.
+const PATH_BYTES_MAX: usize = 8192;
 /// Bytes of a tag: a session's name and what it is made of.
 const TAG_BYTES_MAX: usize = 256;
 
@@ -43,8 +47,12 @@ fn read(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
     let retry = number(headers, RETRY)?.map(Duration::from_millis);
     let (transport, parameters) = read_transport(headers)?;
     let (timeout, keepalive) = (seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
-    let (tag, ticket) = (read_tag(headers)?, read_ticket(headers)?);
-    Ok(Some(Instruction { channels, transport, parameters, timeout, keepalive, retry, tag, ticket }))
+    let (tag, messages, ticket) = (read_tag(headers)?, read_messages(headers)?, read_ticket(headers)?);
+    #[rustfmt::skip]
+    let instruction = Instruction {
+        channels, transport, parameters, timeout, keepalive, retry, tag, messages, ticket,
+    };
+    Ok(Some(instruction))
 }
 
 fn read_tag(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
@@ -52,6 +60,17 @@ fn read_tag(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
     let fits = !tag.is_empty() && tag.len() <= TAG_BYTES_MAX && !tag.chars().any(char::is_control);
     let expected = || format!("a tag has 1 to {TAG_BYTES_MAX} bytes and no control characters");
     if fits { Ok(Some(tag.into())) } else { Err(bad(TAG, tag, expected())) }
+}
+
+/// `/chat/messages?room=5`: a path of the same site.
+fn read_messages(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
+    let Some(path) = single(headers, MESSAGES)? else { return Ok(None) };
+    let fits = path.starts_with('/')
+        && path.len() <= PATH_BYTES_MAX
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        && path.parse::<PathAndQuery>().is_ok();
+    let expected = || bad(MESSAGES, path, "the path of a route was expected, such as /chat/messages");
+    if fits { Ok(Some(path.into())) } else { Err(expected()) }
 }
 
 /// `10m`; what it says of the transport has been read before.
@@ -242,6 +261,10 @@ mod tests {
         }
         for value in ["", "-1s", "10 m", "0", "25h", "2d", "10ms", "99999999999999999999d"] {
             assert!(with("x-comet-ticket", value).contains("a time up to 24h"), "{value}");
+        }
+        let long = format!("/{}", "x".repeat(8192));
+        for value in ["", "chat", "http://other/", "/a b", "/a#b", "/ä", &long] {
+            assert!(with("x-comet-messages", value).contains("the path of a route"), "{value}");
         }
         for value in ["", "a\u{85}b", &"x".repeat(257)] {
             assert!(with("x-comet-tag", value).contains("a tag has 1 to 256 bytes"), "{value}");

@@ -117,8 +117,13 @@ pub enum TakeOver {
 impl TakeOver {
     /// Edits the head that a held client gets. That of a tunnel is agreed on between both sides, and stays.
     pub fn edit_head(&mut self, edit: impl FnOnce(&mut HeaderMap)) {
+        self.edit_hold(|hold| edit(&mut hold.answer.headers));
+    }
+
+    /// Edits what is to be held, where the connection leaves for that.
+    pub fn edit_hold(&mut self, edit: impl FnOnce(&mut Hold)) {
         if let TakeOver::Hold(hold, _) = self {
-            edit(&mut hold.answer.headers);
+            edit(hold);
         }
     }
 }

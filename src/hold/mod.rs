@@ -28,6 +28,7 @@ pub use head::{Length, write_head};
 pub use revocations::Whose;
 pub use talk::{
     Ear, End, Hears, Kind, Line, Receipt, SPEECHES_AHEAD, Said, Speaks, Speech, WORDS_AHEAD, Words,
+    fresh_number,
 };
 pub use ticket::{BadTicket, Scope, TICKET_MAX, Ticket, TicketTerms, TooLarge, travels};
 pub use tickets::{TicketSettings, Tickets};
@@ -66,6 +67,8 @@ pub struct Instruction {
     pub retry: Option<Duration>,
     /// The name by which the application counts and ends such holds.
     pub tag: Option<Box<str>>,
+    /// Where on the same site messages of a WebSocket's client go, path and query; without it none are taken.
+    pub messages: Option<Box<str>>,
     /// What it wants of tickets, if anything.
     pub ticket: Option<Box<TicketTerms>>,
 }
@@ -183,6 +186,8 @@ pub struct Hold {
     pub source: Source,
     /// The name by which the application counts and ends it.
     pub tag: Option<Box<str>>,
+    /// Where messages of a WebSocket's client go. Whoever routes requests gives the hold an ear for them.
+    pub messages: Option<Box<str>>,
     /// The client's side.
     pub client: ClientSide,
     /// Who asked for what, for the access log's second line; `None` where that is off.
@@ -227,11 +232,12 @@ impl Instruction {
         if transport::prefers(preferences(asked.headers), transport::OPEN) {
             parameters.say_beginning(only_start(&wishes));
         }
-        let Instruction { timeout, keepalive, retry, tag, .. } = self;
+        let Instruction { timeout, keepalive, retry, tag, messages, .. } = self;
         let (at, source, subject, ear) = (asked.at, Source::Application, None, None);
         #[rustfmt::skip]
         let hold = Hold {
-            wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, client, subject, ear,
+            wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, messages, client,
+            subject, ear,
         };
         Ok(hold)
     }

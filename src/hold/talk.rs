@@ -23,6 +23,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use crate::transport::websocket::Kind;
 
@@ -104,8 +105,14 @@ pub struct Ear {
     listens: Option<usize>,
 }
 
+/// A number for a hold, which no other has: a line knows by it whom it means.
+pub fn fresh_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Ear {
-    /// Of an owner that calls the hold by this number, which it never uses again.
+    /// Of an owner that calls the hold by this number, a [fresh](fresh_number) one.
     pub fn new(owner: Arc<dyn Hears>, hold: u64) -> Ear {
         Ear { owner, hold, open: true, listens: None }
     }
@@ -175,6 +182,7 @@ impl Drop for Receipt {
 }
 
 /// The way to one hold.
+#[derive(Clone)]
 pub struct Line {
     to: Arc<dyn Speaks>,
     key: u32,

@@ -82,6 +82,8 @@ pub struct Ticket {
     retry: Option<u64>,
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     tag: Option<Box<str>>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    messages: Option<Box<str>>,
     /// Seconds that each of its successors lasts.
     #[serde(rename = "l")]
     time: u64,
@@ -142,6 +144,7 @@ impl Ticket {
             keepalive: hold.keepalive.map(|time| time.as_secs()),
             retry: hold.retry.map(ms),
             tag: hold.tag.clone(),
+            messages: hold.messages.clone(),
             time: terms.time.as_secs(),
             status: hold.answer.status.as_u16(),
             headers: kept.filter_map(field).collect(),
@@ -209,6 +212,7 @@ impl Ticket {
             keepalive: self.keepalive.map(Duration::from_secs),
             retry: self.retry.map(Duration::from_millis),
             tag: self.tag.clone(),
+            messages: self.messages.clone(),
             ticket: Some(Box::new(TicketTerms { time, transport: self.said.clone(), until })),
         })
     }

@@ -120,6 +120,7 @@ fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: 
 async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Receiver<Order>) {
     let (desk, mut returns) = mpsc::channel(DESK);
     let floor = Rc::new(Floor::new(number, surroundings, desk));
+    floor.tasks.spawn_local(floor.site.clone().converse());
     let mut rests = tokio::time::interval(REST);
     rests.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

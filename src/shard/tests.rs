@@ -110,6 +110,7 @@ impl House {
             at: std::time::SystemTime::now(),
             source: Source::Application,
             tag: None,
+            messages: None,
             client: ClientSide { version: Version::HTTP_11, keep_alive: true },
             subject: None,
             ear: None,

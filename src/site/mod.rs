@@ -7,6 +7,7 @@
 mod bayeux;
 mod route;
 pub mod router;
+mod talks;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use crate::upstream::Pool;
 
 use route::{Action, Route};
 use router::{Found, Router, plain};
+use talks::Talks;
 
 /// What a request is routed and bounded by.
 pub struct Snapshot {
@@ -190,6 +192,7 @@ pub struct Site {
     log: AccessLog,
     quota: Arc<Quota>,
     bayeux: Arc<Bayeux>,
+    talks: Talks,
 }
 
 /// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
@@ -212,7 +215,7 @@ impl Site {
     ) -> Rc<Site> {
         let shared = Rc::new(Shared(snapshots.load_full()));
         let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
-        Rc::new(Site { snapshot, keeper, log, quota, bayeux })
+        Rc::new(Site { snapshot, keeper, log, quota, bayeux, talks: Talks::default() })
     }
 
     /// The service of one connection.
@@ -519,6 +522,11 @@ impl Visit {
         // Everybody further in borrows the head: it is large, and would be moved from hand to hand.
         let (parts, body) = request.into_parts();
         let snapshot = self.site.snapshot();
-        self.site.answer(&snapshot.0, &self.client, &parts, body).await
+        let mut answered = self.site.answer(&snapshot.0, &self.client, &parts, body).await;
+        if let Err(take_over) = &mut answered {
+            let bytes_max = snapshot.0.rules.socket_message;
+            self.site.talks.attend(&self.client, &parts, bytes_max, take_over);
+        }
+        answered
     }
 }

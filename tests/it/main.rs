@@ -47,3 +47,4 @@ mod traps;
 mod upgrade;
 mod uploads;
 mod websocket;
+mod words;

@@ -140,6 +140,7 @@ impl Proxy {
             rules: Rules {
                 hold_body: 100,
                 hold_channels: 10,
+                socket_message: 64 << 10,
                 response_timeout: Duration::from_millis(300),
                 body_timeout: Duration::from_millis(300),
                 trusted_proxies: Box::default(),
