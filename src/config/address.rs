@@ -14,6 +14,8 @@ const UNIX_PATH_MAX: usize = 107;
 const HOST_MAX: usize = 253;
 /// The port of `http` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
+/// The port of `https` (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 /// IP address and port.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Unfit> {
@@ -48,20 +50,21 @@ fn unix_path(path: &str) -> Result<PathBuf, Unfit> {
     if fits { Ok(PathBuf::from(path)) } else { Err(Unfit::Unlike) }
 }
 
-/// `http://host[:port]`, `host:port`, or `unix:` and an absolute path.
+/// `http://host[:port]`, the same with `https`, `host:port`, or `unix:` and an absolute path.
 pub(super) fn server(text: &str) -> Result<ServerConfig, Unfit> {
+    let tls = text.starts_with("https://");
     let target = match text.strip_prefix("unix:") {
         Some(path) => Target::Unix(unix_path(path)?),
         None => tcp_target(text)?,
     };
-    Ok(ServerConfig { name: text.to_owned(), target })
+    Ok(ServerConfig { name: text.to_owned(), target, tls })
 }
 
 fn tcp_target(text: &str) -> Result<Target, Unfit> {
-    let (authority, default_port) = match text.strip_prefix("http://") {
-        Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), Some(HTTP_PORT)),
-        None => (text, None),
-    };
+    let of_scheme = |scheme, port| text.strip_prefix(scheme).map(|rest| (rest, Some(port)));
+    let (authority, default_port) = of_scheme("http://", HTTP_PORT)
+        .or_else(|| of_scheme("https://", HTTPS_PORT))
+        .map_or((text, None), |(rest, port)| (rest.strip_suffix('/').unwrap_or(rest), port));
     let (host, port) = split_port(authority);
     let port = match port {
         Some(port) => port.parse().ok().filter(|port| *port != 0),
@@ -239,7 +242,9 @@ mod tests {
             ("app:8000", tcp("app", 8000)),
             ("unix:/run/app.sock", Some(Target::Unix("/run/app.sock".into()))),
             ("app", None),
-            ("https://app:443", None),
+            ("https://app:8443", tcp("app", 8443)),
+            ("https://app/", tcp("app", 443)),
+            ("https://app/path", None),
             ("http://app:0", None),
             ("http://app:80/path", None),
             ("http://user@app:80", None),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri};
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 
 use super::draft::SyncWord;
 use super::problem::nearest;
@@ -281,8 +282,20 @@ pub(super) static ENDPOINT: Form<Endpoint> = Form {
 };
 
 /// A server of a pool.
-pub(super) static SERVER: Form<ServerConfig> =
-    Form { expected: "http://host:port without a path, or unix:/run/app.sock", read: address::server };
+pub(super) static SERVER: Form<ServerConfig> = Form {
+    expected: "http://host:port or https://host:port without a path, or unix:/run/app.sock",
+    read: address::server,
+};
+
+/// A name that a certificate can be for.
+pub(super) static TLS_NAME: Form<ServerName<'static>> = Form {
+    expected: "a host name or an IP address such as app.internal",
+    read: |text| ServerName::try_from(text.to_owned()).map_err(|_| Unfit::Unlike),
+};
+
+/// Something that is done unless it is turned off.
+pub(super) static SWITCH: Form<bool> =
+    Form { expected: "on, or `off`", read: |text| choice(text, &[("on", true), (OFF, false)]) };
 
 /// A host pattern, in lower case.
 pub(super) static HOST: Form<String> = Form {

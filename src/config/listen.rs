@@ -32,6 +32,15 @@ pub struct Certificate {
     pub certified: Arc<rustls::sign::CertifiedKey>,
 }
 
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Certificate) -> bool {
+        let files = |certificate: &Certificate| (certificate.certificate.clone(), certificate.key.clone());
+        files(self) == files(other) && self.certified.cert == other.certified.cert
+    }
+}
+
+impl Eq for Certificate {}
+
 pub(super) static LISTENER: Section<ListenerDraft> = Section {
     short: Some(form::SOCKET.expected),
     required: &[("address", form::SOCKET.expected)],

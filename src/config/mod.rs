@@ -36,6 +36,7 @@ mod tickets;
 mod timeouts;
 mod tree;
 mod units;
+mod upstream_tls;
 
 #[cfg(test)]
 mod bad_files;
@@ -74,6 +75,7 @@ pub use site::{CorsConfig, SiteConfig};
 pub use store::{DiskConfig, RedisConfig, RedisTls, StoreConfig, SyncTime};
 pub use tickets::TicketsConfig;
 pub use timeouts::{DrainConfig, Timeouts};
+pub use upstream_tls::{Roots, UpstreamTls};
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone)]

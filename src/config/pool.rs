@@ -12,6 +12,7 @@ use super::problem::{Fault, Placed, Problem};
 use super::queue::{QUEUE, QueueConfig};
 use super::reproxy::{REPROXY, ReproxyConfig};
 use super::section::{Key, Section, Value};
+use super::upstream_tls::{self, UpstreamTls};
 use super::{address, form};
 
 /// What the pool of `upstream:` is called in metrics and logs.
@@ -44,6 +45,8 @@ pub struct PoolConfig {
     pub resolve: Option<Duration>,
     /// How long to wait before each further attempt of a GET or HEAD that was answered 500; empty is `off`.
     pub error_retries: Vec<Duration>,
+    /// How its `https` servers are spoken to.
+    pub tls: UpstreamTls,
 }
 
 /// One server of a pool, as it was written and where it is.
@@ -53,6 +56,8 @@ pub struct ServerConfig {
     pub name: String,
     /// A name with a port (resolved at each connect), or a Unix socket.
     pub target: Target,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
 }
 
 /// Where a server is.
@@ -121,6 +126,7 @@ impl PoolConfig {
             retries: RetriesConfig::default(),
             // It hides faults of the application, so that somebody has to want it.
             error_retries: Vec::new(),
+            tls: UpstreamTls::default(),
         }
     }
 }
@@ -195,6 +201,7 @@ pub(super) static POOL: Section<PoolConfig> = Section {
         Key::new("error_retries", |pool, value| {
             value.each_of_some(|item| pool.error_retries.extend(item.read(&form::DELAY)));
         }),
+        Key::section("tls", ".", upstream_tls::SECTION, |pool, value| pool.tls = upstream_tls::read(value)),
     ],
 };
 

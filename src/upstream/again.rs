@@ -87,7 +87,7 @@ impl Pool {
         };
         let seat = seat.moved_to(other);
         self.serve_line();
-        if let Some(link) = idle
+        if let Some(mut link) = idle
             && !link.is_stale(Instant::now())
             && let Ok(link) = link.move_to(worker)
         {

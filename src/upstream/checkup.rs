@@ -56,7 +56,7 @@ impl Checkup {
         let server = &self.due.server;
         match server.addresses.look_up_once().await {
             Ok(true) => {
-                let moved = |link: &Link| {
+                let moved = |link: &mut Link| {
                     Arc::ptr_eq(link.server(), server)
                         && link.peer().is_some_and(|peer| !server.addresses.contains(peer))
                 };
@@ -89,7 +89,7 @@ impl Checkup {
     /// On a connection of its own: those of the pool are for requests.
     async fn ask(&self, health: &HealthConfig) -> io::Result<()> {
         let server = &self.due.server;
-        let socket = server.addresses.connect(health.timeout).await?;
+        let socket = server.connect(health.timeout, &self.pool.settings.load().tls).await?;
         let mut link = Link::open(socket, server.clone(), usize::MAX);
         let mut fields = Fields::default();
         fields.add("host", health.host.as_ref().unwrap_or(&server.host).as_bytes());

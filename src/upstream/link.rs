@@ -8,7 +8,6 @@
 //! Message syntax and framing: RFC 9112.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 use hyper::Method;
 use hyper::body::{Frame, SizeHint};
 use hyper::http::response::Parts;
-use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 
 use super::chunked::{Chunked, Piece};
@@ -184,7 +182,7 @@ impl<S> Link<S> {
     }
 
     /// Whether an idle connection is too old, closed by the server, or has bytes that nobody asked for.
-    pub(super) fn is_stale(&self, now: Instant) -> bool {
+    pub(super) fn is_stale(&mut self, now: Instant) -> bool {
         self.0.idle_until.is_some_and(|until| until <= now) || self.0.socket.has_something()
     }
 
@@ -195,8 +193,7 @@ impl<S> Link<S> {
         }
         let socket = self.0.socket.move_here()?;
         // What the reactor knew of the socket is lost.
-        if !matches!(SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]), Err(error) if would_block(&error))
-        {
+        if socket.has_bytes() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         (self.0.socket, self.0.worker) = (socket, worker);
@@ -377,8 +374,4 @@ impl<S> Ends<S> {
         }
         Poll::Ready(Ok(count))
     }
-}
-
-fn would_block(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
 }

@@ -32,6 +32,7 @@ mod row;
 mod seats;
 mod server;
 mod socket;
+mod tls;
 mod verify;
 mod waiting;
 

@@ -1,5 +1,6 @@
 //! Connections on their way: opened for whoever is first in line when they are up, and for nobody in particular.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,9 +105,10 @@ impl Drop for Opening {
 impl Pool {
     /// Opens a connection to a server, within `timeouts.connect`.
     pub(super) async fn dial(&self, server: &Arc<Server>, worker: usize) -> Result<Link, NoLease> {
-        let limit = self.settings.load().connect;
+        let settings = self.settings.load_full();
+        let limit = settings.connect;
         let (began, name) = (Instant::now(), || server.name.clone());
-        let connected = match tokio::time::timeout(limit, server.addresses.connect(limit)).await {
+        let connected = match tokio::time::timeout(limit, server.connect(limit, &settings.tls)).await {
             Err(_) => Err(NoLease::ConnectTimeout { server: name(), limit }),
             Ok(Err(source)) => Err(NoLease::Connect { server: name(), source: Arc::new(source) }),
             Ok(Ok(socket)) => Ok(Link::open(socket, server.clone(), worker)),
@@ -117,6 +119,9 @@ impl Pool {
                 server.metrics.opened.inc();
             }
             Err(NoLease::ConnectTimeout { .. }) => server.metrics.failed(Fault::ConnectTimeout),
+            Err(NoLease::Connect { source, .. }) if source.kind() == ErrorKind::InvalidData => {
+                server.metrics.failed(Fault::Tls);
+            }
             Err(_) => server.metrics.failed(Fault::Connect),
         }
         connected

@@ -15,6 +15,7 @@ use super::opening::Opening;
 use super::queue::{Class, Queue};
 use super::seats::{Bounds, Offer, Rested, Seats};
 use super::server::Server;
+use super::tls::Handshaker;
 use super::waiting::{Caller, Grant};
 use crate::clock::Clock;
 use crate::config::{HealthConfig, PoolConfig, QueueConfig, ServerConfig, VerifyConfig};
@@ -45,6 +46,8 @@ pub(super) struct Settings {
     pub(super) resolve: Option<Duration>,
     pub(super) attempts: usize,
     pub(super) error_retries: Arc<[Duration]>,
+    /// For its `https` servers.
+    pub(super) tls: Handshaker,
 }
 
 pub(super) struct PoolMetrics {
@@ -104,6 +107,7 @@ impl Settings {
             resolve: config.resolve,
             attempts: config.retries.attempts,
             error_retries: config.error_retries.as_slice().into(),
+            tls: Handshaker::new(config.tls.clone()),
         }
     }
 }
@@ -172,7 +176,7 @@ impl Pool {
         let now = clock.now().into_std();
         let taken = self.seats.lock().take(worker, now);
         let mut rest = None;
-        if let Some((server, link, besides)) = taken {
+        if let Some((server, mut link, besides)) = taken {
             let seat = self.seat(server);
             if let Some(server) = besides {
                 self.opening(server).begin(worker);
@@ -242,7 +246,7 @@ impl Pool {
     pub(super) fn awaken(&self, link: Link, seat: Seat, worker: usize) -> Option<Lease> {
         let now = Instant::now();
         let mut idle = Some(link);
-        while let Some(link) = idle.take() {
+        while let Some(mut link) = idle.take() {
             if !link.is_stale(now)
                 && let Ok(link) = link.move_to(worker)
             {

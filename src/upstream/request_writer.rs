@@ -27,6 +27,8 @@ pub(super) struct RequestWriter {
     /// `None` once its last byte was taken.
     body: Option<Outgoing>,
     length: Length,
+    /// TLS may keep some of what was written.
+    unflushed: bool,
     /// The body broke off: nothing more is written, or the server would take what came for the whole.
     broken: bool,
 }
@@ -72,19 +74,22 @@ impl RequestWriter {
             }
             let starved = self.wants_more() && self.poll_body(cx).map_err(Unwritten::Body)?.is_pending();
             match (self.is_written(), starved) {
-                (true, true) => return Poll::Pending,
-                (true, false) if self.body.is_none() => return Poll::Ready(Ok(())),
-                (true, false) => continue,
+                (true, starved) if starved || self.body.is_none() => {
+                    let flushed = self.poll_flush(socket, cx).map_err(|_| Unwritten::Socket)?;
+                    return if starved { Poll::Pending } else { flushed.map(Ok) };
+                }
+                (true, _) => continue,
                 (false, _) => {}
             }
             let written = ready!(self.poll_write(socket, cx)).map_err(|_| Unwritten::Socket)?;
+            self.unflushed = true;
             self.advance(written);
         }
     }
 
     /// Whether the whole request was written.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_none() && self.is_written() && !self.broken
+        self.body.is_none() && self.is_written() && !self.unflushed && !self.broken
     }
 
     /// Gives large buffers back, and the last piece of a body, which is empty and keeps its memory all the same.
@@ -167,6 +172,18 @@ impl RequestWriter {
         match written {
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             other => Poll::Ready(other),
+        }
+    }
+
+    /// Sends what TLS still keeps; a socket without it keeps nothing.
+    fn poll_flush(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        match Pin::new(socket).poll_flush(cx) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
 

@@ -338,12 +338,12 @@ impl<W> Seats<W> {
     }
 
     /// Takes out every idle connection for which `stale` holds.
-    pub(super) fn clear(&mut self, stale: impl Fn(&Link) -> bool) -> Vec<Link> {
+    pub(super) fn clear(&mut self, mut stale: impl FnMut(&mut Link) -> bool) -> Vec<Link> {
         let mut cleared = Vec::new();
         for row in &mut self.rows {
             let idle = std::mem::take(&mut row.idle);
-            for link in idle {
-                if stale(&link) {
+            for mut link in idle {
+                if stale(&mut link) {
                     cleared.push(link);
                 } else {
                     row.idle.push(link);
@@ -394,7 +394,8 @@ mod tests {
     fn seats(servers: usize, connections: usize) -> Seats<u32> {
         let metrics = Metrics::new().unwrap();
         let server = |number| {
-            let config = ServerConfig { name: format!("{number}"), target: Target::Unix("/x".into()) };
+            let config =
+                ServerConfig { name: format!("{number}"), target: Target::Unix("/x".into()), tls: false };
             Arc::new(Server::new("app", &config, &metrics))
         };
         let idle = Duration::from_secs(1);

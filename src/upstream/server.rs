@@ -1,5 +1,6 @@
 //! One server of a pool: who it is, and the handles of its metrics.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::addresses::Addresses;
+use super::socket::Socket;
+use super::tls::Handshaker;
 use crate::config::{ServerConfig, Target};
 use crate::metrics::Metrics;
 
@@ -49,6 +52,8 @@ pub enum Fault {
     Connect,
     /// It didn't take the connection in time.
     ConnectTimeout,
+    /// It spoke no TLS, or showed a certificate that isn't believed.
+    Tls,
     /// It took a connection and didn't answer what that was asked first.
     Verify,
     /// It didn't answer in time.
@@ -62,9 +67,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    const COUNT: usize = 7;
-    const NAMES: [&str; Fault::COUNT] =
-        ["connect", "connect_timeout", "verify", "response_timeout", "reset", "bad_response", "truncated"];
+    const COUNT: usize = 8;
+    const NAMES: [&str; Fault::COUNT] = [
+        "connect",
+        "connect_timeout",
+        "tls",
+        "verify",
+        "response_timeout",
+        "reset",
+        "bad_response",
+        "truncated",
+    ];
 }
 
 impl Server {
@@ -74,7 +87,7 @@ impl Server {
             name: name.into(),
             config: config.clone(),
             addresses: Addresses::new(config.target.clone()),
-            host: host(&config.target),
+            host: host(config),
             metrics: ServerMetrics::new(pool, name, metrics),
             unverifiable: Mutex::new(None),
             troubled: AtomicBool::new(false),
@@ -84,6 +97,17 @@ impl Server {
     /// Whether this is what was configured.
     pub(super) fn is(&self, config: &ServerConfig) -> bool {
         self.config == *config
+    }
+
+    /// Connects, and shakes hands where it is an `https` server; a handshake that failed is `InvalidData`.
+    pub(super) async fn connect(&self, limit: Duration, tls: &Handshaker) -> io::Result<Socket> {
+        match (self.addresses.connect(limit).await?, &self.config.target) {
+            (Socket::Tcp(socket), Target::Tcp { host, .. }) if self.config.tls => {
+                let shaken = tls.shake_hands(socket, host).await;
+                shaken.map(|tls| Socket::Tls(Box::new(tls))).map_err(handshake)
+            }
+            (socket, _) => Ok(socket),
+        }
     }
 
     /// Whether its address is to be looked up.
@@ -110,12 +134,19 @@ impl Server {
     }
 }
 
-/// Host and port (RFC 9110 §7.2); a Unix socket has neither.
-fn host(target: &Target) -> String {
-    match target {
-        Target::Tcp { host, port: 80 } if !host.contains(':') => host.clone(),
-        Target::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        Target::Tcp { host, port } => format!("{host}:{port}"),
+/// What a server that ends a handshake does, whatever it says by it.
+fn handshake(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("TLS: {error}"))
+}
+
+/// Host and port, where it isn't that of the scheme (RFC 9110 §7.2); a Unix socket has neither.
+fn host(config: &ServerConfig) -> String {
+    let implied = if config.tls { 443 } else { 80 };
+    match &config.target {
+        Target::Tcp { host, port } => {
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            if *port == implied { host } else { format!("{host}:{port}") }
+        }
         Target::Unix(_) => "localhost".to_owned(),
     }
 }

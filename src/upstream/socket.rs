@@ -1,13 +1,16 @@
-//! A connection to a server as bytes: TCP or Unix, moved between threads.
+//! A connection to a server as bytes: TCP, Unix or TLS, moved between threads.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::tls::TlsSocket;
 
 /// A connected socket of either family, registered with the reactor of one thread.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
@@ -24,6 +29,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.peer_addr().ok(),
             Socket::Unix(_) => None,
+            Socket::Tls(tls) => tls.tcp()?.peer_addr().ok(),
         }
     }
 
@@ -32,15 +38,31 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => TcpStream::from_std(socket.into_std()?).map(Socket::Tcp),
             Socket::Unix(socket) => UnixStream::from_std(socket.into_std()?).map(Socket::Unix),
+            Socket::Tls(tls) => Ok(Socket::Tls(Box::new(tls.move_here()?))),
         }
     }
 
+    /// Whether the system has bytes or an end for it; with a system call.
+    pub(super) fn has_bytes(&self) -> bool {
+        let socket = match self {
+            Socket::Tcp(socket) => SockRef::from(socket),
+            Socket::Unix(socket) => SockRef::from(socket),
+            Socket::Tls(tls) => match tls.tcp() {
+                Some(socket) => SockRef::from(socket),
+                None => return true,
+            },
+        };
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether bytes or an end have come, as far as the reactor knows; without a system call where nothing has.
-    pub(super) fn has_something(&self) -> bool {
+    pub(super) fn has_something(&mut self) -> bool {
         let mut byte = [0];
         let read = match self {
             Socket::Tcp(socket) => socket.try_read(&mut byte),
             Socket::Unix(socket) => socket.try_read(&mut byte),
+            Socket::Tls(tls) => return tls.has_something(),
         };
         !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -55,6 +77,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Socket::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Socket::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
         }
     }
 }
@@ -64,6 +87,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Socket::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Socket::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
         }
     }
 
@@ -75,6 +99,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Socket::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Socket::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
         }
     }
 
@@ -82,23 +107,18 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(_) | Socket::Unix(_) => Poll::Ready(Ok(())),
+            Socket::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(socket) => socket.as_fd(),
-            Socket::Unix(socket) => socket.as_fd(),
+            Socket::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
         }
     }
 }

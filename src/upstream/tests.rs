@@ -69,6 +69,7 @@ fn bench(servers: &[SocketAddr], limit: Option<usize>, queue: usize, queue_timeo
     let server = |address: &SocketAddr| ServerConfig {
         name: format!("http://{address}"),
         target: Target::Tcp { host: address.ip().to_string(), port: address.port() },
+        tls: false,
     };
     let config = PoolConfig {
         max_connections: limit.and_then(NonZeroUsize::new),

@@ -46,5 +46,6 @@ mod transports;
 mod traps;
 mod upgrade;
 mod uploads;
+mod upstream_tls;
 mod websocket;
 mod words;

@@ -4,6 +4,21 @@ use super::Bad;
 
 pub(super) const BAD: &[Bad] = &[
     Bad {
+        text: r"listen: 127.0.0.1:80
+pools:
+  a: { servers: https://a, tls: { ca: [/nowhere/ca.pem], name: 'a b', verify: yes, key: /nowhere/a.key } }
+  b: { servers: https://b, tls: { certificate: /nowhere/b.pem } }
+sites: { '*': a }
+",
+        problems: &[
+            r"3:40: `/nowhere/ca.pem` can't be read: No such file or directory (os error 2)",
+            r"3:64: `name` can't be `a b` (expected a host name or an IP address such as app.internal)",
+            r"3:79: `verify` can't be `yes` (expected on, or `off`)",
+            r"3:89: `certificate` is missing (expected the path of a file)",
+            r"4:48: `/nowhere/b.pem` can't be read: No such file or directory (os error 2)",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 pools:
   app:

@@ -61,17 +61,17 @@ upstream: 8000
 ",
         problems: &[
             r"1:9: `listen` can't be `8080` (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443; did you mean `0.0.0.0:8080`?)",
-            r"2:11: `upstream` can't be `8000` (expected http://host:port without a path, or unix:/run/app.sock)",
+            r"2:11: `upstream` can't be `8000` (expected http://host:port or https://host:port without a path, or unix:/run/app.sock)",
         ],
     },
     Bad {
         text: r"listen: {address: localhost:80, tls: []}
-upstream: https://app
+upstream: https://app/x
 ",
         problems: &[
             r"1:19: `address` can't be `localhost:80` (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443; did you mean `127.0.0.1:80`?)",
             r"1:38: `tls` is empty (expected at least one)",
-            r"2:11: `upstream` can't be `https://app` (expected http://host:port without a path, or unix:/run/app.sock)",
+            r"2:11: `upstream` can't be `https://app/x` (expected http://host:port or https://host:port without a path, or unix:/run/app.sock)",
         ],
     },
     Bad {

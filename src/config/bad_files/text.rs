@@ -190,7 +190,7 @@ sites: {'*': app}
             r"6:33: `timeout` can't be `30` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d; did you mean `30s`?)",
             r"7:30: `connections` can't be `-1` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
             r"7:40: `idle` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
-            r"8:5: unknown key `sticky` (expected servers, max_connections, queue, keepalive, reproxy, connect_ahead, verify, eject, health, resolve, retries or error_retries)",
+            r"8:5: unknown key `sticky` (expected servers, max_connections, queue, keepalive, reproxy, connect_ahead, verify, eject, health, resolve, retries, error_retries or tls)",
             r"9:3: `pools` can't hold the name `my pool` (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
             r"10:10: `servers` is missing (expected at least one server)",
         ],

@@ -132,7 +132,7 @@ impl Proxy {
             max_connections: NonZeroUsize::new(2),
             queue,
             keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30), requests: None },
-            ..PoolConfig::of(vec![ServerConfig { name, target }])
+            ..PoolConfig::of(vec![ServerConfig { name, target, tls: false }])
         };
         let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
         Proxy {

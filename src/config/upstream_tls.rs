@@ -1,0 +1,130 @@
+//! `pools.NAME.tls`: how a pool speaks TLS to its `https` servers, and whom it believes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use super::problem::{Fault, Placed, Problem};
+use super::section::{Key, Section, Value};
+use super::{Certificate, certificate, file, form};
+
+/// How `https` servers of a pool are spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Whose certificates are believed.
+    pub roots: Roots,
+    /// The name that a certificate has to be for, sent as SNI as well; `None`: the host of the server.
+    pub name: Option<ServerName<'static>>,
+    /// What the proxy shows of itself where a server asks for it.
+    pub identity: Option<Certificate>,
+}
+
+/// Whose certificates are believed.
+#[derive(Debug, Clone, Default)]
+pub enum Roots {
+    /// Whom the system trusts.
+    #[default]
+    System,
+    /// These alone.
+    These(Arc<RootCertStore>),
+    /// Everybody's: the connection is encrypted, and with whom is unknown.
+    Anybody,
+}
+
+impl PartialEq for Roots {
+    fn eq(&self, other: &Roots) -> bool {
+        match (self, other) {
+            (Roots::System, Roots::System) | (Roots::Anybody, Roots::Anybody) => true,
+            (Roots::These(these), Roots::These(those)) => these.roots == those.roots,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Roots {}
+
+/// What was typed of a client's certificate.
+#[derive(Default)]
+struct Draft {
+    tls: UpstreamTls,
+    certificate: Option<Placed<PathBuf>>,
+    key: Option<Placed<PathBuf>>,
+}
+
+/// `pools.NAME.tls`.
+static KEYS: Section<Draft> = Section {
+    short: None,
+    required: &[],
+    keys: &[
+        Key::new("ca", |draft, value| authorities(draft, value)),
+        Key::new("name", |draft, value| draft.tls.name = value.read(&form::TLS_NAME)),
+        Key::new("verify", |draft, value| {
+            if value.read(&form::SWITCH) == Some(false) {
+                draft.tls.roots = Roots::Anybody;
+            }
+        }),
+        Key::new("certificate", |draft, value| draft.certificate = value.placed(&form::FILE)),
+        Key::new("key", |draft, value| draft.key = value.placed(&form::FILE)),
+    ],
+};
+
+/// The section as the list of all keys wants it.
+pub(super) static SECTION: &(dyn super::section::Keyed + Sync) = &KEYS;
+
+/// Reads the section, and the files that it names.
+pub(super) fn read(value: Value<'_>) -> UpstreamTls {
+    let mut draft = Draft::default();
+    KEYS.fill(&mut draft, Value { problems: &mut *value.problems, ..value });
+    let Some(chain) = draft.certificate else {
+        if let Some(key) = draft.key {
+            let problem = Problem::new(key.place, Fault::MissingKey("certificate"));
+            value.problems.push(problem.expected(form::FILE.expected));
+        }
+        return draft.tls;
+    };
+    let key = draft.key.unwrap_or_else(|| chain.clone());
+    match certificate::read(&chain, &key, SystemTime::now()) {
+        Ok(certified) => {
+            let identity = Certificate { certificate: chain.value, key: key.value, certified };
+            draft.tls.identity = Some(identity);
+        }
+        Err(problem) => value.problems.push(problem),
+    }
+    draft.tls
+}
+
+/// One file or several with certificates in PEM form. `verify: off` wins wherever it stands: it is dangerous, and
+/// was typed.
+fn authorities(draft: &mut Draft, value: Value<'_>) {
+    let mut roots = RootCertStore::empty();
+    value.each_of_some(|item| {
+        let typed = Value { problems: &mut *item.problems, ..item }.placed(&form::FILE);
+        let Some(Placed { place, value: path }) = typed else { return };
+        if let Err(fault) = add(&mut roots, &path) {
+            item.problems.push(Problem::new(place, fault));
+        }
+    });
+    if !matches!(draft.tls.roots, Roots::Anybody) {
+        draft.tls.roots = Roots::These(Arc::new(roots));
+    }
+}
+
+fn add(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fault> {
+    let unusable =
+        |reason: &str| Fault::Certificate { path: path.display().to_string(), reason: reason.to_owned() };
+    let pem = file::read(path)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unusable("is damaged: it is not PEM"))?;
+    if certificates.is_empty() {
+        return Err(unusable("holds no certificate in PEM form"));
+    }
+    for certificate in certificates {
+        roots.add(certificate).map_err(|_| unusable("holds something that is no certificate"))?;
+    }
+    Ok(())
+}
