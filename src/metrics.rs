@@ -84,6 +84,7 @@ families! {
     connections_accepted: counters("perihelion_connections_accepted_total", "Client connections accepted.", ["listener"]);
     connections_rejected: counters("perihelion_connections_rejected_total", "Client connections refused, by reason.", ["listener", "reason"]);
     tls_handshakes: counters("perihelion_tls_handshakes_total", "TLS handshakes by result.", ["listener", "result"]);
+    tls_certificate_not_after: gauges("perihelion_tls_certificate_not_after_timestamp_seconds", "When a certificate ends, in Unix time.", ["certificate"]);
     requests: counters("perihelion_requests_total", "Requests answered, a take-over included.", ["site", "method", "code", "protocol"]);
     requests_in_flight: gauges("perihelion_requests_in_flight", "Requests that wait for their answer or receive it.", ["site"]);
     request_duration: histograms("perihelion_request_duration_seconds", "From the head of a request to the end of its answer, or to its take-over.", ["site", "code_class"], REQUEST_SECONDS);

@@ -1,6 +1,7 @@
 //! Certificate chains and their keys: read from PEM files, matched, and not expired.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,29 +11,35 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+use super::listen::Certificate;
 use super::problem::{Fault, Placed, Problem};
 use super::{Secret, file};
 
 /// Reads a chain, its leaf first, and the key of the leaf. Both may be in one file.
 pub(super) fn read(
-    chain: &Placed<impl AsRef<Path>>,
-    key: &Placed<impl AsRef<Path>>,
+    chain: Placed<PathBuf>,
+    key: Placed<PathBuf>,
     now: SystemTime,
-) -> Result<Arc<CertifiedKey>, Problem> {
-    let (chain_path, key_path) = (chain.value.as_ref(), key.value.as_ref());
-    let certificates = chain_in(chain_path, now).map_err(|fault| Problem::new(chain.place, fault))?;
-    let signing = key_in(key_path).map_err(|fault| Problem::new(key.place, fault))?;
+) -> Result<Certificate, Problem> {
+    let (certificates, not_after) =
+        chain_in(&chain.value, now).map_err(|fault| Problem::new(chain.place, fault))?;
+    let signing = key_in(&key.value).map_err(|fault| Problem::new(key.place, fault))?;
     let certified = CertifiedKey::new(certificates, signing);
     match certified.keys_match() {
         // A key that can't tell its public half can't be compared.
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(certified)),
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Certificate {
+            certificate: chain.value,
+            key: key.value,
+            certified: Arc::new(certified),
+            not_after,
+        }),
         Err(Error::InconsistentKeys(_)) => {
-            let reason = format!("is not the key of the certificate in `{}`", chain_path.display());
-            Err(Problem::new(key.place, unusable(key_path, reason)))
+            let reason = format!("is not the key of the certificate in `{}`", chain.value.display());
+            Err(Problem::new(key.place, unusable(&key.value, reason)))
         }
         Err(error) => {
             let reason = format!("holds a certificate that can't be read: {error}");
-            Err(Problem::new(chain.place, unusable(chain_path, reason)))
+            Err(Problem::new(chain.place, unusable(&chain.value, reason)))
         }
     }
 }
@@ -49,7 +56,8 @@ pub(super) fn authority(file: &Placed<impl AsRef<Path>>, now: SystemTime) -> Res
     pem(file)
 }
 
-fn chain_in(path: &Path, now: SystemTime) -> Result<Vec<CertificateDer<'static>>, Fault> {
+/// The chain, and when its first certificate ends, in Unix time.
+fn chain_in(path: &Path, now: SystemTime) -> Result<(Vec<CertificateDer<'static>>, i64), Fault> {
     let pem = file::read(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
@@ -64,7 +72,8 @@ fn chain_in(path: &Path, now: SystemTime) -> Result<Vec<CertificateDer<'static>>
             format!("holds a certificate that expired on {year}-{month:02}-{day:02}"),
         ));
     }
-    Ok(certificates)
+    let end = end.unix_seconds();
+    Ok((certificates, end))
 }
 
 fn key_in(path: &Path) -> Result<Arc<dyn rustls::sign::SigningKey>, Fault> {
@@ -72,6 +81,10 @@ fn key_in(path: &Path) -> Result<Arc<dyn rustls::sign::SigningKey>, Fault> {
     let key = PrivateKeyDer::pem_slice_iter(&pem).next();
     let encrypted = memchr::memmem::find(&pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
     match key {
+        Some(Ok(_)) if std::fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0) => {
+            let reason = "holds a private key that everybody on this machine can read: `chmod o-r` it";
+            Err(unusable(path, reason))
+        }
         Some(Ok(key)) => any_supported_type(&key)
             .map_err(|_| unusable(path, "holds a key that is not RSA, ECDSA (P-256, P-384) or Ed25519")),
         Some(Err(error)) => Err(unusable(path, broken_pem(&error))),
@@ -79,6 +92,9 @@ fn key_in(path: &Path) -> Result<Arc<dyn rustls::sign::SigningKey>, Fault> {
         None => Err(unusable(path, "holds no private key in PEM form")),
     }
 }
+
+/// The bit of a file's mode that lets everybody read it (inode(7)).
+const OTHERS_READ: u32 = 0o004;
 
 /// The library's own words show bytes as lists of numbers.
 fn broken_pem(error: &pem::Error) -> &'static str {
@@ -176,6 +192,8 @@ impl<'d> Der<'d> {
 /// Certificates for tests, in a folder of their own that goes with the value.
 #[cfg(test)]
 pub(super) mod fixture {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -205,8 +223,14 @@ pub(super) mod fixture {
             self.write(&format!("{name}.key"), &key.serialize_pem());
         }
 
+        /// A file that nobody else can read.
         pub(in crate::config) fn write(&self, name: &str, text: &str) {
             std::fs::write(self.path.join(name), text).unwrap();
+            self.allow(name, 0o600);
+        }
+
+        pub(in crate::config) fn allow(&self, name: &str, mode: u32) {
+            std::fs::set_permissions(self.path.join(name), Permissions::from_mode(mode)).unwrap();
         }
 
         pub(in crate::config) fn file(&self, name: &str) -> String {
@@ -236,12 +260,10 @@ mod tests {
 
     fn read_in(folder: &Folder, chain: &str, key: &str, now: SystemTime) -> Result<usize, String> {
         let placed = |line, name| Placed { place: Place { line, column: 1 }, value: folder.path.join(name) };
-        read(&placed(1, chain), &placed(2, key), now).map(|certified| certified.cert.len()).map_err(
-            |problem| {
-                let line = problem.place.unwrap().line;
-                format!("{line} {problem}").replace(&folder.path.display().to_string(), "")
-            },
-        )
+        read(placed(1, chain), placed(2, key), now).map(|read| read.certified.cert.len()).map_err(|problem| {
+            let line = problem.place.unwrap().line;
+            format!("{line} {problem}").replace(&folder.path.display().to_string(), "")
+        })
     }
 
     #[test]
@@ -256,6 +278,8 @@ mod tests {
         folder.write("text.pem", "hello");
         folder.write("cut.pem", &folder.text("good.pem")[..200]);
         folder.write("noise.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
+        folder.write("open.key", &folder.text("good.key"));
+        folder.allow("open.key", 0o644);
         folder.write("locked.key", &folder.text("good.key").replace("PRIVATE", "ENCRYPTED PRIVATE"));
         folder.write("noise.key", "-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n");
         let expired = "1 `/old.pem` holds a certificate that expired on 2020-12-31";
@@ -274,6 +298,12 @@ mod tests {
                 Err("2 `/other.key` is not the key of the certificate in `/good.pem`".into()),
             ),
             ("good.key", "good.pem", Err("1 `/good.key` holds no certificate in PEM form".into())),
+            (
+                "good.pem",
+                "open.key",
+                Err("2 `/open.key` holds a private key that everybody on this machine can read: `chmod o-r` it"
+                    .into()),
+            ),
             ("good.pem", "good.pem", Err("2 `/good.pem` holds no private key in PEM form".into())),
             ("text.pem", "good.key", Err("1 `/text.pem` holds no certificate in PEM form".into())),
             ("cut.pem", "good.key", Err("1 `/cut.pem` is cut: a PEM section has no end".into())),

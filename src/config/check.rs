@@ -89,8 +89,8 @@ impl Rules<'_> {
     fn certificate(&mut self, draft: CertificateDraft) -> Option<Certificate> {
         let chain = draft.certificate?;
         let key = draft.key.unwrap_or_else(|| chain.clone());
-        match certificate::read(&chain, &key, self.now) {
-            Ok(certified) => Some(Certificate { certificate: chain.value, key: key.value, certified }),
+        match certificate::read(chain, key, self.now) {
+            Ok(certificate) => Some(certificate),
             Err(problem) => {
                 self.problems.push(problem);
                 None
@@ -398,7 +398,7 @@ impl Rules<'_> {
         }
         let own = certificate.map(|certificate| {
             let key = key.unwrap_or_else(|| certificate.clone());
-            certificate::read(&certificate, &key, self.now)?;
+            certificate::read(certificate.clone(), key.clone(), self.now)?;
             Ok((certificate::pem(&certificate)?, certificate::pem(&key)?))
         });
         let authority = authority.map(|authority| certificate::authority(&authority, self.now));

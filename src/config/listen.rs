@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 
 use super::draft::{CertificateDraft, ListenerDraft};
-use super::form;
+use super::problem::{Place, Placed};
 use super::section::{Key, Section, Value};
+use super::{certificate, form};
 
 /// One listening address.
 #[derive(Debug, Clone)]
@@ -30,6 +32,21 @@ pub struct Certificate {
     pub key: PathBuf,
     /// Both, as rustls wants them.
     pub certified: Arc<rustls::sign::CertifiedKey>,
+    /// When it ends, in seconds of Unix time.
+    pub not_after: i64,
+}
+
+impl Certificate {
+    /// What the same files hold now.
+    ///
+    /// # Errors
+    /// What is wrong with them, for people.
+    pub fn read_again(&self) -> Result<Certificate, String> {
+        let nowhere = Place { line: 0, column: 0 };
+        let placed = |path: &PathBuf| Placed { place: nowhere, value: path.clone() };
+        certificate::read(placed(&self.certificate), placed(&self.key), SystemTime::now())
+            .map_err(|problem| problem.to_string())
+    }
 }
 
 impl PartialEq for Certificate {
@@ -47,7 +64,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
     keys: &[
         Key::new("address", |listener, value| listener.address = value.placed(&form::SOCKET)),
         Key::section("tls", "[].", &CERTIFICATE, |listener, value| {
-            value.each_of_some(|item| listener.tls.push(certificate(item)));
+            value.each_of_some(|item| listener.tls.push(pair(item)));
         }),
         Key::new("proxy_protocol", |listener, value| {
             value.each_of_some(|item| listener.proxy_protocol.extend(item.read(&form::NET)));
@@ -75,7 +92,7 @@ pub(super) fn listeners(listeners: &mut Vec<ListenerDraft>, value: Value<'_>) {
     });
 }
 
-fn certificate(value: Value<'_>) -> CertificateDraft {
+fn pair(value: Value<'_>) -> CertificateDraft {
     let mut pair = CertificateDraft::default();
     match value.is_text() {
         true => pair.certificate = value.placed(&form::FILE),

@@ -60,7 +60,7 @@ static KEYS: Section<Draft> = Section {
     short: None,
     required: &[],
     keys: &[
-        Key::new("ca", |draft, value| authorities(draft, value)),
+        Key::new("ca", authorities),
         Key::new("name", |draft, value| draft.tls.name = value.read(&form::TLS_NAME)),
         Key::new("verify", |draft, value| {
             if value.read(&form::SWITCH) == Some(false) {
@@ -87,11 +87,8 @@ pub(super) fn read(value: Value<'_>) -> UpstreamTls {
         return draft.tls;
     };
     let key = draft.key.unwrap_or_else(|| chain.clone());
-    match certificate::read(&chain, &key, SystemTime::now()) {
-        Ok(certified) => {
-            let identity = Certificate { certificate: chain.value, key: key.value, certified };
-            draft.tls.identity = Some(identity);
-        }
+    match certificate::read(chain, key, SystemTime::now()) {
+        Ok(identity) => draft.tls.identity = Some(identity),
         Err(problem) => value.problems.push(problem),
     }
     draft.tls

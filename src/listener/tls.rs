@@ -105,7 +105,12 @@ mod tests {
         let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         let provider = rustls::crypto::ring::default_provider();
         let certified = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).unwrap();
-        Certificate { certificate: "c.pem".into(), key: "k.pem".into(), certified: Arc::new(certified) }
+        Certificate {
+            certificate: "c.pem".into(),
+            key: "k.pem".into(),
+            certified: Arc::new(certified),
+            not_after: 0,
+        }
     }
 
     #[test]

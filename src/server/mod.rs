@@ -4,6 +4,7 @@
 //! then workers, then the server's own thread, which serves the control port, hears signals, reloads and drains. Each
 //! thread and task belongs to a struct here whose drop ends it.
 
+mod certificates;
 mod checkups;
 mod comet;
 mod doors;
@@ -47,6 +48,7 @@ use crate::site::{Snapshot, Snapshots};
 use crate::store::OpenError;
 use crate::sys;
 
+use certificates::{Seen, note_expiry};
 use comet::Comet;
 use doors::{Change, Doors};
 use drain::Stage;
@@ -239,6 +241,7 @@ impl Server {
         self.doors.apply(change, &self.workers).await;
         self.stage.serving();
         reload::note_taken(&self.metrics);
+        note_expiry(&self.config, &self.metrics);
         self.obey(&mut wishes, &mut signals).await;
         tokio::select! {
             () = self.drain() => {}
@@ -250,8 +253,11 @@ impl Server {
     /// Until it is asked to stop.
     async fn obey(&mut self, wishes: &mut mpsc::Receiver<Wish>, signals: &mut Signals) {
         let mut open = true;
+        let mut seen = Seen::now(&self.config);
+        let mut look = tokio::time::interval(certificates::LOOK);
         loop {
             tokio::select! {
+                _ = look.tick() => self.renew_certificates(&mut seen).await,
                 signal = signals.next() => match signal {
                     // The outcome is in the log.
                     Signal::Reload => drop(self.reload().await),

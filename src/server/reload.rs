@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Server;
+use super::certificates::note_expiry;
 use super::worker::Order;
 use crate::config::Config;
 use crate::listener::Terms;
@@ -53,6 +54,7 @@ impl Server {
         }
         self.doors.apply(change, &self.workers).await;
         self.config = config;
+        note_expiry(&self.config, &self.metrics);
         Ok(if said.is_empty() {
             "routes, certificates and limits are in use".into()
         } else {

@@ -92,6 +92,37 @@ fn a_request_that_is_under_way_ends_on_the_old_configuration() {
 }
 
 #[test]
+fn a_certificate_that_is_renewed_is_taken_without_a_word() {
+    let place = Place::new();
+    let first = Certificate::for_names(&["example.com"]);
+    let second = Certificate::for_names(&["example.com"]);
+    let (_, key) = first.write(&place.folder, "site");
+    let origin = named("over TLS");
+    let configuration = format!(
+        "listen:\n  - address: $HTTP\n  - address: $TLS\n    tls: [{{ certificate: $FOLDER/site.pem, key: $FOLDER/site.key }}]\n\
+         upstream: {}\ncontrol: $CONTROL\n",
+        origin.url()
+    );
+    let proxy = Perihelion::start_at(place, &configuration, None);
+    let tls = proxy.place.tls();
+    let mut kept = Raw::tls(tls, "example.com", first.client(&TLS13));
+    assert_eq!(kept.get("/").text(), "over TLS");
+    // Half of a renewal: the pair doesn't fit together, and the one before stays.
+    second.write(&proxy.place.folder, "new");
+    std::fs::rename(proxy.place.folder.path().join("new.pem"), proxy.place.folder.path().join("site.pem"))
+        .unwrap();
+    wait_until("the half is seen", || proxy.stderr().contains("is not the key of the certificate"));
+    assert_eq!(Raw::tls(tls, "example.com", first.client(&TLS13)).get("/").text(), "over TLS");
+    std::fs::rename(proxy.place.folder.path().join("new.key"), key).unwrap();
+    wait_until("the certificate is taken", || proxy.stderr().contains("certificates have changed"));
+    let mut fresh = Raw::tls(tls, "example.com", second.client(&TLS13));
+    assert_eq!(fresh.get("/").text(), "over TLS");
+    assert_eq!(fresh.server_certificate(), second.der());
+    assert_eq!(kept.get("/").text(), "over TLS");
+    assert!(proxy.metric("perihelion_tls_certificate_not_after_timestamp_seconds", &[]) > 1.0e9);
+}
+
+#[test]
 fn a_new_certificate_serves_new_connections_and_old_ones_live_on() {
     let place = Place::new();
     let first = Certificate::for_names(&["example.com"]);

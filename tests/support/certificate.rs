@@ -1,5 +1,7 @@
 //! Certificates made for one test, and clients that trust nothing else.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ impl Certificate {
     pub(crate) fn write(&self, folder: &Folder, name: &str) -> (PathBuf, PathBuf) {
         let chain = folder.write(&format!("{name}.pem"), &self.chain);
         let key = folder.write(&format!("{name}.key"), &self.key);
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a file of our own");
         (chain, key)
     }
 

@@ -1,6 +1,7 @@
 //! The certificate that TLS contestants present, and the client's side that verifies it and every byte after it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,9 @@ impl TlsClient {
         let made =
             rcgen::generate_simple_self_signed([NAME.to_owned()]).context("can't make a certificate")?;
         fs::write(folder.join("certificate.pem"), made.cert.pem())?;
-        fs::write(folder.join("certificate.key"), made.signing_key.serialize_pem())?;
+        let key = folder.join("certificate.key");
+        fs::write(&key, made.signing_key.serialize_pem())?;
+        fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
