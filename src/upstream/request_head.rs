@@ -76,6 +76,10 @@ impl RequestHead<'_> {
         into.reserve(LINE + self.target.len() + fields);
         into.extend_from_slice(self.method.as_str().as_bytes());
         into.push(b' ');
+        if self.target.starts_with('?') {
+            // An absolute target may have no path; this form needs one (RFC 9112 §3.2.1).
+            into.push(b'/');
+        }
         into.extend_from_slice(self.target.as_bytes());
         into.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in self.fields.iter() {
@@ -111,5 +115,13 @@ mod tests {
         let mut text = Vec::new();
         head.write(&mut text, false);
         assert_eq!(text, b"POST /x?y HTTP/1.1\r\na: 6\r\nb: 2\r\nd: 7\r\n\r\n");
+    }
+
+    #[test]
+    fn a_target_without_a_path_gets_one() {
+        let head = RequestHead { method: &Method::GET, target: "?x", fields: Fields::default() };
+        let mut text = Vec::new();
+        head.write(&mut text, false);
+        assert_eq!(text, b"GET /?x HTTP/1.1\r\n\r\n");
     }
 }
