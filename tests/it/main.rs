@@ -21,6 +21,7 @@ mod files;
 mod headers;
 mod health;
 mod hold;
+mod hostile;
 mod log;
 mod metrics;
 mod misbehaving;

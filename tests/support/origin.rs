@@ -40,6 +40,8 @@ pub(crate) struct Received {
     /// How many requests came before it on that connection.
     pub(crate) place: usize,
     pub(crate) head: Head,
+    /// The head as it stood on the wire, the empty line at its end included.
+    bytes: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
 }
@@ -51,6 +53,17 @@ impl Received {
 
     pub(crate) fn target(&self) -> &str {
         self.head.line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// The lines of its head, byte for byte, without CR LF and without the empty one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let end = rest.windows(2).position(|bytes| bytes == b"\r\n")?;
+            let line = &rest[..end];
+            rest = &rest[end + 2..];
+            Some(line).filter(|line| !line.is_empty())
+        })
     }
 }
 
@@ -69,6 +82,7 @@ struct Shared {
     stopped: AtomicBool,
     connections: AtomicUsize,
     open: AtomicUsize,
+    bytes: AtomicUsize,
     received: Mutex<Vec<Received>>,
     application: Box<dyn Application>,
 }
@@ -131,6 +145,11 @@ impl Origin {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// Bytes that have arrived, whatever they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shared.bytes.load(Ordering::SeqCst)
+    }
+
     /// Connections that are open now.
     pub(crate) fn open_connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
@@ -158,6 +177,7 @@ fn serve(listener: Socket, application: Box<dyn Application>) -> Arc<Shared> {
         stopped: AtomicBool::new(false),
         connections: AtomicUsize::new(0),
         open: AtomicUsize::new(0),
+        bytes: AtomicUsize::new(0),
         received: Mutex::new(Vec::new()),
         application,
     });
@@ -179,7 +199,7 @@ impl Shared {
     fn connection(&self, connection: usize, mut socket: Socket) {
         self.open.fetch_add(1, Ordering::SeqCst);
         socket.set_write_timeout(Some(DEADLINE)).expect("an open socket");
-        let mut input = Input { ahead: Vec::new() };
+        let mut input = Input { ahead: Vec::new(), count: &self.bytes };
         let mut place = 0;
         while let Some(request) = input.request(&mut socket, connection, place) {
             place += 1;
@@ -199,20 +219,23 @@ impl Shared {
 }
 
 /// Reads requests; the proxy is trusted to frame them, so that what it gets wrong ends the connection.
-struct Input {
+struct Input<'a> {
     ahead: Vec<u8>,
+    /// Bytes that have come over all connections.
+    count: &'a AtomicUsize,
 }
 
-impl Input {
+impl Input<'_> {
     fn request(&mut self, socket: &mut Socket, connection: usize, place: usize) -> Option<Received> {
-        let head = Head::parse(&self.until(socket, b"\r\n\r\n")?);
+        let bytes = self.until(socket, b"\r\n\r\n")?;
+        let head = Head::parse(&bytes);
         let mut trailers = Vec::new();
         let body = if head.chunked() {
             self.chunks(socket, &mut trailers)?
         } else {
             self.exactly(socket, head.length().unwrap_or(0))?
         };
-        Some(Received { connection, place, head, body, trailers })
+        Some(Received { connection, place, head, bytes, body, trailers })
     }
 
     fn chunks(&mut self, socket: &mut Socket, trailers: &mut Vec<(String, String)>) -> Option<Vec<u8>> {
@@ -257,6 +280,7 @@ impl Input {
             match socket.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(length) => {
+                    self.count.fetch_add(length, Ordering::SeqCst);
                     self.ahead.extend_from_slice(&bytes[..length]);
                     return Some(());
                 }
