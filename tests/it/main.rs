@@ -17,6 +17,7 @@ mod control;
 mod cors;
 mod drain;
 mod edge;
+mod exhaustion;
 mod files;
 mod headers;
 mod health;

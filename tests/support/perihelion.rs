@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use super::{Answer, Folder, Origin, Raw, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_perihelion");
@@ -230,6 +232,18 @@ impl Perihelion {
     #[track_caller]
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         wait_for("the process ends", || self.child.try_wait().expect("a child of ours"))
+    }
+
+    /// From now on it may have no more open files than so many.
+    pub(crate) fn limit_descriptors(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("a child of ours");
+    }
+
+    /// Its open files.
+    pub(crate) fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(path).expect("the process lives").count()
     }
 
     /// Resident memory.
