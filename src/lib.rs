@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod files;
 pub mod hold;
 pub mod hub;
+pub mod jwt;
 pub mod listener;
 pub mod message;
 pub mod metrics;

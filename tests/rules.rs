@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("config", &[], "nothing of the configuration depends on who reads it"),
     ("metrics", &[], "everybody counts, so counting depends on nobody"),
     ("stretch", &[], "a stretch of a file doesn't know what it is a part of"),
+    ("jwt", &[], "a token doesn't know what it opens"),
     ("wire", &["stretch"], "a socket knows no HTTP and no messages"),
     ("access_log", &["config", "metrics"], "a line of the log is made from what it is told"),
     ("spool", &["config", "metrics"], "a spool keeps bytes, whatever they are for"),
@@ -56,6 +57,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "clock",
             "message",
             "stretch",
+            "jwt",
         ],
         "of the half that holds, a request may name only the seam",
     ),
@@ -94,7 +96,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "control",
-        &["hub", "upstream", "edge", "message", "transport", "config", "metrics"],
+        &["hub", "upstream", "edge", "message", "transport", "config", "metrics", "jwt"],
         "the control port names the engines, never a shard or an exchange",
     ),
     (
