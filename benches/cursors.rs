@@ -127,6 +127,7 @@ fn batch(messages: usize, channels: usize) -> Batch {
         key: None,
         content_type: None,
         data: Data::Text("a message of some forty bytes, all the same".into()),
+        forms: None,
     };
     Batch { messages: (0..messages).map(message).collect(), expected: Vec::new() }
 }

@@ -22,6 +22,7 @@ fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
         key: None,
         content_type: None,
         data: Data::Text("x".repeat(bytes).into()),
+        forms: None,
     };
     let position = Position { epoch: Epoch(0xfeed_beef), sequence: Sequence(sequence) };
     Arc::new(Entry::new(position, sequence, Instant::now(), message))

@@ -11,6 +11,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+mod forms;
+
+pub use forms::{Form, Forms, Pairs, Reply, ReplyBody, SocketType, ToResponse, ToSocket, ToStream};
+
 /// The name of a channel: 1 to 1,024 bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
@@ -150,6 +154,8 @@ pub struct Message {
     pub content_type: Option<Box<str>>,
     /// The payload.
     pub data: Data,
+    /// What clients held by GRIP get instead, where the publisher spoke it.
+    pub forms: Option<Box<Forms>>,
 }
 
 /// A payload, by what can be done with it.
@@ -210,6 +216,11 @@ impl Entry {
         Entry { position, ordinal, published, message, frames: Default::default() }
     }
 
+    /// Whether there is something in it for clients that GRIP doesn't hold.
+    pub fn has_data(&self) -> bool {
+        self.message.forms.as_ref().is_none_or(|forms| forms.has_content())
+    }
+
     /// Its place in the order.
     pub fn sequence(&self) -> Sequence {
         self.position.sequence
@@ -234,6 +245,7 @@ impl Entry {
             // On channels that look for the newest of each, it stands in an index as well.
             + 2 * text(&message.key)
             + text(&message.content_type)
+            + message.forms.as_ref().map_or(0, |forms| forms.cost_bytes())
             + size_of::<Entry>()
     }
 }

@@ -177,6 +177,7 @@ fn held(timeout: Duration, fallback: Vec<u8>, script: bool, client: ClientSide, 
         client,
         subject: None,
         ear: Some(Box::new(ear)),
+        grip: None,
     }
 }
 

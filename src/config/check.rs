@@ -46,6 +46,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         timeouts: draft.timeouts,
         tickets: draft.tickets,
         presence: draft.presence,
+        grip: draft.grip,
         drain,
         store,
         log: draft.log,

@@ -10,6 +10,7 @@ use super::channels::{CHANNELS, ChannelsConfig};
 use super::control::{CONTROL, control};
 use super::draft::{Draft, StoreDraft};
 use super::form;
+use super::grip::GRIP;
 use super::limits::{LIMITS, Limits};
 use super::listen::{LISTENER, listeners};
 use super::log::{LOG, LogConfig};
@@ -38,6 +39,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         timeouts: Timeouts::default(),
         tickets: TicketsConfig::default(),
         presence: Vec::new(),
+        grip: None,
         drain: DrainConfig::default(),
         log: LogConfig::default(),
         trusted_proxies: Vec::new(),
@@ -69,6 +71,7 @@ static FILE: Section<Draft> = Section {
         Key::section("timeouts", ".", &TIMEOUTS, |file, value| TIMEOUTS.fill(&mut file.timeouts, value)),
         Key::section("tickets", ".", &TICKETS, |file, value| TICKETS.fill(&mut file.tickets, value)),
         Key::section("presence", "[].", &PRESENCE, |file, value| presence(&mut file.presence, value)),
+        Key::section("grip", ".", &GRIP, |file, value| GRIP.fill(file.grip.get_or_insert_default(), value)),
         Key::section("drain", ".", &DRAIN, |file, value| DRAIN.fill(&mut file.drain, value)),
         Key::section("log", ".", &LOG, |file, value| LOG.fill(&mut file.log, value)),
         Key::new("trusted_proxies", |file, value| {

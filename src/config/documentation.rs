@@ -38,6 +38,7 @@ impl Variables {
             "PERIHELION_TOKEN" => Some("s3cret".to_owned()),
             "TICKET_KEY" => Some("a key of at least thirty-two bytes".to_owned()),
             "OLD_TICKET_KEY" => Some("the one before, which is read still".to_owned()),
+            "GRIP_KEY" => Some("changeme".to_owned()),
             _ => None,
         };
         Config::parse(name, text, &environment).unwrap_or_else(|problems| panic!("{problems}"))

@@ -11,8 +11,9 @@ use ipnet::IpNet;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, Limits,
-    LogConfig, PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
+    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, GripConfig,
+    Limits, LogConfig, PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig,
+    Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -29,6 +30,7 @@ pub(super) struct Draft {
     pub(super) timeouts: Timeouts,
     pub(super) tickets: TicketsConfig,
     pub(super) presence: Vec<PresenceConfig>,
+    pub(super) grip: Option<GripConfig>,
     pub(super) drain: DrainConfig,
     pub(super) log: LogConfig,
     pub(super) trusted_proxies: Vec<IpNet>,

@@ -15,6 +15,7 @@ mod draft;
 mod edge;
 mod file;
 mod form;
+mod grip;
 mod health;
 mod limits;
 mod listen;
@@ -58,6 +59,7 @@ pub use channels::{ChannelsConfig, HistoryConfig, SlowReader};
 pub use control::{ControlConfig, Endpoint};
 pub use decode::keys;
 pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
+pub use grip::GripConfig;
 pub use health::{EjectConfig, HealthConfig};
 pub use limits::{Limits, PerAddress, Rate};
 pub use listen::{Certificate, ListenerConfig};
@@ -102,6 +104,8 @@ pub struct Config {
     pub tickets: TicketsConfig,
     /// Whose coming and going is watched; the first entry that fits a channel is its own.
     pub presence: Vec<PresenceConfig>,
+    /// How applications that speak GRIP know the proxy.
+    pub grip: Option<GripConfig>,
     /// How the proxy leaves.
     pub drain: DrainConfig,
     /// Where channels are kept.

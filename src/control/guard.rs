@@ -5,12 +5,14 @@
 //! `Host` that is not the address itself.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use subtle::ConstantTimeEq;
 
 use super::reply::Failure;
+use crate::jwt;
 
 /// The check before every request.
 #[derive(Clone)]
@@ -18,17 +20,36 @@ pub struct Guard {
     token: Option<Box<[u8]>>,
     /// `None` for a Unix socket, whose `Host` says nothing.
     address: Option<SocketAddr>,
+    /// With what publishers of GRIP sign.
+    publish_key: Option<Box<[u8]>>,
 }
 
 impl Guard {
     /// For a TCP address as bound.
     pub fn tcp(address: SocketAddr, token: Option<&str>) -> Guard {
-        Guard { token: token.map(|token| token.as_bytes().into()), address: Some(address) }
+        Guard { token: token.map(|token| token.as_bytes().into()), address: Some(address), publish_key: None }
     }
 
     /// For a Unix socket.
     pub fn unix(token: Option<&str>) -> Guard {
-        Guard { token: token.map(|token| token.as_bytes().into()), address: None }
+        Guard { token: token.map(|token| token.as_bytes().into()), address: None, publish_key: None }
+    }
+
+    /// The same with a key by which publishers are known.
+    pub fn with_publish_key(self, key: Option<Box<[u8]>>) -> Guard {
+        Guard { publish_key: key, ..self }
+    }
+
+    /// Who may publish by GRIP: with a key whoever has signed a JWT with it, and who may do everything.
+    pub(super) fn check_publisher(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), Failure> {
+        let Some(key) = &self.publish_key else { return self.check(headers) };
+        let said = bearer(headers).map(|token| jwt::verify(token, key, now));
+        match said {
+            Some(Ok(())) => Ok(()),
+            _ if self.token.is_some() => self.check(headers),
+            Some(Err(bad)) => Err(Failure::new(StatusCode::UNAUTHORIZED, format!("the token: {bad}"))),
+            None => Err(Failure::new(StatusCode::UNAUTHORIZED, "publishing needs a JWT")),
+        }
     }
 
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Failure> {

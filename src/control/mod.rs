@@ -5,10 +5,12 @@
 //! request that a browser may have been tricked into is refused ([`guard`]).
 
 mod channels;
+mod grip_ids;
 mod guard;
 mod pools;
 mod presence;
 mod publish;
+mod publish_grip;
 mod reply;
 mod revoke;
 mod serve;
@@ -16,10 +18,11 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -104,6 +107,7 @@ pub struct Control {
     answered: [IntCounter; 3],
     /// Of publishes, since nothing else is asked for as often.
     accepted: IntCounter,
+    recent_ids: RefCell<grip_ids::RecentIds>,
 }
 
 /// Bytes of what may be said of a maintenance: some thousand networks.
@@ -125,7 +129,8 @@ impl Control {
         let answered =
             ["2xx", "4xx", "5xx"].map(|class| metrics.control_requests.with_label_values(&[class]));
         let accepted = metrics.comet_publishes.with_label_values(&["accepted"]);
-        Control { hub, metrics, guard, limits, operations, answered, accepted }
+        let recent_ids = RefCell::default();
+        Control { hub, metrics, guard, limits, operations, answered, accepted, recent_ids }
     }
 
     /// Answers one request.
@@ -144,20 +149,28 @@ impl Control {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
-        let path = request.uri().path().trim_end_matches('/').to_owned();
+        let whole = request.uri().path();
+        let path = whole.trim_end_matches('/').to_owned();
+        // By this name it is called in GRIP.
+        let is_grip = whole == "/publish/";
         let method = request.method().clone();
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         if let ["healthz" | "readyz"] = segments[..] {
             return self.health(segments[0], &method);
         }
-        self.guard.check(request.headers())?;
+        match segments[..] {
+            ["publish"] => self.guard.check_publisher(request.headers(), SystemTime::now())?,
+            _ => self.guard.check(request.headers())?,
+        }
         let read = method == Method::GET || method == Method::HEAD;
         match segments[..] {
             ["metrics"] if read => self.metrics_text(),
             ["metrics"] => Err(Failure::method("GET")),
             ["reload"] if method == Method::POST => self.reload().await,
             ["reload"] => Err(Failure::method("POST")),
-            ["publish"] if method == Method::POST => self.publish_batch(request).await,
+            [] | [""] if whole == "/" => Ok(publish_grip::plain(StatusCode::OK, "Perihelion\n")),
+            ["publish"] if method == Method::POST => self.publish_batch(request, is_grip).await,
+            ["publish"] if is_grip => Err(Failure::plain_method(&method, "POST")),
             ["publish"] => Err(Failure::method("POST")),
             ["revoke"] if method == Method::POST => {
                 let (head, body) = request.into_parts();
@@ -267,10 +280,13 @@ impl Control {
         self.counted(result)
     }
 
-    async fn publish_batch(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+    async fn publish_batch(&self, request: Request<Incoming>, is_grip: bool) -> Result<Reply, Failure> {
         let (head, body) = request.into_parts();
         let result = match read_body(body, &head.headers, self.limits.body).await {
-            Ok(text) => publish::batch(&self.hub, &self.limits, &head.headers, &text).await,
+            Ok(text) => {
+                let bounds = (&self.limits, &self.recent_ids);
+                publish::batch(&self.hub, bounds, (&head.headers, is_grip), &text).await
+            }
             Err(failure) => Err(failure),
         };
         self.counted(result)

@@ -1,5 +1,6 @@
 //! Publishing: one message by path, or a list of items that is published whole or not at all.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::PublishLimits;
+use super::grip_ids::RecentIds;
+use super::publish_grip;
 use super::reply::{Failure, Reply, json};
 use crate::hub::{Hub, Receipt};
 use crate::message::{Batch, ChannelName, Data, Expected, Message};
@@ -44,35 +47,114 @@ pub(super) async fn one(
     let key = header(headers, "x-comet-key")?.map(checked_key).transpose()?;
     let expected = header(headers, "x-comet-expected-last")?;
     let expected = expected.map(|last| expected_last(&last, 0)).transpose()?;
-    let message = Message { channel, event, id, key, content_type, data };
+    let message = Message { channel, event, id, key, content_type, data, forms: None };
     let batch = Batch { messages: vec![message], expected: expected.into_iter().collect() };
     let receipts = publish(hub, batch).await.map_err(Failure::of_one)?;
     Ok(json(StatusCode::OK, &published(&receipts[0])))
 }
 
-/// `POST /publish`.
+/// A way in which publishers write items; an item is known by its keys.
+pub(super) struct PublishDialect {
+    /// Words without which no item is one of this dialect, so that others needn't be looked at any closer.
+    pub(super) words: &'static [&'static str],
+    /// Reads an item, `None` where it is none of this dialect; an error is in the dialect's words.
+    pub(super) read: fn(&str) -> Option<Result<Message, String>>,
+}
+
+/// Every dialect besides our own.
+static DIALECTS: &[PublishDialect] = &[publish_grip::GRIP];
+
+/// `POST /publish`. Publishers of GRIP are answered in their own words: whoever publishes nothing else, and whoever
+/// calls the path by the name that it has there.
 pub(super) async fn batch(
     hub: &Hub,
-    limits: &PublishLimits,
-    headers: &HeaderMap,
+    (limits, recent): (&PublishLimits, &RefCell<RecentIds>),
+    (headers, is_grip): (&HeaderMap, bool),
     text: &[u8],
 ) -> Result<Reply, Failure> {
-    accepts_json(headers)?;
-    let Items { items } =
-        serde_json::from_slice(text).map_err(|error| Failure::bad(format!("no list of items: {error}")))?;
+    if !is_grip {
+        accepts_json(headers)?;
+    }
+    let Items { items } = serde_json::from_slice(text).map_err(|error| match is_grip {
+        true => publish_grip::no_items(text),
+        false => Failure::bad(format!("no list of items: {error}")),
+    })?;
     if items.len() > limits.batch {
         let error = format!("a request has at most {} items", limits.batch);
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error));
     }
     let mut batch = Batch { messages: Vec::with_capacity(items.len()), expected: Vec::new() };
-    for (index, item) in items.into_iter().enumerate() {
-        let read = read_item(item, index, limits.message);
-        let (message, expected) = read.map_err(|failure| failure.in_item(index))?;
-        batch.messages.push(message);
-        batch.expected.extend(expected);
+    let (mut wrong, mut foreign) = (None, 0);
+    for (index, item) in items.iter().enumerate() {
+        match read_foreign(item.get(), is_grip) {
+            Some(read) => {
+                foreign += 1;
+                let read = read.and_then(|message| fits(message, limits.message));
+                match read {
+                    Ok(message) => batch.messages.push(message),
+                    Err(error) => drop(wrong.get_or_insert((index, error))),
+                }
+            }
+            None => {
+                let read = read_item(item, index, limits.message);
+                let (message, expected) = read.map_err(|failure| failure.in_item(index))?;
+                batch.messages.push(message);
+                batch.expected.extend(expected);
+            }
+        }
     }
-    let receipts = publish(hub, batch).await?;
-    Ok(json(StatusCode::OK, &PublishedItems { items: receipts.iter().map(published).collect() }))
+    let is_grip = foreign == items.len() && (is_grip || foreign > 0);
+    if let Some((index, error)) = wrong {
+        return Err(match is_grip {
+            true => Failure::plain(StatusCode::BAD_REQUEST, format!("Invalid format: {error}")),
+            false => Failure::bad(error).in_item(index),
+        });
+    }
+    if !is_grip {
+        let receipts = publish(hub, batch).await?;
+        let items = receipts.iter().map(published).collect();
+        return Ok(json(StatusCode::OK, &PublishedItems { items }));
+    }
+    if publish_grip::Kind::accepted(headers).is_none() {
+        return Err(publish_grip::unacceptable());
+    }
+    let noted = leave_out_known(&mut batch, recent);
+    if !batch.messages.is_empty()
+        && let Err(failure) = publish(hub, batch).await
+    {
+        let mut recent = recent.borrow_mut();
+        noted.iter().for_each(|(channel, id)| recent.forget(channel, id));
+        return Err(failure.in_plain_words());
+    }
+    Ok(publish_grip::answer("Published", headers))
+}
+
+/// An item of another dialect.
+fn read_foreign(item: &str, is_grip: bool) -> Option<Result<Message, String>> {
+    let may_be = |dialect: &&PublishDialect| is_grip || dialect.words.iter().any(|word| item.contains(word));
+    DIALECTS.iter().filter(may_be).find_map(|dialect| (dialect.read)(item))
+}
+
+fn fits(message: Message, limit: usize) -> Result<Message, String> {
+    let forms = message.forms.as_ref().map_or(0, |forms| forms.cost_bytes());
+    // What surrounds the content is small, and is not what the limit means.
+    let fits = message.data.bytes().len() <= limit && forms <= limit.saturating_mul(2).saturating_add(4096);
+    if fits { Ok(message) } else { Err(format!("a message has at most {limit} bytes")) }
+}
+
+/// Takes away what was published in the last minute under the same id; gives the others that have one.
+fn leave_out_known(batch: &mut Batch, recent: &RefCell<RecentIds>) -> Vec<(ChannelName, Box<str>)> {
+    let (mut recent, mut noted, now) = (recent.borrow_mut(), Vec::new(), Instant::now());
+    batch.messages.retain(|message| {
+        let id = message.forms.as_ref().and_then(|forms| forms.id.clone());
+        let Some(id) = id else { return true };
+        let is_new = recent.note(&message.channel, &id, now);
+        if is_new {
+            noted.push((message.channel.clone(), id));
+        }
+        is_new
+    });
+    noted
 }
 
 #[derive(Deserialize)]
@@ -109,7 +191,7 @@ fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Op
     let id = item.id.map(|id| checked_id(id.into())).transpose()?;
     let key = item.key.map(|key| checked_key(key.into())).transpose()?;
     let expected = item.expected_last.map(|last| expected_last(&last, index)).transpose()?;
-    Ok((Message { channel, event, id, key, content_type, data }, expected))
+    Ok((Message { channel, event, id, key, content_type, data, forms: None }, expected))
 }
 
 /// `none`, or the position of what has to be the channel's last message.

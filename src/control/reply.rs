@@ -21,6 +21,8 @@ pub(super) struct Failure {
     allow: Option<&'static str>,
     /// Where another last message was expected: which it is, as long as it is known.
     last: Option<Option<Position>>,
+    /// It is said to a publisher of GRIP, in its words.
+    is_plain: bool,
 }
 
 #[derive(Serialize)]
@@ -34,7 +36,7 @@ struct ErrorBody<'a> {
 
 impl Failure {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Failure {
-        Failure { status, error: error.into(), item: None, allow: None, last: None }
+        Failure { status, error: error.into(), item: None, allow: None, last: None, is_plain: false }
     }
 
     pub(super) fn bad(error: impl Into<String>) -> Failure {
@@ -44,6 +46,22 @@ impl Failure {
     pub(super) fn method(allow: &'static str) -> Failure {
         let error = format!("the methods here are {allow}");
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, error) }
+    }
+
+    /// In the words of GRIP, which are text.
+    pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> Failure {
+        Failure { is_plain: true, ..Failure::new(status, text) }
+    }
+
+    /// The same that GRIP's publishers are told of a method.
+    pub(super) fn plain_method(method: &hyper::Method, allow: &'static str) -> Failure {
+        let error = format!("Method not allowed: {method}.");
+        Failure { allow: Some(allow), ..Failure::plain(StatusCode::METHOD_NOT_ALLOWED, error) }
+    }
+
+    /// What is refused, in the words of GRIP.
+    pub(super) fn in_plain_words(self) -> Failure {
+        Failure { is_plain: true, ..self }
     }
 
     pub(super) fn in_item(self, item: usize) -> Failure {
@@ -86,7 +104,10 @@ impl Failure {
 
     pub(super) fn reply(&self) -> Reply {
         let last = self.last.map(|last| last.map(|last| last.to_string()));
-        let mut reply = json(self.status, &ErrorBody { error: &self.error, item: self.item, last });
+        let mut reply = match self.is_plain {
+            true => typed(self.status, "text/plain", format!("{}\n", self.error).into()),
+            false => json(self.status, &ErrorBody { error: &self.error, item: self.item, last }),
+        };
         let headers = reply.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

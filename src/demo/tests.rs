@@ -17,7 +17,10 @@ const PROXIED: &str = "X-Comet-Proxy: perihelion/0\r\nX-Comet-Position: a-7\r\n"
 /// Every transport of the proxy that an application would name, which the gallery shows: `bayeux` is that of routes
 /// whose clients have a protocol for what is around it.
 pub(super) fn transport_names() -> impl Iterator<Item = &'static str> {
-    crate::transport::TRANSPORTS.iter().map(|transport| transport.name()).filter(|name| *name != "bayeux")
+    crate::transport::TRANSPORTS
+        .iter()
+        .map(|transport| transport.name())
+        .filter(|name| *name != "bayeux" && !name.starts_with("grip-"))
 }
 
 /// A control port that answers each connection's one request from a script, and hands out what it was asked.

@@ -9,6 +9,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::grip;
 use crate::access_log::End;
 use crate::body::Body;
 use crate::edge::weights;
@@ -263,6 +264,11 @@ impl Refusal {
 
     /// The text of the answer.
     fn text(&self) -> String {
+        if let Refusal::BadInstruction(bad) = self
+            && grip::is_grip(bad)
+        {
+            return grip::REFUSED.into();
+        }
         format!("{}: {self}\n", self.title())
     }
 

@@ -8,15 +8,17 @@ use super::answer::Refusal;
 use super::check::Asked;
 use super::reproxy::{self, Handoffs};
 use super::rules::Rules;
-use crate::hold::{BadInstruction, Instruction, read_instruction};
+use crate::hold::{BadInstruction, Instruction, Order, grip, read_instruction};
 
 /// What is to be done with an answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Verdict<'a> {
     /// The client gets it.
     Relay,
     /// The client's connection is held.
     Hold(Instruction),
+    /// The client gets it as GRIP says, and is held by it if that is what it says.
+    Grip(Box<grip::Terms>),
     /// The rest of it lies elsewhere.
     Reproxy(&'a Handoffs, reproxy::Instruction),
     /// Both connections become a tunnel.
@@ -50,10 +52,11 @@ pub(super) fn classify<'a>(
     };
     match hold {
         None => handed_on(head, handoffs),
-        Some(instruction) if instruction.channels.len() > rules.hold_channels => {
+        Some(Order::Hold(instruction)) if instruction.channels.len() > rules.hold_channels => {
             Err(too_many(&instruction, rules))
         }
-        Some(instruction) => Ok(Verdict::Hold(instruction)),
+        Some(Order::Hold(instruction)) => Ok(Verdict::Hold(instruction)),
+        Some(Order::Grip(terms)) => Ok(Verdict::Grip(terms)),
     }
 }
 
@@ -103,6 +106,7 @@ mod tests {
             response_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
             trusted_proxies: Box::default(),
+            grip: None,
         };
         let mut wish = Asked {
             keep_alive: true,

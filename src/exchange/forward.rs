@@ -21,6 +21,7 @@ use super::urgency::Look;
 use crate::body::ClientBody;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
+use crate::hold::grip;
 use crate::message::Position;
 use crate::upstream::{Class, Fault, Lease, NoLease, Outgoing, RequestHead, SendError, Stage, Upload, Why};
 
@@ -75,7 +76,8 @@ pub(super) async fn forward_with(
         record.asks(lease.server());
         let forwarded_at = ctx.keeper.head();
         let position = ctx.client.position(forwarded_at);
-        let head = write(ctx, parts, asked, marks, &position);
+        let identity = ctx.rules.grip.as_ref().map(|identity| identity.token());
+        let head = write(ctx, parts, asked, marks, &position, identity.as_ref());
         let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {
             Ok(head) => match retries.after_answer(head.status) {
                 Some(again) => again,
@@ -126,12 +128,17 @@ fn write<'a>(
     asked: &Asked,
     marks: &'a Marks,
     position: &'a HeaderValue,
+    identity: Option<&'a Option<HeaderValue>>,
 ) -> RequestHead<'a> {
     let client = ctx.client;
     let trusted = ctx.rules.trusts(client.ip());
     let takes_files = ctx.handoffs.is_some_and(|handoffs| handoffs.reproxy.sends_files());
     let sender = Sender { address: &client.address, secure: client.secure, trusted, takes_files, marks };
     let mut fields = to_upstream(&parts.headers, asked, &sender, position);
+    if let Some(token) = identity {
+        fields.add("grip-feature", grip::FEATURES.as_bytes());
+        token.iter().for_each(|token| fields.add("grip-sig", token.as_bytes()));
+    }
     edit(&mut fields, ctx.edits);
     // Without scheme and authority (RFC 9112 §3.2.1).
     let target = parts.uri.path_and_query().map_or(parts.uri.path(), PathAndQuery::as_str);

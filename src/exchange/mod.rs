@@ -15,6 +15,7 @@ mod cors;
 mod files;
 mod forward;
 mod forwarding;
+mod grip;
 mod holding;
 mod marks;
 mod messages;
@@ -49,6 +50,7 @@ use crate::upstream::Pool;
 pub use answer::{Refusal, is_own};
 pub use cors::Cors;
 pub use files::{Place, serve_file};
+pub use grip::Identity;
 pub use messages::{Answered, Speaker, carry, not_carried};
 pub use parley::{Host, Parley, parley};
 pub use record::SiteMetrics;
@@ -191,6 +193,7 @@ async fn steps(
             let request = (parts, asked, marks);
             Box::pin(reproxy::hand_on(ctx, request, handoffs, instruction, answer, record)).await
         }
+        Verdict::Grip(terms) => Box::pin(grip::obey(ctx, (parts, asked, marks), terms, answer, record)).await,
         Verdict::Tunnel => tunnel::tunnel(answer, record).map(Outcome::Left),
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::chain::client_behind;
 use super::forwarding::FORWARDED_PROTO;
+use super::grip::Identity;
 use crate::clock::Clock;
 use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig};
 use crate::hold::Passport;
@@ -18,7 +19,7 @@ use crate::spool::Spools;
 use crate::stretch::Stretches;
 
 /// Limits and clocks, taken from a configuration once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Rules {
     /// Bytes of an answer's body that goes with a hold.
     pub hold_body: usize,
@@ -32,6 +33,8 @@ pub struct Rules {
     pub body_timeout: Duration,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Box<[IpNet]>,
+    /// How applications that speak GRIP know us.
+    pub grip: Option<Arc<Identity>>,
 }
 
 impl Rules {
@@ -44,6 +47,7 @@ impl Rules {
             response_timeout: config.timeouts.response,
             body_timeout: config.timeouts.body,
             trusted_proxies: config.trusted_proxies.as_slice().into(),
+            grip: config.grip.as_ref().map(|grip| Arc::new(Identity::new(grip))),
         }
     }
 

@@ -7,7 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 
 use super::ticket::{TICKET_MAX, TicketTerms};
-use super::{BadInstruction, Dialect, Instruction, Since};
+use super::{BadInstruction, Dialect, Instruction, Order, Since};
 use crate::message::{ChannelName, TransportId};
 use crate::transport::{self, Parameters};
 
@@ -31,7 +31,11 @@ const TAG_BYTES_MAX: usize = 256;
 /// Longest time that a header may name: a year, so that no arithmetic on deadlines can overflow.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
-fn read(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
+fn read(headers: &HeaderMap) -> Result<Option<Order>, BadInstruction> {
+    read_own(headers).map(|instruction| instruction.map(Order::Hold))
+}
+
+fn read_own(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
     // Nearly every answer: a look at its few names costs less than a search.
     if !headers.keys().any(|name| *name == SUBSCRIBE_NAME) {
         return Ok(None);
@@ -195,7 +199,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        read(&map).map_err(|bad| bad.to_string())
+        read_own(&map).map_err(|bad| bad.to_string())
     }
 
     #[test]

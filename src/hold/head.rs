@@ -21,6 +21,24 @@ pub enum Length {
     Bodiless,
 }
 
+impl Length {
+    /// That of an answer that is all there (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+    pub fn of(status: StatusCode, bytes: usize) -> Length {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        if bodiless.contains(&status) { Length::Bodiless } else { Length::Known(bytes) }
+    }
+}
+
+/// Puts words of somebody's own behind the status of a head that was just written.
+pub fn write_reason(reason: &str, head: &mut Vec<u8>) {
+    // `HTTP/1.1 200 `.
+    const BEFORE: usize = 13;
+    let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || !byte.is_ascii();
+    if let Some(end) = memchr::memchr(b'\r', head).filter(|end| *end >= BEFORE) {
+        head.splice(BEFORE..end, reason.bytes().filter(|byte| is_plain(*byte)));
+    }
+}
+
 /// Writes a head. A media type and fields of our own replace the application's, but for directives to caches, which
 /// are added to it; framing headers are always our own.
 pub fn write_head(

@@ -6,6 +6,7 @@
 
 mod comet;
 mod departure;
+pub mod grip;
 mod head;
 mod revocations;
 mod talk;
@@ -24,7 +25,7 @@ use crate::transport::{self, Parameters};
 
 pub use crate::transport::BadCallback;
 pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
-pub use head::{Length, write_head};
+pub use head::{Length, write_head, write_reason};
 pub use revocations::Whose;
 pub use talk::{
     Ear, End, Hears, Kind, Line, Receipt, SPEECHES_AHEAD, Said, Speaks, Speech, WORDS_AHEAD, Words,
@@ -39,15 +40,25 @@ pub use upgrade::BadUpgrade;
 pub struct Dialect {
     /// Headers with this prefix (lower case) belong to the dialect and are stripped in both directions.
     pub prefix: &'static str,
-    read: fn(&HeaderMap) -> Result<Option<Instruction>, BadInstruction>,
+    read: fn(&HeaderMap) -> Result<Option<Order>, BadInstruction>,
 }
 
 /// Every dialect. The first that recognises an instruction is obeyed.
-pub static DIALECTS: &[Dialect] = &[comet::COMET];
+pub static DIALECTS: &[Dialect] = &[comet::COMET, grip::GRIP];
 
 /// Whether a header is an instruction, or could be taken for one, in any dialect.
 pub fn is_instruction(name: &str) -> bool {
     DIALECTS.iter().any(|dialect| name.starts_with(dialect.prefix))
+}
+
+/// What the application said, in one of the dialects.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // One at a time, taken apart where it was read.
+pub enum Order {
+    /// In our own.
+    Hold(Instruction),
+    /// In GRIP, which says more than what is held.
+    Grip(Box<grip::Terms>),
 }
 
 /// What the application wants to be held, as it said it.
@@ -97,10 +108,10 @@ pub struct BadInstruction {
 }
 
 /// Reads the instruction out of the head of an answer; `None` for an ordinary answer.
-pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> {
+pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Order>, BadInstruction> {
     for dialect in DIALECTS {
-        if let Some(instruction) = (dialect.read)(headers)? {
-            return Ok(Some(instruction));
+        if let Some(order) = (dialect.read)(headers)? {
+            return Ok(Some(order));
         }
     }
     Ok(None)
@@ -194,6 +205,8 @@ pub struct Hold {
     pub subject: Option<Box<crate::access_log::Subject>>,
     /// Who is told what becomes of it, where somebody has something to say to it.
     pub ear: Option<Box<Ear>>,
+    /// What goes with it where it is held by GRIP.
+    pub grip: Option<Box<grip::Company>>,
 }
 
 impl Instruction {
@@ -233,11 +246,11 @@ impl Instruction {
             parameters.say_beginning(only_start(&wishes));
         }
         let Instruction { timeout, keepalive, retry, tag, messages, .. } = self;
-        let (at, source, subject, ear) = (asked.at, Source::Application, None, None);
+        let (at, source, subject, ear, grip) = (asked.at, Source::Application, None, None, None);
         #[rustfmt::skip]
         let hold = Hold {
             wishes, transport, parameters, timeout, keepalive, retry, answer, at, source, tag, messages, client,
-            subject, ear,
+            subject, ear, grip,
         };
         Ok(hold)
     }
@@ -297,7 +310,8 @@ mod tests {
         };
         let answer_parts = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
-        let hold = read_instruction(&answer).unwrap().unwrap().hold(asked, answer_parts, client).unwrap();
+        let Some(Order::Hold(instruction)) = read_instruction(&answer).unwrap() else { panic!() };
+        let hold = instruction.hold(asked, answer_parts, client).unwrap();
         hold.wishes.into_iter().map(|(_, start)| start).collect()
     }
 

@@ -292,7 +292,7 @@ fn ms(time: Duration) -> u64 {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::{Answer, Asked, ClientSide, read_instruction};
+    use super::super::{Answer, Asked, ClientSide, Order, read_instruction};
     use super::*;
     use crate::message::{Epoch, Sequence};
 
@@ -313,7 +313,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let mut instruction = read_instruction(&headers).unwrap().unwrap();
+        let Some(Order::Hold(mut instruction)) = read_instruction(&headers).unwrap() else { panic!() };
         let terms = instruction.ticket.take().unwrap();
         let position = Position { epoch: Epoch(14), sequence: Sequence(5) };
         let none = HeaderMap::new();

@@ -178,6 +178,7 @@ mod tests {
             key: None,
             content_type: None,
             data: Data::Text("x".into()),
+            forms: None,
         };
         Arc::new(Entry::new(at(sequence), 1, Instant::now(), message))
     }

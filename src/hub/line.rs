@@ -189,7 +189,15 @@ mod tests {
 
     fn batch(bytes: usize) -> Batch {
         let data = Data::Text(vec![b'x'; bytes].into());
-        let message = Message { channel: name(), event: None, id: None, key: None, content_type: None, data };
+        let message = Message {
+            channel: name(),
+            event: None,
+            id: None,
+            key: None,
+            content_type: None,
+            data,
+            forms: None,
+        };
         Batch { messages: vec![message], expected: Vec::new() }
     }
 }

@@ -443,7 +443,15 @@ mod tests {
 
     fn message(channel: &str) -> Message {
         let data = Data::Text("text".into());
-        Message { channel: name(channel), event: None, id: None, key: None, content_type: None, data }
+        Message {
+            channel: name(channel),
+            event: None,
+            id: None,
+            key: None,
+            content_type: None,
+            data,
+            forms: None,
+        }
     }
 
     fn cost_bytes() -> usize {

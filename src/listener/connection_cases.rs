@@ -295,6 +295,7 @@ fn take_over() -> TakeOver {
         client,
         subject: None,
         ear: None,
+        grip: None,
     };
     let permit = Permit::take(&Arc::new(AtomicUsize::new(0)), None).unwrap();
     TakeOver::Hold(Box::new(hold), permit)

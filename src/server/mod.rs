@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, ControlConfig, Endpoint};
+use crate::config::{Config, ControlConfig, Endpoint, GripConfig};
 use crate::control::{Control, ControlListener, Operations, SiteInUse, guard_for};
 use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError};
@@ -291,7 +291,9 @@ impl Server {
             count: revocations::count_tagged(self.comet.revoker()),
             presence: self.comet.watch().map(|watch| watch.presence.clone()),
         };
-        let guard = guard_for(&port.address, port.token.as_deref());
+        let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.as_ref());
+        let guard = guard_for(&port.address, port.token.as_deref())
+            .with_publish_key(key.map(|key| GripConfig::bytes(key).into()));
         let limits = comet::publish_limits(&self.config);
         Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)
     }

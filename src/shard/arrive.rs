@@ -5,12 +5,13 @@ use hyper::header::CONTENT_TYPE;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::{RETRY_MIN, random_within, time_for};
-use super::held::{Cold, Held, Manner, Memberships, PollAnswer, Reason, Stage};
+use super::grip::Grip;
+use super::held::{Cold, Companion, Held, Manner, Memberships, PollAnswer, Reason, Stage, With};
 use super::runs;
 use super::socket::Conversation;
-use crate::hold::{Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head};
+use crate::hold::{Answer, Departure, Ear, Hold, Home, Length, Permit, Source, write_head, write_reason};
 use crate::hub::{ChannelId, Joined};
-use crate::message::{Frame, Framing, Position};
+use crate::message::{Frame, Framing, Position, Sequence};
 use crate::transport::{self, Delivery, MediaType, Opening};
 use crate::wire::Wire;
 
@@ -109,14 +110,25 @@ impl EventLoop {
         let settings = self.settings.load();
         let transport = transport::transport(hold.transport);
         let manner = match transport.delivery() {
-            Delivery::Stream => Manner::Stream(None),
-            Delivery::Socket => Manner::Stream(Some(Box::new(Conversation::new(ear)))),
-            Delivery::OneAnswer | Delivery::AtOnce => Manner::Poll(poll_answer(hold, opening, ear)),
+            Delivery::Stream => Manner::Stream(
+                self.grip(hold).map(|grip| Box::new(Companion { conversation: None, grip: Some(grip) })),
+            ),
+            Delivery::Socket => {
+                let conversation = Some(Conversation::new(ear));
+                Manner::Stream(Some(Box::new(Companion { conversation, grip: self.grip(hold) })))
+            }
+            Delivery::OneAnswer | Delivery::AtOnce => {
+                Manner::Poll(poll_answer(hold, opening, self.grip(hold), ear))
+            }
         };
         let is_poll = transport.delivery().is_answer();
         let timeout = hold.timeout.or(is_poll.then_some(settings.poll_timeout));
         let silence = hold.keepalive.or(settings.keepalive);
-        let silence = silence.filter(|_| !is_poll && !transport.keep_alive().is_empty());
+        let has_sign = || match &hold.grip {
+            Some(company) => company.keepalive.is_some(),
+            None => !transport.keep_alive().is_empty(),
+        };
+        let silence = silence.filter(|_| !is_poll && has_sign());
         let since = self.tick;
         let cold = Cold {
             permit,
@@ -134,26 +146,56 @@ impl EventLoop {
         (wire, cold)
     }
 
+    fn grip(&self, hold: &Hold) -> Option<Grip> {
+        hold.grip.as_ref().map(|company| Grip::new(company, self.tick))
+    }
+
     /// Head, the application's beginning, gaps and what was missed, in one write.
     fn open_stream(&mut self, key: usize, hold: &Hold, opening: &Opening, complete: bool) {
         let framing = framing(hold);
         let mut bytes = stream_head(hold, opening);
         let transport = transport::transport(hold.transport);
         bytes.extend_from_slice(runs::chunk(|out| transport.open(opening, out)).bytes(framing));
-        let missed = runs::stream_with_gaps(&self.gaps, &self.entries, hold.transport, framing);
-        bytes.extend_from_slice(missed.bytes(framing));
-        let sent = self.held[key].send(&Frame::raw(bytes), self.entries.len(), &mut self.scratch);
-        self.measures.delivered(hold.transport, self.entries.len());
+        let is_own = self.held[key].grips(&self.entries);
+        let missed = if is_own { 0 } else { self.entries.len() };
+        if !is_own {
+            let missed = runs::stream_with_gaps(&self.gaps, &self.entries, hold.transport, framing);
+            bytes.extend_from_slice(missed.bytes(framing));
+        }
+        let sent = self.held[key].send(&Frame::raw(bytes), missed, &mut self.scratch);
+        self.measures.delivered(hold.transport, missed);
         self.held[key].behind = !complete;
-        match self.settle(key, sent) {
+        let outcome = self.settle(key, sent);
+        if is_own && outcome != Outcome::Broken {
+            return self.open_own(key, opening.position.sequence);
+        }
+        match outcome {
             Outcome::Done => self.catch_up(key),
             Outcome::Waiting => {}
             Outcome::Broken => self.cut(key, Reason::WriteError),
         }
     }
 
+    /// What a stream was missing whose bytes are its own, behind its beginning, or once that is written.
+    fn open_own(&mut self, key: usize, reached: Sequence) {
+        self.grip_begin(key);
+        let held = &mut self.held[key];
+        if held.blocked() {
+            held.position = self.entries.first().map_or(reached, |first| Sequence(first.sequence().0 - 1));
+            held.behind = true;
+            return;
+        }
+        self.grip_missed(key);
+        self.catch_up(key);
+    }
+
     /// A poll that has something to say already is answered at once.
     fn open_poll(&mut self, key: usize) {
+        if self.held[key].grips(&self.entries) {
+            self.grip_begin(key);
+            self.grip_missed(key);
+            return self.catch_up(key);
+        }
         if !self.entries.is_empty() || !self.gaps.is_empty() {
             self.measures.delivered(self.held[key].transport, self.entries.len());
             self.answer_missed(key);
@@ -210,7 +252,7 @@ fn stream_head(hold: &Hold, opening: &Opening) -> Vec<u8> {
 /// The head of what the transport writes.
 fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<u8>) {
     let Answer { status, headers, .. } = &hold.answer;
-    let status = if bodiless(*status) { StatusCode::OK } else { *status };
+    let status = if Length::of(*status, 0) == Length::Bodiless { StatusCode::OK } else { *status };
     let media_type = match transport::transport(hold.transport).media_type() {
         MediaType::Own(media_type) => Some(media_type),
         MediaType::Nothing => None,
@@ -218,18 +260,26 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
     };
     let fields = transport::fields(hold.transport, opening);
     write_head(status, headers, media_type, &fields, length, hold.client, out);
+    say_reason(hold, out);
 }
 
 /// Both answers of a poll, so that no header map is kept for each connection.
-fn poll_answer(hold: &Hold, opening: &Opening, ear: Option<Box<Ear>>) -> PollAnswer {
+fn poll_answer(hold: &Hold, opening: &Opening, grip: Option<Grip>, ear: Option<Box<Ear>>) -> PollAnswer {
     let mut head = Vec::new();
-    write_own_head(hold, opening, Length::Later, &mut head);
-    let around = transport::transport(hold.transport).around(&hold.parameters).map(Box::new);
+    let with = match grip {
+        // Its head is made of the answer that it gets if nothing happens.
+        Some(grip) => Some(With::Grip(grip)),
+        None => {
+            write_own_head(hold, opening, Length::Later, &mut head);
+            transport::transport(hold.transport).around(&hold.parameters).map(With::Around)
+        }
+    };
+    let with = with.map(Box::new);
     let fallback = match hold.source {
-        Source::Application => application_answer(&hold.answer, hold.client),
+        Source::Application => application_answer(hold),
         Source::Ticket => Vec::new(),
     };
-    let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), around, ear };
+    let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), with, ear };
     if hold.source == Source::Ticket {
         let nothing = runs::shared(opening.position, opening.gap);
         answer.fallback = answer.whole(&runs::answer(&[], &nothing, hold.transport));
@@ -238,18 +288,20 @@ fn poll_answer(hold: &Hold, opening: &Opening, ear: Option<Box<Ear>>) -> PollAns
 }
 
 /// The application's own answer.
-fn application_answer(answer: &Answer, client: ClientSide) -> Vec<u8> {
-    let Answer { status, headers, body } = answer;
-    let length = if bodiless(*status) { Length::Bodiless } else { Length::Known(body.len()) };
+fn application_answer(hold: &Hold) -> Vec<u8> {
+    let Answer { status, headers, body } = &hold.answer;
+    let length = Length::of(*status, body.len());
     let mut out = Vec::new();
-    write_head(*status, headers, None, &[], length, client, &mut out);
+    write_head(*status, headers, None, &[], length, hold.client, &mut out);
+    say_reason(hold, &mut out);
     if length != Length::Bodiless {
         out.extend_from_slice(body);
     }
     out
 }
 
-/// RFC 9110 §15.3.5, §15.3.6, §15.4.5.
-fn bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+fn say_reason(hold: &Hold, head: &mut Vec<u8>) {
+    if let Some(reason) = hold.grip.as_ref().and_then(|company| company.reason.as_deref()) {
+        write_reason(reason, head);
+    }
 }

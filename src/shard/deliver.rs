@@ -17,6 +17,8 @@ pub(super) enum Afterwards {
     Finish(Reason),
     /// Its socket is broken.
     Cut(Reason),
+    /// It is told to end.
+    End(Reason),
     /// Several of its channels have news, which have to be merged.
     CatchUp,
 }
@@ -100,6 +102,9 @@ impl EventLoop {
         }
         let skipped = segment.partition_point(|entry| entry.sequence() <= held.position);
         let Some(last) = segment[skipped..].last() else { return };
+        if held.grips(&segment[skipped..]) {
+            return self.grip_segment(key, &segment[skipped..]);
+        }
         held.position = last.sequence();
         let events = segment.len() - skipped;
         self.measures.delivered(held.transport, events);
@@ -130,6 +135,7 @@ impl EventLoop {
             match what {
                 Afterwards::Finish(reason) => self.finish(key, reason),
                 Afterwards::Cut(reason) => self.cut(key, reason),
+                Afterwards::End(reason) => self.end(key, reason),
                 Afterwards::CatchUp => self.catch_up(key),
             }
         }
@@ -160,6 +166,10 @@ impl EventLoop {
                 }
             }
             if self.entries.is_empty() && self.gaps.is_empty() {
+                continue;
+            }
+            if held.grips(&self.entries) {
+                self.grip_missed(key);
                 continue;
             }
             self.measures.delivered(transport, self.entries.len());

@@ -282,7 +282,7 @@ impl EventLoop {
             }
             Stage::Live if held.is_worn_out() => self.end(key, Reason::Limit),
             Stage::Live => {
-                if held.cold.keepalive > 0 && held.wrote_at + held.cold.keepalive <= self.tick {
+                if held.cold.keepalive > 0 && held.silent_since() + held.cold.keepalive <= self.tick {
                     self.keep_alive(key);
                 }
                 self.schedule(key);
@@ -300,7 +300,8 @@ impl EventLoop {
             0 => u32::MAX,
             ticks => ticks,
         };
-        let due = held.wrote_at.saturating_add(silence).min(held.cold.until);
+        let since = if held.blocked() { held.wrote_at } else { held.silent_since() };
+        let due = since.saturating_add(silence).min(held.cold.until);
         if due < u32::MAX {
             self.wheel.schedule(key, due);
         }
@@ -309,7 +310,13 @@ impl EventLoop {
     fn keep_alive(&mut self, key: usize) {
         let held = &mut self.held[key];
         held.wrote_at = self.tick;
-        let sign = crate::transport::transport(held.transport).keep_alive();
+        let sign = match held.cold.grip() {
+            Some(grip) => {
+                grip.beat_at = self.tick;
+                grip.sign().unwrap_or_default()
+            }
+            None => crate::transport::transport(held.transport).keep_alive(),
+        };
         if sign.is_empty() {
             return;
         }

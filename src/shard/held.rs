@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::grip::Grip;
 use super::socket::{Conversation, Farewell};
 use super::talk::Talk;
 use crate::access_log::Subject;
@@ -69,8 +70,17 @@ pub(super) struct Cold {
 /// bytes of the other.
 pub(super) enum Manner {
     Poll(PollAnswer),
-    /// A stream, with ears where it is a WebSocket.
-    Stream(Option<Box<Conversation>>),
+    /// A stream, with what few have.
+    Stream(Option<Box<Companion>>),
+}
+
+/// What some streams have.
+#[derive(Default)]
+pub(super) struct Companion {
+    /// Ears, where it is a WebSocket.
+    pub(super) conversation: Option<Conversation>,
+    /// What GRIP needs to know of it.
+    pub(super) grip: Option<Grip>,
 }
 
 impl Cold {
@@ -86,7 +96,10 @@ impl Cold {
     pub(super) fn ear(&mut self) -> Option<&mut Ear> {
         match &mut self.manner {
             Manner::Poll(poll) => poll.ear.as_deref_mut(),
-            Manner::Stream(conversation) => Some(&mut *conversation.as_deref_mut()?.talk.as_deref_mut()?.ear),
+            Manner::Stream(companion) => {
+                let conversation = companion.as_deref_mut()?.conversation.as_mut()?;
+                Some(&mut *conversation.talk.as_deref_mut()?.ear)
+            }
         }
     }
 
@@ -98,15 +111,45 @@ impl Cold {
     /// What a WebSocket's client has said.
     pub(super) fn conversation(&mut self) -> Option<&mut Conversation> {
         match &mut self.manner {
-            Manner::Stream(conversation) => conversation.as_deref_mut(),
-            Manner::Poll(_) => None,
+            Manner::Stream(Some(companion)) => companion.conversation.as_mut(),
+            Manner::Stream(None) | Manner::Poll(_) => None,
+        }
+    }
+
+    /// What GRIP needs to know of it.
+    pub(super) fn grip(&mut self) -> Option<&mut Grip> {
+        match &mut self.manner {
+            Manner::Stream(companion) => companion.as_deref_mut()?.grip.as_mut(),
+            Manner::Poll(poll) => match poll.with.as_deref_mut()? {
+                With::Grip(grip) => Some(grip),
+                With::Around(_) => None,
+            },
+        }
+    }
+
+    /// Whether it has that.
+    pub(super) fn has_grip(&self) -> bool {
+        match &self.manner {
+            Manner::Stream(companion) => companion.as_ref().is_some_and(|companion| companion.grip.is_some()),
+            Manner::Poll(poll) => matches!(poll.with.as_deref(), Some(With::Grip(_))),
+        }
+    }
+
+    /// The same of a poll, with the answer that it gets if nothing happens.
+    pub(super) fn grip_poll(&mut self) -> Option<(&mut Grip, &Frame)> {
+        match &mut self.manner {
+            Manner::Poll(PollAnswer { with: Some(with), fallback, .. }) => match &mut **with {
+                With::Grip(grip) => Some((grip, fallback)),
+                With::Around(_) => None,
+            },
+            Manner::Poll(_) | Manner::Stream(_) => None,
         }
     }
 
     /// How a WebSocket is closed for what was said on it.
     pub(super) fn farewell(&self) -> Option<&Farewell> {
         match &self.manner {
-            Manner::Stream(Some(conversation)) => conversation.farewell.as_deref(),
+            Manner::Stream(Some(companion)) => companion.conversation.as_ref()?.farewell.as_deref(),
             Manner::Stream(None) | Manner::Poll(_) => None,
         }
     }
@@ -118,10 +161,18 @@ pub(super) struct PollAnswer {
     pub(super) fallback: Frame,
     /// Status line and headers of an answer with messages, up to the length.
     pub(super) head: Box<[u8]>,
-    /// What such an answer is wrapped in for this client.
-    pub(super) around: Option<Box<Around>>,
+    /// What makes such an answer another one for this client.
+    pub(super) with: Option<Box<With>>,
     /// Who answers it, where that isn't the hub.
     pub(super) ear: Option<Box<Ear>>,
+}
+
+/// What makes the answer of a poll its own.
+pub(super) enum With {
+    /// It is wrapped.
+    Around(Around),
+    /// It is one of GRIP.
+    Grip(Grip),
 }
 
 impl PollAnswer {
@@ -139,7 +190,7 @@ impl PollAnswer {
 
     /// The body of an answer as this client gets it: shared by all, but where it is wrapped.
     pub(super) fn body(&self, shared: &Frame) -> Frame {
-        let Some(around) = &self.around else { return shared.clone() };
+        let Some(With::Around(around)) = self.with.as_deref() else { return shared.clone() };
         Frame::raw(around.wrap(shared.payload()))
     }
 }
@@ -304,6 +355,17 @@ impl Held {
     /// Whether its client has been sent as much as it can bear in one stream.
     pub(super) fn is_worn_out(&self) -> bool {
         transport::transport(self.transport).bytes_max().is_some_and(|most| self.bytes >= most)
+    }
+
+    /// Tick since which signs of life are waited for.
+    pub(super) fn silent_since(&self) -> u32 {
+        match &self.cold.manner {
+            Manner::Stream(Some(companion)) => match &companion.grip {
+                Some(grip) if grip.beats() => grip.beat_at,
+                _ => self.wrote_at,
+            },
+            _ => self.wrote_at,
+        }
     }
 
     /// Gives up what is pending, since the connection is cut.

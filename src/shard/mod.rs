@@ -15,6 +15,7 @@ mod conversations;
 mod deliver;
 mod event_loop;
 mod finish;
+mod grip;
 mod held;
 mod inbox;
 mod measures;

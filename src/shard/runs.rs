@@ -87,7 +87,8 @@ pub(super) fn answer(entries: &[Arc<Entry>], opening: &Opening, id: TransportId)
     let transport = transport::transport(id);
     let mut body = Vec::new();
     transport.open(opening, &mut body);
-    for (index, entry) in entries.iter().enumerate() {
+    let entries = entries.iter().filter(|entry| entry.has_data());
+    for (index, entry) in entries.enumerate() {
         body.extend_from_slice(if index > 0 { transport.separator() } else { b"" });
         body.extend_from_slice(frame(entry, id).payload());
     }
@@ -103,7 +104,11 @@ pub(super) fn chunk(write: impl FnOnce(&mut Vec<u8>)) -> Frame {
 }
 
 fn frame(entry: &Entry, id: TransportId) -> &Frame {
-    entry.frame(id, |entry, out| transport::transport(id).piece(entry, out))
+    entry.frame(id, |entry, out| {
+        if entry.has_data() {
+            transport::transport(id).piece(entry, out);
+        }
+    })
 }
 
 /// Cuts the entries of a turn so that no piece has more than `limit` bytes of data, unless it is one message.

@@ -85,6 +85,7 @@ impl House {
             key: None,
             content_type: None,
             data: Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes())),
+            forms: None,
         };
         let batch = Batch { messages: texts.iter().map(message).collect(), expected: Vec::new() };
         let Outcome::Settled(Ok(_)) = self.hub.publish(batch, Instant::now()) else { panic!() };
@@ -114,6 +115,7 @@ impl House {
             client: ClientSide { version: Version::HTTP_11, keep_alive: true },
             subject: None,
             ear: None,
+            grip: None,
         };
         change(&mut hold);
         let permit = Permit::take(&self.held, None).unwrap();

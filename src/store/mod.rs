@@ -10,6 +10,7 @@
 //! handed in ([`Sifted`]).
 
 mod disk;
+mod forms;
 mod past;
 mod record;
 mod redis;

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::Past;
+use super::forms as form_bytes;
 use crate::message::{ChannelName, Data, Message, Sequence};
 
 /// One thing that a store has to know after a restart.
@@ -59,6 +60,8 @@ const ID: u8 = 4;
 const FORGOTTEN: u8 = 5;
 /// A message with a key: one without is written as before there were any.
 const KEYED: u8 = 6;
+/// A message with forms, which stand behind it, and perhaps a key.
+const FORMED: u8 = 7;
 
 impl Record {
     /// Appends its bytes.
@@ -88,12 +91,18 @@ impl Record {
 
 /// Appends the bytes of a message's record.
 pub(super) fn write_message(sequence: Sequence, at: u64, message: &Message, out: &mut Vec<u8>) {
-    let Message { channel, event, id, key, content_type, data } = message;
-    out.push(if key.is_some() { KEYED } else { MESSAGE });
+    let Message { channel, event, id, key, content_type, data, forms } = message;
+    out.push(match (key, forms) {
+        (_, Some(_)) => FORMED,
+        (Some(_), None) => KEYED,
+        (None, None) => MESSAGE,
+    });
     write_number(sequence.0, out);
     write_number(at, out);
-    if let Some(key) = key {
-        write_bytes(key.as_bytes(), out);
+    match (key, forms) {
+        (key, Some(_)) => write_text(key.as_deref(), out),
+        (Some(key), None) => write_bytes(key.as_bytes(), out),
+        (None, None) => {}
     }
     write_bytes(channel.as_str().as_bytes(), out);
     [event, id, content_type].into_iter().for_each(|text| write_text(text.as_deref(), out));
@@ -103,6 +112,9 @@ pub(super) fn write_message(sequence: Sequence, at: u64, message: &Message, out:
         Data::Binary(_) => 2,
     });
     write_bytes(data.bytes(), out);
+    if let Some(forms) = forms {
+        form_bytes::write(forms, out);
+    }
 }
 
 /// Appends the bytes of a deletion's record.
@@ -122,17 +134,17 @@ pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Record>, NoRecord> {
     Ok(records)
 }
 
-fn write_number(number: u64, out: &mut Vec<u8>) {
+pub(super) fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
 /// Pieces are parts of a group, whose length is checked to fit into 32 bits.
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out.extend_from_slice(bytes);
 }
 
-fn write_text(text: Option<&str>, out: &mut Vec<u8>) {
+pub(super) fn write_text(text: Option<&str>, out: &mut Vec<u8>) {
     out.push(u8::from(text.is_some()));
     if let Some(text) = text {
         write_bytes(text.as_bytes(), out);
@@ -140,12 +152,12 @@ fn write_text(text: Option<&str>, out: &mut Vec<u8>) {
 }
 
 /// Takes fields off the front.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record, NoRecord> {
         match self.byte()? {
-            kind @ (MESSAGE | KEYED) => self.message(kind == KEYED),
+            kind @ (MESSAGE | KEYED | FORMED) => self.message(kind),
             DELETED => Ok(Record::Deleted { upto: self.place()?, channel: self.channel()? }),
             PAST => {
                 let past = Past {
@@ -165,12 +177,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn message(&mut self, is_keyed: bool) -> Result<Record, NoRecord> {
+    fn message(&mut self, kind: u8) -> Result<Record, NoRecord> {
         let (sequence, at) = (self.place()?, self.number()?);
-        let key = if is_keyed { Some(self.utf8()?.into()) } else { None };
+        let key = match kind {
+            FORMED => self.text()?,
+            KEYED => Some(self.utf8()?.into()),
+            _ => None,
+        };
         let (channel, event, id) = (self.channel()?, self.text()?, self.text()?);
         let (content_type, data) = (self.text()?, self.data()?);
-        let message = Message { channel, event, id, key, content_type, data };
+        let forms = if kind == FORMED { Some(Box::new(form_bytes::read(self)?)) } else { None };
+        let message = Message { channel, event, id, key, content_type, data, forms };
         Ok(Record::Message { sequence, at, message })
     }
 
@@ -180,11 +197,11 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, NoRecord> {
+    pub(super) fn byte(&mut self) -> Result<u8, NoRecord> {
         Ok(self.take(1)?[0])
     }
 
-    fn number(&mut self) -> Result<u64, NoRecord> {
+    pub(super) fn number(&mut self) -> Result<u64, NoRecord> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| NoRecord)?))
     }
 
@@ -192,12 +209,12 @@ impl<'a> Reader<'a> {
         self.number().map(Sequence)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], NoRecord> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], NoRecord> {
         let length = u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| NoRecord)?);
         self.take(length as usize)
     }
 
-    fn utf8(&mut self) -> Result<&'a str, NoRecord> {
+    pub(super) fn utf8(&mut self) -> Result<&'a str, NoRecord> {
         std::str::from_utf8(self.bytes()?).map_err(|_| NoRecord)
     }
 
@@ -205,7 +222,7 @@ impl<'a> Reader<'a> {
         ChannelName::from_bytes(self.bytes()?).map_err(|_| NoRecord)
     }
 
-    fn text(&mut self) -> Result<Option<Box<str>>, NoRecord> {
+    pub(super) fn text(&mut self) -> Result<Option<Box<str>>, NoRecord> {
         match self.byte()? {
             0 => Ok(None),
             1 => Ok(Some(self.utf8()?.into())),
@@ -239,6 +256,7 @@ mod tests {
             key: None,
             content_type: Some("text/plain".into()),
             data,
+            forms: None,
         };
         let data = [Data::Json("{}".into()), Data::Text("".into()), Data::Binary(b"\xff".to_vec().into())];
         let past = Past { dropped: Sequence(9), count: 3, first: Sequence(2), vouched: Sequence(1) };
@@ -246,6 +264,10 @@ mod tests {
             .zip(data)
             .map(|(n, data)| Record::Message { sequence: Sequence(n), at: 77, message: message(data) })
             .collect();
+        for forms in form_bytes::tests::every_kind() {
+            let message = Message { forms: Some(Box::new(forms)), ..message(Data::Text("x".into())) };
+            records.push(Record::Message { sequence: Sequence(4), at: 78, message });
+        }
         records.push(Record::Deleted { upto: Sequence(3), channel: channel.clone() });
         records.push(Record::Past { channel: channel.clone(), past });
         records.push(Record::Id { sequence: Sequence(2), channel, id: "7".into() });

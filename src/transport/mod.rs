@@ -12,6 +12,7 @@ mod client_pull;
 mod conformance;
 mod dom_event_stream;
 mod gif;
+mod grip;
 mod htmlfile;
 mod iframe;
 mod jsonp;
@@ -51,6 +52,11 @@ pub trait Transport: Sync {
     /// Names of the parameters that the application may put behind its name.
     fn parameters(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether the head is that of the transport, rather than the application's own.
+    fn has_own_head(&self) -> bool {
+        true
     }
 
     /// Fields of the head that it needs besides those that every transport has.
@@ -109,7 +115,7 @@ pub enum MediaType {
     Own(&'static str),
     /// Stands where the application names none.
     Default(&'static str),
-    /// There is no body to have one.
+    /// Whatever the application names, or nothing: there may be no body to have one.
     Nothing,
 }
 
@@ -182,6 +188,8 @@ pub static TRANSPORTS: &[&dyn Transport] = &[
     &client_pull::ClientPull,
     &poll::Poll,
     &bayeux::Bayeux,
+    &grip::GripStream,
+    &grip::GripResponse,
 ];
 
 const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a frame for each transport");
@@ -202,6 +210,16 @@ pub const POLL: TransportId = TransportId::new(12);
 /// `bayeux` in [`TRANSPORTS`].
 pub const BAYEUX: TransportId = TransportId::new(13);
 
+/// `grip-stream` in [`TRANSPORTS`].
+pub const GRIP_STREAM: TransportId = TransportId::new(14);
+/// `grip-response` in [`TRANSPORTS`].
+pub const GRIP_RESPONSE: TransportId = TransportId::new(15);
+
+/// Whether what a client gets depends on what it was held with by GRIP: those transports stand last.
+pub fn is_grip(id: TransportId) -> bool {
+    id.index() >= GRIP_STREAM.index()
+}
+
 /// The transport with this number.
 pub fn transport(id: TransportId) -> &'static dyn Transport {
     TRANSPORTS[id.index()]
@@ -217,6 +235,9 @@ pub fn by_name(name: &str) -> Option<TransportId> {
 pub fn fields(id: TransportId, opening: &Opening) -> Vec<Field> {
     let transport = transport(id);
     let mut fields = Vec::new();
+    if !transport.has_own_head() {
+        return fields;
+    }
     // A WebSocket is nothing that could be kept.
     if transport.delivery() != Delivery::Socket {
         fields.push(("cache-control", "no-cache, no-transform".into()));
@@ -277,6 +298,8 @@ mod tests {
         assert_eq!(by_name("ndjson"), Some(NDJSON));
         assert_eq!(by_name("poll"), Some(POLL));
         assert_eq!(by_name("bayeux"), Some(BAYEUX));
+        assert_eq!(by_name("grip-stream"), Some(GRIP_STREAM));
+        assert_eq!(by_name("grip-response"), Some(GRIP_RESPONSE));
         assert_eq!(by_name("telepathy"), None);
     }
 

@@ -19,6 +19,7 @@ mod drain;
 mod edge;
 mod exhaustion;
 mod files;
+mod grip;
 mod headers;
 mod health;
 mod hold;

@@ -276,6 +276,7 @@ fn message(number: u64) -> Message {
         key: None,
         content_type: None,
         data: Data::Text(format!("{number:0100}").into()),
+        forms: None,
     }
 }
 

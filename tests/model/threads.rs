@@ -124,5 +124,6 @@ fn message(channel: &str) -> Message {
         key: None,
         content_type: None,
         data: Data::Text("text".into()),
+        forms: None,
     }
 }

@@ -535,6 +535,7 @@ fn message(channel: usize, id: Option<u8>) -> Message {
         key: None,
         content_type: None,
         data: Data::Text("text".into()),
+        forms: None,
     }
 }
 

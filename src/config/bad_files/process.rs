@@ -19,16 +19,19 @@ upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
-            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
         ],
     },
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
-grip: {key: x}
+grip: {kay: x, key: 'base64:?', issuer: '', publish_key: ''}
 ",
         problems: &[
-            r"3:1: unknown key `grip` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store)",
+            r"3:8: unknown key `kay` (expected key, issuer or publish_key; did you mean `key`?)",
+            r"3:21: `key` can't be used as a secret (expected text, or base64 behind `base64:`)",
+            r"3:41: `issuer` can't be `` (expected a name of 1 to 200 characters)",
+            r"3:58: `publish_key` can't be used as a secret (expected text, or base64 behind `base64:`)",
         ],
     },
     Bad {
@@ -201,7 +204,7 @@ control: {address: '127.0.0.1:1', tokn: x}
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
         problems: &[
-            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads or store)",
         ],
     },
     Bad {

@@ -144,6 +144,7 @@ impl Proxy {
                 response_timeout: Duration::from_millis(300),
                 body_timeout: Duration::from_millis(300),
                 trusted_proxies: Box::default(),
+                grip: None,
             },
             route: RouteRules {
                 spools: Spools::new(&BuffersConfig::default(), &metrics),

@@ -1,0 +1,399 @@
+//! Items of GRIP: what a publisher says in one of them becomes a message with a form for each kind of client.
+//!
+//! Answers and refusals are those of Pushpin, word for word, since clients show them. Fields that are not known are passed
+//! over, as there.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderMap};
+use serde_json::{Map, Value};
+
+use super::publish::PublishDialect;
+use super::reply::{Failure, Reply as Answer, typed};
+use crate::message::{
+    ChannelName, Data, Form, Forms, Message, Pairs, Reply, ReplyBody, SocketType, ToResponse, ToSocket,
+    ToStream,
+};
+
+/// The formats, by which an item is known to be one of GRIP.
+const FORMATS: [&str; 3] = ["http-response", "http-stream", "ws-message"];
+
+/// The dialect. What has no data can't be one of our own.
+pub(super) const GRIP: PublishDialect = PublishDialect {
+    words: &["\"formats\"", "\"http-response\"", "\"http-stream\"", "\"ws-message\""],
+    read: |text| match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(item) if is_item(&item) || !item.contains_key("data") => Some(read(&item)),
+        Ok(_) => None,
+        Err(_) => Some(Err("publish item is not an object".into())),
+    },
+};
+
+/// What is wrong with a body that has no list of items.
+pub(super) fn no_items(text: &[u8]) -> Failure {
+    let error = match serde_json::from_slice(text) {
+        Err(_) => "Body is not valid JSON.",
+        Ok(Value::Object(object)) if object.contains_key("items") => {
+            "Invalid format: object contains 'items' with wrong type"
+        }
+        Ok(Value::Object(_)) => "Invalid format: object does not contain 'items'",
+        Ok(_) => "Invalid format.",
+    };
+    Failure::plain(StatusCode::BAD_REQUEST, error)
+}
+
+/// Whether an object is an item of GRIP.
+fn is_item(item: &Map<String, Value>) -> bool {
+    item.contains_key("formats") || FORMATS.iter().any(|format| item.contains_key(*format))
+}
+
+/// Reads an item; its data is what clients get that are not held by GRIP.
+///
+/// # Errors
+/// What Pushpin says of it.
+fn read(item: &Map<String, Value>) -> Result<Message, String> {
+    let channel = required(item, "channel", "publish item object")?;
+    let channel = ChannelName::parse(channel).map_err(|error| error.to_string())?;
+    let (id, prev_id) =
+        (text(item, "id", "publish item object")?, text(item, "prev-id", "publish item object")?);
+    let formats = match item.get("formats") {
+        None => item,
+        Some(Value::Object(formats)) => formats,
+        Some(_) => return Err("publish item object contains 'formats' with wrong type".into()),
+    };
+    if formats.is_empty()
+        || formats.len() == item.len() && !FORMATS.iter().any(|name| item.contains_key(*name))
+    {
+        return Err("no formats specified".into());
+    }
+    let forms = Forms {
+        id: id.map(Into::into),
+        prev_id: prev_id.map(Into::into),
+        meta: meta(item)?,
+        response: form(formats, FORMATS[0], response)?,
+        stream: form(formats, FORMATS[1], stream)?,
+        socket: form(formats, FORMATS[2], socket)?,
+    };
+    let (data, content_type) = data(&forms);
+    let forms = Some(Box::new(forms));
+    Ok(Message { channel, event: None, id: None, key: None, content_type, data, forms })
+}
+
+fn meta(item: &Map<String, Value>) -> Result<Pairs, String> {
+    let meta = match item.get("meta") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(meta)) => meta,
+        Some(_) => return Err("publish item object contains 'meta' with wrong type".into()),
+    };
+    let pair = |(name, value): (&String, &Value)| match value {
+        Value::String(value) => Ok((name.as_str().into(), value.as_str().into())),
+        _ => Err(format!("'meta' contains '{name}' with wrong type")),
+    };
+    meta.iter().map(pair).collect()
+}
+
+fn form<T>(
+    formats: &Map<String, Value>,
+    name: &str,
+    read: impl Fn(&Map<String, Value>, &str) -> Result<T, String>,
+) -> Result<Option<Form<T>>, String> {
+    let said = match formats.get(name) {
+        None => return Ok(None),
+        Some(Value::Object(said)) => said,
+        Some(_) => return Err(format!("'{name}' is not an object")),
+    };
+    Ok(Some(Form { filters: filters(said, name)?, act: read(said, &format!("'{name}'"))? }))
+}
+
+fn filters(said: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str>>>, String> {
+    let wrong = || format!("'{name}' contains 'content-filters' with wrong type");
+    let Some(filters) = said.get("content-filters") else { return Ok(None) };
+    let filters = filters.as_array().ok_or_else(wrong)?;
+    let names = filters.iter().map(|filter| filter.as_str().map(Into::into));
+    names.collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
+}
+
+fn response(said: &Map<String, Value>, name: &str) -> Result<ToResponse, String> {
+    match text(said, "action", name)?.unwrap_or("send") {
+        "hint" => return Ok(ToResponse::Hint),
+        "send" => {}
+        // Pushpin has no words for it.
+        _ => return Err(String::new()),
+    }
+    let code = match said.get("code") {
+        None => 200,
+        Some(code) => {
+            let code = code.as_u64().and_then(|code| u16::try_from(code).ok());
+            // What is no status can't be the end of an exchange (RFC 9110 §15.2).
+            let code = code.filter(|code| (200..=999).contains(code));
+            code.ok_or_else(|| format!("{name} contains 'code' with invalid value"))?
+        }
+    };
+    let body = match (said.get("body-bin"), said.get("body"), said.get("body-patch")) {
+        (Some(_), ..) => ReplyBody::Whole(binary(said, "body-bin", name)?),
+        (None, Some(_), _) => {
+            ReplyBody::Whole(Bytes::from(text(said, "body", name)?.unwrap_or_default().to_owned()))
+        }
+        (None, None, Some(patch @ Value::Array(_))) => ReplyBody::Patch(patch.to_string().into()),
+        (None, None, Some(_)) => return Err(format!("{name} contains 'body-patch' with wrong type")),
+        (None, None, None) => {
+            return Err(format!("{name} does not contain 'body', 'body-bin', or 'body-patch'"));
+        }
+    };
+    let reason = text(said, "reason", name)?.filter(|reason| !reason.is_empty()).map(Into::into);
+    Ok(ToResponse::Send(Reply { code, reason, headers: headers(said, name)?, body }))
+}
+
+/// An object, or a list of pairs.
+fn headers(said: &Map<String, Value>, name: &str) -> Result<Pairs, String> {
+    let wrong = || format!("{name} contains 'headers' with wrong type");
+    let pair = |name: &Value, value: &Value| {
+        Some((Box::from(name.as_str()?), Box::from(value.as_str()?)))
+            .filter(|(name, value): &(Box<str>, Box<str>)| is_field(name, value))
+    };
+    let pairs: Option<Vec<_>> = match said.get("headers") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(headers)) => {
+            headers.iter().map(|(name, value)| pair(&Value::String(name.clone()), value)).collect()
+        }
+        Some(Value::Array(headers)) => headers
+            .iter()
+            .map(|header| match header.as_array().map(Vec::as_slice) {
+                Some([name, value]) => pair(name, value),
+                _ => None,
+            })
+            .collect(),
+        Some(_) => None,
+    };
+    pairs.ok_or_else(wrong)
+}
+
+/// Whether it can be written as a field, and is one line.
+fn is_field(name: &str, value: &str) -> bool {
+    hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && hyper::header::HeaderValue::from_bytes(value.as_bytes()).is_ok()
+}
+
+fn stream(said: &Map<String, Value>, name: &str) -> Result<ToStream, String> {
+    match text(said, "action", name)?.unwrap_or("send") {
+        "send" => content(said, name)?
+            .map(|(bytes, _)| ToStream::Send(bytes))
+            .ok_or_else(|| format!("{name} does not contain 'content' or 'content-bin'")),
+        "hint" => Ok(ToStream::Hint),
+        "close" => Ok(ToStream::Close),
+        _ => Err(String::new()),
+    }
+}
+
+fn socket(said: &Map<String, Value>, name: &str) -> Result<ToSocket, String> {
+    match text(said, "action", name)?.unwrap_or("send") {
+        "send" => {}
+        "refresh" => return Ok(ToSocket::Refresh),
+        "close" => {
+            let code = match said.get("code") {
+                None => 1000,
+                Some(code) => code
+                    .as_u64()
+                    .and_then(|code| u16::try_from(code).ok())
+                    .ok_or_else(|| format!("{name} contains 'code' with invalid value"))?,
+            };
+            return Ok(ToSocket::Close(code, text(said, "reason", name)?.unwrap_or_default().into()));
+        }
+        _ => return Err(String::new()),
+    }
+    let named = match text(said, "type", name)? {
+        None => None,
+        Some("text") => Some(SocketType::Text),
+        Some("binary") => Some(SocketType::Binary),
+        Some("ping") => Some(SocketType::Ping),
+        Some("pong") => Some(SocketType::Pong),
+        Some(_) => return Err(format!("{name} contains 'type' with unknown value")),
+    };
+    match (content(said, name)?, named) {
+        (Some((bytes, kind)), named) => Ok(ToSocket::Send(named.unwrap_or(kind), bytes)),
+        (None, Some(kind @ (SocketType::Ping | SocketType::Pong))) => Ok(ToSocket::Send(kind, Bytes::new())),
+        (None, _) => Err(format!("{name} does not contain 'content' or 'content-bin'")),
+    }
+}
+
+/// Bytes count more than text.
+fn content(said: &Map<String, Value>, name: &str) -> Result<Option<(Bytes, SocketType)>, String> {
+    if said.contains_key("content-bin") {
+        return binary(said, "content-bin", name).map(|bytes| Some((bytes, SocketType::Binary)));
+    }
+    let content = text(said, "content", name)?;
+    Ok(content.map(|content| (Bytes::from(content.to_owned()), SocketType::Text)))
+}
+
+fn binary(said: &Map<String, Value>, key: &str, name: &str) -> Result<Bytes, String> {
+    let encoded = text(said, key, name)?.unwrap_or_default();
+    STANDARD
+        .decode(encoded)
+        .map(Bytes::from)
+        .map_err(|_| format!("{name} contains '{key}' with invalid value"))
+}
+
+fn text<'a>(said: &'a Map<String, Value>, key: &str, name: &str) -> Result<Option<&'a str>, String> {
+    match said.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{name} contains '{key}' with wrong type")),
+    }
+}
+
+fn required<'a>(said: &'a Map<String, Value>, key: &str, name: &str) -> Result<&'a str, String> {
+    text(said, key, name)?.ok_or_else(|| format!("{name} does not contain '{key}'"))
+}
+
+/// What a client gets that GRIP doesn't hold: the bytes of a stream, else a message, else a body.
+fn data(forms: &Forms) -> (Data, Option<Box<str>>) {
+    if let Some(Form { act: ToStream::Send(bytes), .. }) = &forms.stream {
+        return (text_or_binary(bytes), None);
+    }
+    if let Some(Form { act: ToSocket::Send(SocketType::Text | SocketType::Binary, bytes), .. }) =
+        &forms.socket
+    {
+        return (text_or_binary(bytes), None);
+    }
+    if let Some(Form { act: ToResponse::Send(reply), .. }) = &forms.response
+        && let ReplyBody::Whole(bytes) = &reply.body
+    {
+        let media_type = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        return (text_or_binary(bytes), media_type.map(|(_, value)| value.clone()));
+    }
+    (Data::Text(Bytes::new()), None)
+}
+
+fn text_or_binary(bytes: &Bytes) -> Data {
+    let is_text = std::str::from_utf8(bytes).is_ok();
+    if is_text { Data::Text(bytes.clone()) } else { Data::Binary(bytes.clone()) }
+}
+
+/// The form of an answer: the last one of `Accept` that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Json,
+}
+
+impl Kind {
+    /// `None` where nothing will do.
+    pub(super) fn accepted(headers: &HeaderMap) -> Option<Kind> {
+        let mut values = headers.get_all(ACCEPT).iter().peekable();
+        if values.peek().is_none() {
+            return Some(Kind::Text);
+        }
+        let words = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let kind = |word: &str| match word.split(';').next().unwrap_or_default().trim() {
+            "text/plain" | "text/*" | "*/*" | "*" => Some(Kind::Text),
+            "application/json" | "application/*" => Some(Kind::Json),
+            _ => None,
+        };
+        words.filter_map(kind).last()
+    }
+}
+
+/// The answer to whoever has published, or had something else done that is called `word`.
+pub(super) fn answer(word: &str, headers: &HeaderMap) -> Answer {
+    match Kind::accepted(headers) {
+        Some(Kind::Text) | None => plain(StatusCode::OK, &format!("{word}\n")),
+        Some(Kind::Json) => {
+            typed(StatusCode::OK, "application/json", format!("{{\"message\":\"{word}\"}}\n").into())
+        }
+    }
+}
+
+/// The answer to whoever takes neither form.
+pub(super) fn unacceptable() -> Failure {
+    let error = "Not Acceptable. Supported formats are text/plain and application/json.";
+    Failure::plain(StatusCode::NOT_ACCEPTABLE, error)
+}
+
+/// An answer of one line.
+pub(super) fn plain(status: StatusCode, text: &str) -> Answer {
+    typed(status, "text/plain", text.to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(text: &str) -> Result<Forms, String> {
+        let Value::Object(item) = serde_json::from_str(text).unwrap() else { panic!() };
+        read(&item).map(|message| *message.forms.unwrap())
+    }
+
+    #[test]
+    fn formats_stand_in_an_object_or_on_the_item_itself() {
+        let wrapped =
+            item(r#"{"channel":"a","id":"2","prev-id":"1","formats":{"http-stream":{"content":"x"}}}"#);
+        let flat = item(r#"{"channel":"a","id":"2","prev-id":"1","http-stream":{"content":"x"}}"#);
+        assert_eq!(wrapped, flat);
+        let forms = flat.unwrap();
+        assert_eq!((forms.id.as_deref(), forms.prev_id.as_deref()), (Some("2"), Some("1")));
+        assert_eq!(forms.stream.unwrap().act, ToStream::Send("x".into()));
+        let all = item(
+            r#"{"channel":"a","http-response":{"code":201,"headers":{"A":"1"},"body-bin":"AAEC"},
+                "http-stream":{"action":"close"},"ws-message":{"content-bin":"AA==","type":"text"},
+                "meta":{"sender":"alice"},"unknown":1}"#,
+        )
+        .unwrap();
+        assert_eq!(all.socket.unwrap().act, ToSocket::Send(SocketType::Text, Bytes::from_static(b"\0")));
+        assert_eq!(all.meta, [("sender".into(), "alice".into())]);
+        let ToResponse::Send(reply) = all.response.unwrap().act else { panic!() };
+        assert_eq!(reply.body, ReplyBody::Whole(Bytes::from_static(b"\0\x01\x02")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_pushpin() {
+        for (text, error) in [
+            (r#"{"http-stream":{"content":"x"}}"#, "publish item object does not contain 'channel'"),
+            (r#"{"channel":1,"http-stream":{}}"#, "publish item object contains 'channel' with wrong type"),
+            (r#"{"channel":"a"}"#, "no formats specified"),
+            (r#"{"channel":"a","formats":{}}"#, "no formats specified"),
+            (
+                r#"{"channel":"a","http-stream":{}}"#,
+                "'http-stream' does not contain 'content' or 'content-bin'",
+            ),
+            (
+                r#"{"channel":"a","http-response":{}}"#,
+                "'http-response' does not contain 'body', 'body-bin', or 'body-patch'",
+            ),
+            (
+                r#"{"channel":"a","http-response":{"body":"","code":1000}}"#,
+                "'http-response' contains 'code' with invalid value",
+            ),
+            (r#"{"channel":"a","http-stream":{"action":"dance"}}"#, ""),
+            (
+                r#"{"channel":"a","ws-message":{}}"#,
+                "'ws-message' does not contain 'content' or 'content-bin'",
+            ),
+        ] {
+            assert_eq!(item(text), Err(error.into()), "{text}");
+        }
+        for fine in [
+            r#"{"channel":"a","http-stream":{"action":"hint"}}"#,
+            r#"{"channel":"a","http-response":{"body":""}}"#,
+            r#"{"channel":"a","ws-message":{"type":"ping"}}"#,
+            r#"{"channel":"a","ws-message":{"action":"close","code":4001,"reason":"go"}}"#,
+            r#"{"channel":"a","formats":{"carrier-pigeon":{}}}"#,
+        ] {
+            assert!(item(fine).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn the_last_form_that_is_accepted_is_that_of_the_answer() {
+        let kind = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            Kind::accepted(&headers)
+        };
+        assert_eq!(Kind::accepted(&HeaderMap::new()), Some(Kind::Text));
+        assert_eq!(kind("*/*"), Some(Kind::Text));
+        assert_eq!(kind("text/plain, application/json;q=0.1"), Some(Kind::Json));
+        assert_eq!(kind("application/*, text/*"), Some(Kind::Text));
+        assert_eq!(kind("text/html"), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! An answer that speaks GRIP: what of it the client gets, and whether its connection is held.
+
+use std::time::SystemTime;
+
+use hyper::Response;
+use hyper::Uri;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, ORIGIN};
+use hyper::http::request;
+
+use super::answer::Refusal;
+use super::check::{self, Asked};
+use super::files::response;
+use super::forward::{Answer as Upstream, forward};
+use super::forwarding::to_client;
+use super::marks::Marks;
+use super::record::Record;
+use super::relay::{collect, relay};
+use super::sending::whole;
+use super::{Context, Outcome};
+use crate::body::Body;
+use crate::config::GripConfig;
+use crate::hold::grip::{Status, Terms};
+use crate::hold::{Answer, BadInstruction, ClientSide, Length, Order, TakeOver, read_instruction};
+use crate::jwt::Signer;
+use crate::message::Position;
+
+/// How applications know the proxy.
+pub struct Identity {
+    /// Nothing is signed without a key.
+    signer: Option<Signer>,
+}
+
+impl Identity {
+    /// As configured.
+    pub fn new(config: &GripConfig) -> Identity {
+        let key = GripConfig::bytes(&config.key);
+        Identity { signer: (!key.is_empty()).then(|| Signer::new(&key, &config.issuer)) }
+    }
+
+    /// What stands in `Grip-Sig`.
+    pub(super) fn token(&self) -> Option<HeaderValue> {
+        self.signer.as_ref().map(|signer| signer.token(SystemTime::now()))
+    }
+}
+
+/// Does what the application says. Its connection is back in its pool before a client is held.
+pub(super) async fn obey(
+    ctx: &Context<'_>,
+    (parts, asked, marks): (&request::Parts, &Asked, &Marks),
+    mut terms: Box<Terms>,
+    mut upstream: Upstream,
+    record: &mut Record,
+) -> Result<Outcome, Refusal> {
+    if terms.mode.is_none() && !terms.is_body && terms.next.is_none() {
+        let head = &mut upstream.head;
+        terms.dress(&mut head.status, &mut head.headers);
+        say(terms.status.as_ref(), &mut head.extensions);
+        return match Length::of(head.status, 0) {
+            Length::Bodiless => Ok(Outcome::Answered(bodiless(ctx, upstream, record).await?)),
+            _ => relay(ctx, asked, upstream, record).map(Outcome::Answered),
+        };
+    }
+    let at = SystemTime::now();
+    let forwarded_at = upstream.forwarded_at;
+    let mut answer = read(ctx, &mut terms, upstream).await?;
+    let last = follow(ctx, (parts, marks), &mut terms, &mut answer, record).await?;
+    let forwarded_at = last.unwrap_or(forwarded_at);
+    let Some(mode) = terms.mode else { return Ok(Outcome::Answered(answered(ctx, &terms, answer, record))) };
+    let permit = ctx.keeper.admit()?;
+    let whole = !asked.has_body() || record.request_is_whole();
+    let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
+    let mut hold = terms.hold(mode, answer, client, forwarded_at, at);
+    ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
+    hold.subject = record.held(hold.answer.status);
+    Ok(Outcome::Left(TakeOver::Hold(Box::new(hold), permit)))
+}
+
+/// Adds the pages behind an answer that isn't held, up to one that is, or the last; what there is of each stands behind
+/// the one before. What is too much is left to the client, who comes back for it. Gives when the last of them was asked for.
+async fn follow(
+    ctx: &Context<'_>,
+    (parts, marks): (&request::Parts, &Marks),
+    terms: &mut Terms,
+    answer: &mut Answer,
+    record: &mut Record,
+) -> Result<Option<Position>, Refusal> {
+    let mut forwarded_at = None;
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let mut uri = parts.uri.clone();
+    for _ in 0..PAGES_MAX {
+        let Some(target) = terms.next.take().filter(|_| terms.mode.is_none()) else { break };
+        let Some(target) = target.target(&uri, &host) else { break };
+        uri = Uri::from(target);
+        let mut page = hyper::Request::get(uri.clone()).body(()).map_err(|_| UNFIT)?.into_parts().0;
+        page.headers.extend(parts.headers.get(HOST).map(|host| (HOST, host.clone())));
+        let asked = check::without_body(&page)?;
+        let upstream = forward(ctx, &page, &asked, marks, None, record).await?;
+        let at = upstream.forwarded_at;
+        let read_terms = read_instruction(&upstream.head.headers).map_err(Refusal::BadInstruction)?;
+        let mut more = match read_terms {
+            Some(Order::Grip(more)) if upstream.head.status.is_success() => more,
+            _ if upstream.head.status.is_success() => Box::default(),
+            _ => break,
+        };
+        let page = read(ctx, &mut more, upstream).await?;
+        if answer.body.len() + page.body.len() > ctx.rules.hold_body {
+            break;
+        }
+        answer.body = [&answer.body[..], &page.body].concat().into();
+        // Status and headers are those of the first.
+        more.status = terms.status.take();
+        *terms = *more;
+        forwarded_at = Some(at);
+    }
+    Ok(forwarded_at)
+}
+
+/// Pages that are put together: of a hundred events each, as django-eventstream has them, more than anybody waits for.
+const PAGES_MAX: usize = 100;
+const UNFIT: Refusal = Refusal::BadAnswer("the server's link leads nowhere");
+
+/// The whole answer, as far as the client may see it.
+async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Result<Answer, Refusal> {
+    let Upstream { mut head, lease, .. } = upstream;
+    let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
+    let mut answer = match terms.is_body {
+        true => terms.read_body(head.status, &body).map_err(Refusal::BadInstruction)?,
+        false => {
+            to_client(&mut head.headers, false);
+            head.headers.remove(CONTENT_LENGTH);
+            Answer { status: head.status, headers: head.headers, body }
+        }
+    };
+    terms.dress(&mut answer.status, &mut answer.headers);
+    let changed = terms.session().change_beginning(&answer.body).map(std::borrow::Cow::into_owned);
+    answer.body = changed.map_err(|error| unfiltered(&error))?.into();
+    Ok(answer)
+}
+
+fn unfiltered(error: &impl ToString) -> Refusal {
+    let value = "build-id".to_owned();
+    Refusal::BadInstruction(BadInstruction { header: "Grip-Channel", value, reason: error.to_string() })
+}
+
+/// An answer that is all there.
+fn answered(ctx: &Context<'_>, terms: &Terms, answer: Answer, record: &mut Record) -> Response<Body> {
+    record.answers(answer.status);
+    ctx.client.clock.start(ctx.rules.body_timeout);
+    let body = match Length::of(answer.status, 0) {
+        Length::Bodiless => bytes::Bytes::new(),
+        _ => answer.body,
+    };
+    let mut response = response(answer.status, answer.headers, whole(body, record));
+    say(terms.status.as_ref(), response.extensions_mut());
+    response
+}
+
+/// A status that says that there is no body, whatever the application has sent with it.
+async fn bodiless(
+    ctx: &Context<'_>,
+    upstream: Upstream,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let Upstream { mut head, lease, .. } = upstream;
+    collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
+    to_client(&mut head.headers, false);
+    head.headers.remove(CONTENT_LENGTH);
+    record.answers(head.status);
+    ctx.client.clock.start(ctx.rules.body_timeout);
+    Ok(response(head.status, head.headers, whole(bytes::Bytes::new(), record)))
+}
+
+fn say(status: Option<&Status>, extensions: &mut hyper::http::Extensions) {
+    let reason = status.and_then(|Status { reason, .. }| reason.as_deref());
+    if let Some(Ok(reason)) = reason.map(|reason| ReasonPhrase::try_from(reason.as_bytes())) {
+        extensions.insert(reason);
+    }
+}
+
+/// Whether the client of a refused answer is told so in the words that applications of GRIP know.
+pub(super) fn is_grip(bad: &BadInstruction) -> bool {
+    bad.header.starts_with("Grip-") || bad.value == "application/grip-instruct"
+}
+
+/// Those words.
+pub(super) const REFUSED: &str = "Error while proxying to origin.\n";

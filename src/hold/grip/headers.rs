@@ -1,0 +1,159 @@
+//! `Grip-*` headers of an answer. The first of those that can stand only once counts, as in Pushpin.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+use super::filter::{FILTERS_MAX, Filters};
+use super::keepalive::KeepAlive;
+use super::params::{Element, elements, param};
+use super::{CHANNELS_MAX, Channel, Mode, Next, Status, Terms, bad, body};
+use crate::hold::BadInstruction;
+use crate::message::ChannelName;
+
+const HOLD: &str = "Grip-Hold";
+const CHANNEL: &str = "Grip-Channel";
+const TIMEOUT: &str = "Grip-Timeout";
+const KEEP_ALIVE: &str = "Grip-Keep-Alive";
+const SET_META: &str = "Grip-Set-Meta";
+const STATUS: &str = "Grip-Status";
+const LINK: &str = "Grip-Link";
+const EXPOSE: &str = "Grip-Expose-Headers";
+
+/// Longest time that may be named: a year, so that no arithmetic on deadlines can overflow.
+const SECONDS_MAX: u64 = 366 * 24 * 3600;
+
+/// Reads them all.
+pub(super) fn read(headers: &HeaderMap) -> Result<Terms, BadInstruction> {
+    let mut terms = Terms {
+        mode: first(headers, HOLD)?.map(mode).transpose()?,
+        channels: channels(headers)?,
+        timeout: first(headers, TIMEOUT)?
+            .map(|text| seconds(text).map_err(|reason| bad(TIMEOUT, text, reason)))
+            .transpose()?,
+        keepalive: first(headers, KEEP_ALIVE)?
+            .map(|text| KeepAlive::read(text).map_err(|reason| bad(KEEP_ALIVE, text, reason)))
+            .transpose()?,
+        meta: all(headers, SET_META)?
+            .iter()
+            .filter_map(|element| param(&element.value))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        status: first(headers, STATUS)?.map(status).transpose()?,
+        expose: all(headers, EXPOSE)?
+            .iter()
+            .filter_map(|name| HeaderName::from_bytes(name.value.as_bytes()).ok())
+            .collect(),
+        is_body: headers.get(CONTENT_TYPE).is_some_and(|value| body::is_instruct(value.as_bytes())),
+        ..Terms::default()
+    };
+    links(headers, &mut terms)?;
+    Ok(terms)
+}
+
+/// A whole number of seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u64>() {
+        Ok(seconds) if digits => Ok(Duration::from_secs(seconds.min(SECONDS_MAX))),
+        _ => Err("a whole number of seconds was expected".into()),
+    }
+}
+
+/// A channel with its filters; none where no channel has such a name.
+pub(super) fn channel(
+    name: &str,
+    prev_id: Option<&str>,
+    filters: &[&str],
+) -> Result<Option<Channel>, String> {
+    if filters.len() > FILTERS_MAX {
+        return Err(format!("a channel has at most {FILTERS_MAX} filters"));
+    }
+    // No message is ever published to what is no name.
+    let Ok(name) = ChannelName::parse(name) else { return Ok(None) };
+    let filters = Filters::read(filters.iter().copied());
+    Ok(Some(Channel { name, prev_id: prev_id.map(Into::into), filters }))
+}
+
+/// Adds a channel as long as there is room; a name that comes again counts once.
+pub(super) fn add(channels: &mut Vec<Channel>, channel: Channel) {
+    if channels.len() >= CHANNELS_MAX {
+        return tracing::debug!(channel = %channel.name, "a client of GRIP is on no more than {CHANNELS_MAX} channels");
+    }
+    if channels.iter().all(|known| known.name != channel.name) {
+        channels.push(channel);
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, BadInstruction> {
+    match text {
+        "response" => Ok(Mode::Response),
+        "stream" => Ok(Mode::Stream),
+        _ => Err(bad(HOLD, text, "it must be set to either 'response' or 'stream'")),
+    }
+}
+
+fn channels(headers: &HeaderMap) -> Result<Vec<Channel>, BadInstruction> {
+    let mut channels = Vec::new();
+    for element in all(headers, CHANNEL)? {
+        let filters: Vec<&str> = element.all("filter").collect();
+        let read = channel(&element.value, element.get("prev-id"), &filters);
+        if let Some(channel) = read.map_err(|reason| bad(CHANNEL, &element.value, reason))? {
+            add(&mut channels, channel);
+        }
+    }
+    Ok(channels)
+}
+
+/// `304` or `418 Teapot`.
+fn status(text: &str) -> Result<Status, BadInstruction> {
+    let (code, reason) = text.split_once(' ').unwrap_or((text, ""));
+    let code = code.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
+    // HTTP/1 has no other status for a final answer.
+    let code = code.filter(|code| code.as_u16() >= 200);
+    let code = code.ok_or_else(|| bad(STATUS, text, "a status and its words were expected"))?;
+    let reason = reason.trim();
+    Ok(Status { code, reason: (!reason.is_empty()).then(|| reason.into()) })
+}
+
+fn links(headers: &HeaderMap, terms: &mut Terms) -> Result<(), BadInstruction> {
+    for element in all(headers, LINK)?.iter().filter(|element| element.has_params()) {
+        let wrong = |reason: &str| bad(LINK, &element.value, reason);
+        let inner = element.value.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+        let inner = inner.ok_or_else(|| wrong("a link stands in <>"))?;
+        let uri: Box<str> = match inner.chars().all(|letter| letter.is_ascii_graphic()) {
+            true if !inner.is_empty() => inner.into(),
+            _ => return Err(wrong("it leads nowhere")),
+        };
+        match element.get("rel") {
+            Some("next") if terms.next.is_none() => {
+                // A stream that is held lacks nothing after a silence, so that it is asked for nothing then.
+                element.get("timeout").map(seconds).transpose().map_err(|reason| wrong(&reason))?;
+                terms.next = Some(Next { uri });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The value of a header's first line.
+fn first<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, BadInstruction> {
+    headers.get(name).map(|value| text(name, value).map(str::trim)).transpose()
+}
+
+/// The elements of all of its lines.
+fn all(headers: &HeaderMap, name: &'static str) -> Result<Vec<Element>, BadInstruction> {
+    let mut read = Vec::new();
+    for value in headers.get_all(name) {
+        read.extend(elements(text(name, value)?));
+    }
+    Ok(read)
+}
+
+/// Channels are UTF-8, so that is what headers are read as.
+fn text<'a>(name: &'static str, value: &'a HeaderValue) -> Result<&'a str, BadInstruction> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_err(|_| bad(name, &String::from_utf8_lossy(bytes), "UTF-8 was expected"))
+}

@@ -1,0 +1,201 @@
+//! GRIP, the protocol of Pushpin and Fastly Fanout: what the application says in `Grip-*` headers or in a body of
+//! `application/grip-instruct`, and what a client that is held by it is given of a message.
+//!
+//! [`Terms`] are what was said. A [`Session`] goes with the held connection and decides for each message: whether it
+//! passes the subscription's filters, follows the one before it, and what bytes it is there. Nothing here does I/O.
+//!
+//! <https://pushpin.org/docs/protocols/grip/>
+
+mod body;
+mod filter;
+mod headers;
+mod keepalive;
+mod link;
+mod params;
+mod reply;
+mod session;
+
+use std::time::{Duration, SystemTime};
+
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
+
+use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
+use crate::message::{ChannelName, Position, Start};
+use crate::transport::{GRIP_RESPONSE, GRIP_STREAM, Parameters};
+
+pub use body::Instruct;
+pub use filter::{Filter, Filters};
+pub use keepalive::{KeepAlive, Pace};
+pub use reply::answer;
+pub use session::{Deed, Meta, Session, Subscription, plain};
+
+pub(super) const GRIP: Dialect = Dialect { prefix: "grip-", read };
+
+/// What the proxy understands, as applications are told in `Grip-Feature`.
+pub const FEATURES: &str = "status, session, link:next, filter:skip-self, filter:skip-users, \
+    filter:require-sub, filter:build-id, filter:var-subst";
+
+/// How long a response is held where the application doesn't say.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(55);
+/// What a shorter time than this is taken for.
+const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+
+/// How the client is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until there is something to answer.
+    Response,
+    /// While its answer goes on.
+    Stream,
+}
+
+/// What the application said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms {
+    /// How the client is held, if at all.
+    pub mode: Option<Mode>,
+    /// On what.
+    pub channels: Vec<Channel>,
+    /// How long a response is held.
+    pub timeout: Option<Duration>,
+    /// The signs of life of a stream.
+    pub keepalive: Option<KeepAlive>,
+    /// What filters look at.
+    pub meta: Meta,
+    /// The status that the client gets.
+    pub status: Option<Status>,
+    /// The only headers that it gets, where some are named.
+    pub expose: Vec<HeaderName>,
+    /// Where more of a stream comes from.
+    pub next: Option<Next>,
+    /// The rest stands in the body.
+    pub is_body: bool,
+}
+
+/// A channel, as the application names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: ChannelName,
+    /// The last message that is known to the client.
+    pub prev_id: Option<Box<str>>,
+    /// What passes.
+    pub filters: Filters,
+}
+
+/// A status, and what stands behind it where that isn't the usual word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The code.
+    pub code: StatusCode,
+    /// The words.
+    pub reason: Option<Box<str>>,
+}
+
+/// `rel=next`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// As it was said: a URI, or what leads to one from that of the request.
+    pub uri: Box<str>,
+}
+
+/// What goes with a held connection.
+#[derive(Debug, PartialEq)]
+pub struct Company {
+    /// What it is given of each message.
+    pub session: Session,
+    /// The signs of life of a stream.
+    pub keepalive: Option<KeepAlive>,
+    /// What stands behind its status where that isn't the usual word.
+    pub reason: Option<Box<str>>,
+}
+
+impl Terms {
+    /// How long a response is held.
+    pub fn response_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(RESPONSE_TIMEOUT).max(RESPONSE_TIMEOUT_MIN)
+    }
+
+    /// What goes with the held connection; nothing where bytes that are shared by all will do.
+    pub fn company(&self) -> Option<Box<Company>> {
+        let (session, keepalive) = (self.session(), self.keepalive.clone());
+        let reason = self.status.as_ref().and_then(|status| status.reason.clone());
+        let is_plain = self.mode == Some(Mode::Stream) && session.is_plain();
+        let needed = !is_plain || keepalive.is_some() || reason.is_some();
+        needed.then(|| Box::new(Company { session, keepalive, reason }))
+    }
+
+    /// The client's side of its channels.
+    pub fn session(&self) -> Session {
+        let subscription = |channel: &Channel| Subscription {
+            name: channel.name.clone(),
+            prev_id: channel.prev_id.clone(),
+            filters: channel.filters.clone(),
+        };
+        Session::new(self.channels.iter().map(subscription).collect(), self.meta.clone())
+    }
+
+    /// The connection to hold, from the moment on at which its request was forwarded.
+    pub fn hold(
+        &self,
+        mode: Mode,
+        answer: Answer,
+        client: ClientSide,
+        forwarded_at: Position,
+        at: SystemTime,
+    ) -> Hold {
+        let begin = |channel: &Channel| (channel.name.clone(), Start::After(forwarded_at));
+        Hold {
+            wishes: self.channels.iter().map(begin).collect(),
+            transport: if mode == Mode::Stream { GRIP_STREAM } else { GRIP_RESPONSE },
+            parameters: Parameters::default(),
+            timeout: (mode == Mode::Response).then(|| self.response_timeout()),
+            keepalive: self.keepalive.as_ref().map(|keepalive| keepalive.timeout),
+            retry: None,
+            answer,
+            at,
+            source: Source::Application,
+            tag: None,
+            messages: None,
+            client,
+            subject: None,
+            ear: None,
+            grip: self.company(),
+        }
+    }
+
+    /// Takes away what the client doesn't get, and gives it the status that was meant for it.
+    pub fn dress(&self, status: &mut StatusCode, headers: &mut HeaderMap) {
+        if let Some(meant) = &self.status {
+            *status = meant.code;
+        }
+        if !self.expose.is_empty() {
+            // Framing isn't the application's to hide, and is written anew.
+            let is_hidden = |name: &&HeaderName| {
+                !self.expose.contains(name)
+                    && !matches!(**name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION)
+            };
+            let hidden: Vec<HeaderName> = headers.keys().filter(is_hidden).cloned().collect();
+            hidden.into_iter().for_each(|name| drop(headers.remove(name)));
+        }
+    }
+}
+
+/// Channels of one client; more are left out, as Pushpin does.
+const CHANNELS_MAX: usize = 20;
+
+fn read(headers: &HeaderMap) -> Result<Option<Order>, BadInstruction> {
+    // Nearly every answer: a look at its few names costs less than a search.
+    let is_ours = |(name, value): (&HeaderName, &hyper::header::HeaderValue)| {
+        name.as_str().starts_with("grip-") || *name == CONTENT_TYPE && body::is_instruct(value.as_bytes())
+    };
+    if !headers.iter().any(is_ours) {
+        return Ok(None);
+    }
+    headers::read(headers).map(|terms| Some(Order::Grip(Box::new(terms))))
+}
+
+fn bad(header: &'static str, value: &str, reason: impl ToString) -> BadInstruction {
+    BadInstruction { header, value: value.chars().take(200).collect(), reason: reason.to_string() }
+}

@@ -1,0 +1,376 @@
+//! What a held client of GRIP is given: for each message whether it is for it, whether one is missing before it, and
+//! its bytes; pure.
+
+use std::borrow::Cow;
+
+use super::filter::{Client, Filter, Filters, Unfiltered};
+use crate::message::{ChannelName, Form, Message, Pairs, Reply, SocketType, ToResponse, ToSocket, ToStream};
+
+/// Names and values, as filters look them up.
+pub type Meta = Pairs;
+
+/// A channel of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Which.
+    pub name: ChannelName,
+    /// The id of the last message that the client has, where the application counts them.
+    pub prev_id: Option<Box<str>>,
+    /// What passes.
+    pub filters: Filters,
+}
+
+/// The client's side of its channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    places: Vec<Place>,
+    meta: Meta,
+}
+
+/// How far the client is on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    name: ChannelName,
+    filters: Filters,
+    /// Whether each message has to follow the one before it.
+    is_counted: bool,
+    last_id: Option<Box<str>>,
+    /// Messages that come again though the application's answer has them.
+    known: usize,
+}
+
+/// What becomes of the client, or of its stream, by a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed<'a> {
+    /// It isn't for this client.
+    Nothing,
+    /// These bytes of a stream.
+    Send(Cow<'a, [u8]>),
+    /// This answer. Its body may be another than the message's.
+    Answer(&'a Reply, Option<Vec<u8>>),
+    /// An answer with these bytes, and this media type where one is named.
+    AnswerData(&'a [u8], Option<&'a str>),
+    /// This message on a WebSocket.
+    SendSocket(SocketType, Cow<'a, [u8]>),
+    /// The end, on a WebSocket with code and reason.
+    Close(Option<(u16, &'a str)>),
+    /// Messages are missing, or the publisher says that the application knows better: the client is to ask again.
+    Recover,
+    /// The application behind a WebSocket is asked.
+    Refresh,
+}
+
+/// How a message stands to the ones before it.
+enum Order {
+    /// It is the next.
+    Next(usize),
+    /// The client has it, or isn't on its channel.
+    Known,
+    /// There is one between.
+    Gap,
+}
+
+impl Session {
+    /// Of a client that is just being held.
+    pub fn new(subscriptions: Vec<Subscription>, meta: Meta) -> Session {
+        let place = |Subscription { name, prev_id, filters }| Place {
+            name,
+            filters,
+            is_counted: prev_id.is_some(),
+            last_id: prev_id,
+            known: 0,
+        };
+        Session { places: subscriptions.into_iter().map(place).collect(), meta }
+    }
+
+    /// Whether every message goes to the client as it is, so that it needs no session: bytes that are shared by all will
+    /// do.
+    pub fn is_plain(&self) -> bool {
+        self.places.iter().all(|place| place.filters.is_empty() && !place.is_counted)
+    }
+
+    /// The names of its channels.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.places.iter().map(|place| &place.name)
+    }
+
+    /// Channels with the last ids that are known, for `Grip-Last`.
+    pub fn last_ids(&self) -> impl Iterator<Item = (&ChannelName, &str)> {
+        self.places.iter().filter_map(|place| Some((&place.name, place.last_id.as_deref()?)))
+    }
+
+    /// Channels whose messages are counted, with the last id of each.
+    pub fn counted(&self) -> impl Iterator<Item = (&ChannelName, &str)> {
+        let counted = self.places.iter().filter(|place| place.is_counted);
+        counted.filter_map(|place| Some((&place.name, place.last_id.as_deref()?)))
+    }
+
+    /// Takes note of what was published since the request was forwarded: what stands before the message that the
+    /// application has counted last is known to the client.
+    pub fn begin<'a>(&mut self, messages: impl Iterator<Item = &'a Message> + Clone) {
+        for place in self.places.iter_mut().filter(|place| place.is_counted && place.last_id.is_some()) {
+            let mut own = messages.clone().filter(|message| message.channel == place.name);
+            let is_last =
+                |message: &Message| message.forms.as_ref().is_some_and(|forms| forms.id == place.last_id);
+            place.known = own.position(is_last).map_or(0, |at| at + 1);
+        }
+    }
+
+    /// Adds a channel, or changes the filters of one.
+    pub fn subscribe(&mut self, name: ChannelName, filters: Filters) {
+        match self.places.iter_mut().find(|place| place.name == name) {
+            Some(place) => place.filters = filters,
+            None => self.places.push(Place { name, filters, is_counted: false, last_id: None, known: 0 }),
+        }
+    }
+
+    /// Takes a channel away.
+    pub fn unsubscribe(&mut self, name: &ChannelName) {
+        self.places.retain(|place| place.name != *name);
+    }
+
+    /// Sets what filters look at, or takes it away.
+    pub fn set_meta(&mut self, name: &str, value: Option<&str>) {
+        self.meta.retain(|(own, _)| **own != *name);
+        self.meta.extend(value.map(|value| (name.into(), value.into())));
+    }
+
+    /// What a message means to a client of a stream.
+    pub fn on_stream<'a>(&mut self, message: &'a Message) -> Deed<'a> {
+        let Some(forms) = &message.forms else { return self.send(message, message.data.bytes(), None) };
+        let Some(Form { filters, act }) = &forms.stream else { return self.pass(message) };
+        match act {
+            ToStream::Send(bytes) => self.send(message, bytes, filters.as_deref()),
+            ToStream::Hint if self.places.iter().any(|place| place.is_counted) => Deed::Recover,
+            ToStream::Hint => Deed::Nothing,
+            ToStream::Close => self.act(message, Deed::Close(None)),
+        }
+    }
+
+    /// What a message means to a client that waits for its answer.
+    pub fn on_response<'a>(&mut self, message: &'a Message) -> Deed<'a> {
+        let Some(forms) = &message.forms else {
+            let deed = Deed::AnswerData(message.data.bytes(), message.content_type.as_deref());
+            return self.act(message, deed);
+        };
+        let Some(Form { filters, act }) = &forms.response else { return self.pass(message) };
+        let ToResponse::Send(reply) = act else { return Deed::Recover };
+        let crate::message::ReplyBody::Whole(bytes) = &reply.body else {
+            return self.act(message, Deed::Answer(reply, None));
+        };
+        match self.send(message, bytes, filters.as_deref()) {
+            Deed::Send(Cow::Borrowed(_)) => Deed::Answer(reply, None),
+            Deed::Send(Cow::Owned(body)) => Deed::Answer(reply, Some(body)),
+            deed => deed,
+        }
+    }
+
+    /// What a message means to the client of a WebSocket.
+    pub fn on_socket<'a>(&mut self, message: &'a Message) -> Deed<'a> {
+        let Some(forms) = &message.forms else {
+            let kind = match &message.data {
+                crate::message::Data::Binary(_) => SocketType::Binary,
+                _ => SocketType::Text,
+            };
+            return of_socket(self.send(message, message.data.bytes(), None), kind);
+        };
+        let Some(Form { filters, act }) = &forms.socket else { return self.pass(message) };
+        match act {
+            ToSocket::Send(kind, bytes) => of_socket(self.send(message, bytes, filters.as_deref()), *kind),
+            ToSocket::Close(code, reason) => self.act(message, Deed::Close(Some((*code, reason)))),
+            ToSocket::Refresh => self.act(message, Deed::Refresh),
+        }
+    }
+
+    /// The bytes of an answer that the application itself sent, where a filter changes them. Ids of channels are not
+    /// known there.
+    pub fn change_beginning<'b>(&self, body: &'b [u8]) -> Result<Cow<'b, [u8]>, Unfiltered> {
+        let client = Client { meta: &self.meta, is_on: &|_| false, last_id: &|_| None };
+        let place = self.places.iter().find(|place| place.filters.has(Filter::BuildId));
+        let only = Filters::read(["build-id"].into_iter());
+        place.map_or(Ok(Cow::Borrowed(body)), |_| only.change(Cow::Borrowed(body), &client))
+    }
+
+    fn order(&mut self, message: &Message) -> Order {
+        let Some(at) = self.places.iter().position(|place| place.name == message.channel) else {
+            return Order::Known;
+        };
+        let place = &mut self.places[at];
+        if place.known > 0 {
+            place.known -= 1;
+            return Order::Known;
+        }
+        // What was published in our own form has no ids, and is never missing: the hub sees to that.
+        let Some(forms) = message.forms.as_ref().filter(|_| place.is_counted) else { return Order::Next(at) };
+        if place.last_id.is_none() || place.last_id == forms.prev_id {
+            return Order::Next(at);
+        }
+        if forms.id.is_some() && forms.id == place.last_id { Order::Known } else { Order::Gap }
+    }
+
+    /// A message that is nothing to this kind of client still is the one that the next follows.
+    fn pass<'a>(&mut self, message: &'a Message) -> Deed<'a> {
+        match self.act(message, Deed::Nothing) {
+            Deed::Recover => Deed::Recover,
+            _ => Deed::Nothing,
+        }
+    }
+
+    /// Does it if it is its turn.
+    fn act<'a>(&mut self, message: &'a Message, deed: Deed<'a>) -> Deed<'a> {
+        match self.order(message) {
+            Order::Known => Deed::Nothing,
+            Order::Gap => Deed::Recover,
+            Order::Next(at) => {
+                self.reach(at, message);
+                if self.admits(at, message) { deed } else { Deed::Nothing }
+            }
+        }
+    }
+
+    fn send<'a>(
+        &mut self,
+        message: &'a Message,
+        bytes: &'a [u8],
+        counted_on: Option<&[Box<str>]>,
+    ) -> Deed<'a> {
+        let at = match self.order(message) {
+            Order::Known => return Deed::Nothing,
+            Order::Gap => return Deed::Recover,
+            Order::Next(at) => at,
+        };
+        self.reach(at, message);
+        let filters = &self.places[at].filters;
+        if !self.admits(at, message) || counted_on.is_some_and(|names| !filters.content_is(names)) {
+            return Deed::Nothing;
+        }
+        let changed = self.client(|client| filters.change(Cow::Borrowed(bytes), client));
+        changed.map_or_else(
+            |error| {
+                tracing::debug!(channel = %message.channel, %error, "a message is left out");
+                Deed::Nothing
+            },
+            Deed::Send,
+        )
+    }
+
+    fn reach(&mut self, at: usize, message: &Message) {
+        if let Some(forms) = &message.forms {
+            self.places[at].last_id = forms.id.clone();
+        }
+    }
+
+    fn admits(&self, at: usize, message: &Message) -> bool {
+        let meta = message.forms.as_ref().map_or(&[][..], |forms| &forms.meta);
+        self.client(|client| self.places[at].filters.admit(meta, client))
+    }
+
+    fn client<T>(&self, look: impl FnOnce(&Client<'_>) -> T) -> T {
+        let place = |name: &str| self.places.iter().find(|place| place.name.as_str() == name);
+        look(&Client {
+            meta: &self.meta,
+            is_on: &|name| place(name).is_some(),
+            last_id: &|name| place(name)?.last_id.as_deref(),
+        })
+    }
+}
+
+/// What a message means to a client of a stream that looks at nothing.
+pub fn plain(message: &Message) -> Deed<'_> {
+    let Some(forms) = &message.forms else { return Deed::Send(Cow::Borrowed(message.data.bytes())) };
+    let for_all = |form: &&Form<ToStream>| form.filters.as_ref().is_none_or(Vec::is_empty);
+    match forms.stream.as_ref().filter(for_all).map(|form| &form.act) {
+        Some(ToStream::Send(bytes)) => Deed::Send(Cow::Borrowed(bytes)),
+        Some(ToStream::Close) => Deed::Close(None),
+        Some(ToStream::Hint) | None => Deed::Nothing,
+    }
+}
+
+fn of_socket(deed: Deed<'_>, kind: SocketType) -> Deed<'_> {
+    match deed {
+        Deed::Send(bytes) => Deed::SendSocket(kind, bytes),
+        deed => deed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Data, Forms};
+
+    fn message(channel: &str, id: &str, prev_id: &str) -> Message {
+        let some = |text: &str| (!text.is_empty()).then(|| text.into());
+        let stream = Form { filters: None, act: ToStream::Send("x".into()) };
+        let forms = Forms { id: some(id), prev_id: some(prev_id), stream: Some(stream), ..Forms::default() };
+        Message {
+            channel: ChannelName::parse(channel).unwrap(),
+            event: None,
+            id: None,
+            key: None,
+            content_type: None,
+            data: Data::Text("x".into()),
+            forms: Some(Box::new(forms)),
+        }
+    }
+
+    fn session(prev_id: Option<&str>) -> Session {
+        let name = ChannelName::parse("a").unwrap();
+        let filters = Filters::default();
+        Session::new(vec![Subscription { name, prev_id: prev_id.map(Into::into), filters }], Vec::new())
+    }
+
+    /// `+` delivered, `-` passed over, `!` a gap.
+    fn heard(session: &mut Session, messages: &[(&str, &str)]) -> String {
+        let messages = messages.iter().map(|(id, prev_id)| message("a", id, prev_id));
+        messages
+            .map(|message| match session.on_stream(&message) {
+                Deed::Send(_) => '+',
+                Deed::Nothing => '-',
+                _ => '!',
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_message_follows_the_one_before_it_where_they_are_counted() {
+        assert_eq!(heard(&mut session(Some("1")), &[("2", "1"), ("3", "2")]), "++");
+        assert_eq!(heard(&mut session(Some("1")), &[("4", "3")]), "!");
+        assert_eq!(heard(&mut session(Some("1")), &[("2", "")]), "!");
+        let mut late = session(Some("3"));
+        let read = [("2", "1"), ("3", "2"), ("4", "3")];
+        let messages: Vec<_> = read.iter().map(|(id, prev_id)| message("a", id, prev_id)).collect();
+        late.begin(messages.iter());
+        assert_eq!(heard(&mut late, &read), "--+");
+        // It has come with the beginning.
+        assert_eq!(heard(&mut session(Some("2")), &[("2", "1"), ("3", "2")]), "-+");
+        // Without an id nothing is known of what follows.
+        assert_eq!(heard(&mut session(Some("1")), &[("", "1"), ("9", "8")]), "++");
+        assert_eq!(heard(&mut session(None), &[("4", "3"), ("9", "7")]), "++");
+    }
+
+    #[test]
+    fn what_is_no_stream_counts_and_is_not_sent() {
+        let mut session = session(Some("1"));
+        let mut other = message("a", "2", "1");
+        other.forms.as_mut().unwrap().stream = None;
+        assert_eq!(session.on_stream(&other), Deed::Nothing);
+        assert_eq!(heard(&mut session, &[("3", "2")]), "+");
+        assert_eq!(session.last_ids().map(|(_, id)| id).collect::<Vec<_>>(), ["3"]);
+        assert_eq!(session.on_stream(&message("b", "1", "")), Deed::Nothing);
+    }
+
+    #[test]
+    fn the_id_of_a_message_stands_in_its_own_content() {
+        let filters = Filters::read(["build-id"].into_iter());
+        let name = ChannelName::parse("a").unwrap();
+        let meta = vec![("id_format".into(), "a:%(a)s".into())];
+        let mut session = Session::new(vec![Subscription { name, prev_id: None, filters }], meta);
+        let mut own = message("a", "6", "5");
+        let act = ToStream::Send("id: %I\n".into());
+        own.forms.as_mut().unwrap().stream = Some(Form { filters: Some(vec!["build-id".into()]), act });
+        assert_eq!(session.on_stream(&own), Deed::Send(b"id: a:6\n"[..].into()));
+        own.forms.as_mut().unwrap().stream.as_mut().unwrap().filters = Some(Vec::new());
+        assert_eq!(session.on_stream(&own), Deed::Nothing);
+        assert_eq!(session.change_beginning(b"id: %(x)I 5%%").unwrap(), &b"id: x 5%"[..]);
+    }
+}

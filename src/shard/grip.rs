@@ -1,0 +1,200 @@
+//! A connection that is held by GRIP: what each message is to it, in bytes that may be its own.
+
+use std::sync::Arc;
+
+use super::deliver::Afterwards;
+use super::event_loop::{EventLoop, Outcome, ticks};
+use super::finish::LAST_WORDS;
+use super::held::{Held, Reason, Stage};
+use super::runs;
+use crate::hold::grip::{self, Company, Deed, KeepAlive, Pace, Session};
+use crate::message::{Entry, Frame, ToStream};
+use crate::transport;
+
+/// What the protocol needs to know of a connection.
+pub(super) struct Grip {
+    session: Session,
+    keepalive: Option<KeepAlive>,
+    /// Tick of the last sign of life.
+    pub(super) beat_at: u32,
+}
+
+/// What messages come to for one connection.
+enum Outcomes {
+    /// Bytes of its stream, from so many messages; and then its end.
+    Stream { bytes: Vec<u8>, events: usize, ends: bool },
+    /// Its answer.
+    Answer(Vec<u8>),
+    /// The answer that the application has given, after which its client asks again.
+    Fallback,
+    /// Nothing.
+    Nothing,
+}
+
+impl Grip {
+    pub(super) fn new(company: &Company, now: u32) -> Grip {
+        Grip { session: company.session.clone(), keepalive: company.keepalive.clone(), beat_at: now }
+    }
+
+    /// Takes note of what was published while the application answered.
+    fn begin(&mut self, entries: &[Arc<Entry>]) {
+        self.session.begin(entries.iter().map(|entry| &entry.message));
+    }
+
+    /// The bytes of a sign of life.
+    pub(super) fn sign(&self) -> Option<&[u8]> {
+        self.keepalive.as_ref().map(|keepalive| &keepalive.data[..])
+    }
+
+    /// Whether signs of life come at their time, whatever else is sent.
+    pub(super) fn beats(&self) -> bool {
+        self.keepalive.as_ref().is_some_and(|keepalive| keepalive.pace == Pace::Interval)
+    }
+}
+
+impl Held {
+    /// Whether each message has to be looked at for this connection: it is no stream of bytes that are shared by all, or
+    /// one of these messages ends it.
+    pub(super) fn grips(&self, entries: &[Arc<Entry>]) -> bool {
+        transport::is_grip(self.transport)
+            && (self.transport != transport::GRIP_STREAM
+                || self.cold.has_grip()
+                || entries.iter().any(|entry| is_particular(entry)))
+    }
+
+    /// What messages after the connection's position come to, in their order. It is at the last of them then.
+    fn outcomes(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
+        if let Some(last) = entries.last() {
+            self.position = self.position.max(last.sequence());
+        }
+        match self.transport {
+            transport::GRIP_RESPONSE => self.answer_of(entries),
+            _ => self.stream_of(entries),
+        }
+    }
+
+    fn answer_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
+        let client = self.cold.client;
+        let Some((grip, fallback)) = self.cold.grip_poll() else { return Outcomes::Nothing };
+        for entry in entries {
+            let deed = grip.session.on_response(&entry.message);
+            if deed == Deed::Recover {
+                return Outcomes::Fallback;
+            }
+            if let Some(answer) = grip::answer(&deed, fallback.payload(), client) {
+                return Outcomes::Answer(answer);
+            }
+        }
+        Outcomes::Nothing
+    }
+
+    fn stream_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
+        let (mut bytes, mut events, mut ends) = (Vec::new(), 0, false);
+        let mut grip = self.cold.grip();
+        for entry in entries {
+            let deed = match &mut grip {
+                Some(grip) => grip.session.on_stream(&entry.message),
+                None => grip::plain(&entry.message),
+            };
+            match deed {
+                Deed::Send(own) => {
+                    bytes.extend_from_slice(&own);
+                    events += 1;
+                }
+                // Whoever misses something comes back, and says how far it is.
+                Deed::Close(_) | Deed::Recover => {
+                    ends = true;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        Outcomes::Stream { bytes, events, ends }
+    }
+}
+
+/// It ends streams, or is for those only that have certain filters.
+fn is_particular(entry: &Entry) -> bool {
+    let form = entry.message.forms.as_ref().and_then(|forms| forms.stream.as_ref());
+    form.is_some_and(|form| form.act == ToStream::Close || form.filters.is_some())
+}
+
+impl EventLoop {
+    /// A connection has just come, and this was published meanwhile.
+    pub(super) fn grip_begin(&mut self, key: usize) {
+        if let Some(grip) = self.held[key].cold.grip() {
+            grip.begin(&self.entries);
+        }
+    }
+
+    /// One connection gets what a channel has for it. The list that it stands in must not change meanwhile.
+    pub(super) fn grip_segment(&mut self, key: u32, entries: &[Arc<Entry>]) {
+        let held = &mut self.held[key as usize];
+        match held.outcomes(entries) {
+            Outcomes::Nothing => {}
+            Outcomes::Fallback => self.end_afterwards(key),
+            Outcomes::Answer(bytes) => match self.grip_answer(key as usize, bytes) {
+                Outcome::Done => self.afterwards.push((key, Afterwards::Finish(Reason::Answered))),
+                Outcome::Waiting => {}
+                Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
+            },
+            Outcomes::Stream { bytes, events, ends } => match self.grip_write(key as usize, &bytes, events) {
+                Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
+                Outcome::Done | Outcome::Waiting if ends => self.end_afterwards(key),
+                Outcome::Done | Outcome::Waiting => {}
+            },
+        }
+    }
+
+    /// What comes behind it in this turn isn't for this connection.
+    fn end_afterwards(&mut self, key: u32) {
+        self.held[key as usize].behind = true;
+        self.afterwards.push((key, Afterwards::End(Reason::ChannelClosed)));
+    }
+
+    /// The same of what it has missed, merged over its channels.
+    pub(super) fn grip_missed(&mut self, key: usize) {
+        let entries = std::mem::take(&mut self.entries);
+        let held = &mut self.held[key];
+        held.behind = held.position < self.seen;
+        let reached = held.position;
+        let outcomes = held.outcomes(&entries);
+        held.position = held.position.max(reached);
+        self.entries = entries;
+        match outcomes {
+            Outcomes::Nothing => {}
+            Outcomes::Fallback => self.end(key, Reason::ChannelClosed),
+            Outcomes::Answer(bytes) => match self.grip_answer(key, bytes) {
+                Outcome::Done => self.finish(key, Reason::Answered),
+                Outcome::Waiting => {}
+                Outcome::Broken => self.cut(key, Reason::WriteError),
+            },
+            Outcomes::Stream { bytes, events, ends } => match self.grip_write(key, &bytes, events) {
+                Outcome::Broken => self.cut(key, Reason::WriteError),
+                Outcome::Done | Outcome::Waiting if ends => self.end(key, Reason::ChannelClosed),
+                Outcome::Done | Outcome::Waiting => {}
+            },
+        }
+    }
+
+    fn grip_write(&mut self, key: usize, bytes: &[u8], events: usize) -> Outcome {
+        if bytes.is_empty() {
+            return Outcome::Done;
+        }
+        let held = &mut self.held[key];
+        held.wrote_at = self.tick;
+        self.measures.delivered(held.transport, events);
+        let frame = runs::chunk(|out| out.extend_from_slice(bytes));
+        let sent = held.send(&frame, events, &mut self.scratch);
+        self.settle(key, sent)
+    }
+
+    fn grip_answer(&mut self, key: usize, bytes: Vec<u8>) -> Outcome {
+        let held = &mut self.held[key];
+        held.stage = Stage::Ending(Reason::Answered);
+        self.measures.delivered(held.transport, 1);
+        let sent = held.send(&Frame::raw(bytes), 1, &mut self.scratch);
+        self.wheel.schedule(key, self.tick + ticks(LAST_WORDS));
+        self.settle(key, sent)
+    }
+}
