@@ -201,7 +201,7 @@ impl EventLoop {
                 self.after_pending(key);
             }
             Ok(Progress::Blocked) => held.wrote_at = self.tick,
-            Err(_) => self.cut(key, Reason::WriteError),
+            Err(error) => self.cut(key, Reason::of_lost(&error, Reason::WriteError)),
         }
     }
 
@@ -236,6 +236,7 @@ impl EventLoop {
         match held.hear(limit, &mut self.read_buffer, &mut self.scratch) {
             Heard::Kept => {}
             Heard::Left => self.cut(key, Reason::Client),
+            Heard::Lost(error) => self.cut(key, Reason::of_lost(&error, Reason::Client)),
             Heard::TooMuch => self.cut(key, Reason::Limit),
         }
     }

@@ -240,6 +240,11 @@ impl Reason {
         (Reason::Listener, "listener"),
     ];
 
+    /// Why a socket broke: its client took nothing for too long, by the count of the system, or something else.
+    pub(super) fn of_lost(error: &io::Error, otherwise: Reason) -> Reason {
+        if error.kind() == io::ErrorKind::TimedOut { Reason::Slow } else { otherwise }
+    }
+
     pub(super) fn word(self) -> &'static str {
         Reason::ALL[self as usize].1
     }
@@ -317,7 +322,7 @@ pub(super) enum Progress {
 }
 
 /// What a client said while it was held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Heard {
     /// Nothing that matters now; kept for later.
     Kept,
@@ -325,6 +330,8 @@ pub(super) enum Heard {
     TooMuch,
     /// It left.
     Left,
+    /// Its socket broke.
+    Lost(io::Error),
 }
 
 impl Held {
@@ -435,7 +442,7 @@ impl Held {
                 Ok(read) if self.cold.read_ahead.len() + read > limit => return Heard::TooMuch,
                 Ok(read) => self.cold.read_ahead.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Kept,
-                Err(_) => return Heard::Left,
+                Err(error) => return Heard::Lost(error),
             }
         }
     }

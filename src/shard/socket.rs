@@ -82,7 +82,8 @@ impl EventLoop {
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Ok(_) | Err(_) => self.cut(key, Reason::Client),
+                Err(error) => self.cut(key, Reason::of_lost(&error, Reason::Client)),
+                Ok(_) => self.cut(key, Reason::Client),
             }
         }
         self.read_buffer = buffer;

@@ -149,6 +149,7 @@ fn a_peer_that_is_dead_leaves_though_nothing_says_so() {
     // Its socket never fills: all that it is sent are keep-alives.
     assert_eq!(news(&mut told), change("leave", "room-1", "dead", 1));
     proxy.wait_subscribers("room-1", 1);
+    proxy.wait_metric("perihelion_comet_streams_closed_total", &[("reason", "slow")], 1.0);
 }
 
 #[test]
