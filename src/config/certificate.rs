@@ -9,7 +9,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use super::listen::Certificate;
 use super::problem::{Fault, Placed, Problem};
@@ -56,12 +56,32 @@ pub(super) fn authority(file: &Placed<impl AsRef<Path>>, now: SystemTime) -> Res
     pem(file)
 }
 
-/// The chain, and when its first certificate ends, in Unix time.
-fn chain_in(path: &Path, now: SystemTime) -> Result<(Vec<CertificateDer<'static>>, i64), Fault> {
+/// The same, added to whom a client of TLS believes.
+pub(super) fn add_signers(file: &Placed<PathBuf>, roots: &mut RootCertStore) -> Result<(), Problem> {
+    let path = &file.value;
+    let add = |roots: &mut RootCertStore| {
+        for certificate in certificates_in(path)? {
+            roots.add(certificate).map_err(|_| unusable(path, "holds something that is no certificate"))?;
+        }
+        Ok(())
+    };
+    add(roots).map_err(|fault| Problem::new(file.place, fault))
+}
+
+fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let pem = file::read(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(path, broken_pem(&error)))?;
+    match certificates.is_empty() {
+        true => Err(unusable(path, "holds no certificate in PEM form")),
+        false => Ok(certificates),
+    }
+}
+
+/// The chain, and when its first certificate ends, in Unix time.
+fn chain_in(path: &Path, now: SystemTime) -> Result<(Vec<CertificateDer<'static>>, i64), Fault> {
+    let certificates = certificates_in(path)?;
     let leaf = certificates.first().ok_or_else(|| unusable(path, "holds no certificate in PEM form"))?;
     let end = validity_end(leaf).ok_or_else(|| unusable(path, "holds something that is no certificate"))?;
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -19,15 +19,17 @@ use super::site::UPSTREAM_SITE;
 use super::tree::Node;
 use super::{
     Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
-    EdgeConfig, Endpoint, Limits, ListenerConfig, PoolConfig, RedisConfig, RedisTls, RouteConfig, Secret,
-    ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
+    EdgeConfig, Endpoint, HTTPS_PORT, Limits, ListenerConfig, PoolConfig, RedisConfig, RedisTls, RouteConfig,
+    Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
 pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut Vec<Problem>) -> Config {
-    let mut rules = Rules { root, now, request_body: draft.limits.request_body, problems };
+    let mut rules =
+        Rules { root, now, request_body: draft.limits.request_body, tls_port: HTTPS_PORT, problems };
     let mut addresses = HashMap::new();
     let listen = rules.listeners(draft.listen, &mut addresses);
+    rules.tls_port = tls_port(&listen);
     let control = draft.control.and_then(|control| rules.control(control, &mut addresses));
     let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
     let limits = rules.limits(draft.limits);
@@ -54,6 +56,15 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
     }
 }
 
+/// The only port that has TLS here; where there are several or none, somebody else's is meant, and the usual one.
+fn tls_port(listen: &[ListenerConfig]) -> u16 {
+    let mut ports = listen.iter().filter(|listener| !listener.tls.is_empty()).map(|one| one.address.port());
+    match ports.next() {
+        Some(port) if port > 0 && ports.all(|other| other == port) => port,
+        _ => HTTPS_PORT,
+    }
+}
+
 /// The keys of a route that say what answers it.
 const ACTIONS: &str = "`pool`, `files`, `redirect`, `bayeux` or `script`";
 
@@ -66,6 +77,8 @@ struct Rules<'r> {
     now: SystemTime,
     /// What a route has that doesn't say.
     request_body: Option<u64>,
+    /// Where sites are that are for TLS only, unless they say it.
+    tls_port: u16,
     problems: &'r mut Vec<Problem>,
 }
 
@@ -183,7 +196,8 @@ impl Rules<'_> {
         let name = draft.name.value.clone();
         let routes = self.routes(&mut draft, pools);
         let edge = EdgeDraft::default().below(&draft.edge);
-        let (https, canonical) = (draft.https, draft.canonical.take());
+        let https = draft.https.map(|https| https.port.unwrap_or(self.tls_port));
+        let canonical = draft.canonical.take();
         let cors = std::mem::take(&mut draft.cors);
         let mut hosts = Vec::new();
         for host in std::iter::once(draft.name).chain(draft.aliases) {
@@ -471,7 +485,7 @@ impl Rules<'_> {
             hosts: vec![site],
             routes: vec![route],
             edge: EdgeConfig::default(),
-            https: false,
+            https: None,
             canonical: None,
             cors: CorsConfig::default(),
         };

@@ -104,9 +104,16 @@ pub(super) struct SiteDraft {
     pub(super) pool: Option<Placed<String>>,
     pub(super) pool_typed: Option<Place>,
     pub(super) edge: EdgeDraft,
-    pub(super) https: bool,
+    pub(super) https: Option<HttpsDraft>,
     pub(super) canonical: Option<Placed<String>>,
     pub(super) cors: CorsConfig,
+}
+
+/// Requests without TLS are sent to it.
+#[derive(Default, Clone, Copy)]
+pub(super) struct HttpsDraft {
+    /// As typed.
+    pub(super) port: Option<u16>,
 }
 
 /// One entry of `routes`; `None` where a problem was told.

@@ -305,7 +305,14 @@ pub(super) static HOST: Form<String> = Form {
 
 /// Whether a site is for TLS only.
 pub(super) static HTTPS: Form<bool> =
-    Form { expected: "redirect, or `off`", read: |text| choice(text, &[("redirect", true), (OFF, false)]) };
+    Form { expected: HTTPS_SHORT, read: |text| choice(text, &[("redirect", true), (OFF, false)]) };
+pub(super) const HTTPS_SHORT: &str = "redirect, or `off`";
+
+/// A port of TCP.
+pub(super) static PORT: Form<u16> = Form {
+    expected: "a port from 1 to 65535",
+    read: |text| text.parse().ok().filter(|port| *port > 0).ok_or(Unfit::Unlike),
+};
 
 /// Where a redirect leads.
 pub(super) static LOCATION: Form<String> =

@@ -85,12 +85,13 @@ sites:
   Example.COM:
     aliases: "*.example.com"
     cors: [https://www.example.com, "http://localhost:8080"]
+    https: { port: 8443 }
     routes:
       - { path: /, pool: app }
       - { path: /blog, pool: blog, buffer: request, request_body: 1MiB }
       - { path: /static, files: / }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
-  blog.example: blog
+  blog.example: { pool: blog, https: redirect }
   "*": { pool: alone, cors: "*" }
 channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s, returns: 500/s }
 limits: { held_connections: off, new_holds: 600/m, request_body: off, request_header: 8KiB }
@@ -171,6 +172,7 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     let [first, blog, rest] = &config.sites[..] else { panic!("three sites") };
     let named = |origins: &[&str]| CorsConfig::Origins(origins.iter().map(|&o| o.to_owned()).collect());
     assert_eq!(first.cors, named(&["https://www.example.com", "http://localhost:8080"]));
+    assert_eq!((first.https, blog.https, rest.https), (Some(8443), Some(443), None));
     assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");

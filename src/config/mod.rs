@@ -68,7 +68,7 @@ pub use pool::{KeepaliveConfig, PoolConfig, RetriesConfig, ServerConfig, Target,
 pub use presence::{PostUrl, PresenceConfig};
 pub use problem::{Fault, Place, Problem, Problems};
 pub use queue::{NamedConfig, QueueConfig, SignConfig};
-pub use redirect::{Carry, RedirectConfig};
+pub use redirect::{Carry, HTTPS_PORT, RedirectConfig};
 pub use reproxy::{ReproxyConfig, UrlPattern};
 pub use route::{Action, Buffer, FilesConfig, RouteConfig};
 pub use script::ScriptConfig;

@@ -1,8 +1,8 @@
-//! `redirect` of a route: its keys, and what they have to be together.
+//! `redirect` of a route and `https` of a site: their keys, and what they have to be together.
 
 use hyper::StatusCode;
 
-use super::draft::RedirectDraft;
+use super::draft::{HttpsDraft, RedirectDraft};
 use super::form;
 use super::problem::{Fault, Placed, Problem, quote};
 use super::section::{Key, Section, Value};
@@ -57,4 +57,24 @@ pub(super) fn redirect(value: Value<'_>) -> Option<RedirectConfig> {
             .push(Problem::new(place, fault).expected("a URL that ends with its path, for `carry` to go on"));
     }
     Some(RedirectConfig { to, status, carry })
+}
+
+/// The port that addresses with `https` need not name (RFC 9110 §4.2.2).
+pub const HTTPS_PORT: u16 = 443;
+
+/// The keys of `https`.
+pub(super) static HTTPS: Section<HttpsDraft> = Section {
+    short: Some(form::HTTPS_SHORT),
+    required: &[],
+    keys: &[Key::new("port", |https, value| https.port = value.read(&form::PORT))],
+};
+
+/// Where requests without TLS are sent, if anywhere: in a word, or by a mapping.
+pub(super) fn https(value: Value<'_>) -> Option<HttpsDraft> {
+    let mut draft = HttpsDraft::default();
+    if value.is_text() {
+        return value.read(&form::HTTPS)?.then_some(draft);
+    }
+    HTTPS.fill(&mut draft, value);
+    Some(draft)
 }

@@ -6,12 +6,15 @@ use ipnet::IpNet;
 
 use super::form;
 use super::section::{Key, Section};
+use super::upstream_tls::{Roots, signers};
 
 /// What is fetched for an application that only says where it lies; nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReproxyConfig {
     /// Hosts and networks that URLs may name.
     pub urls: Vec<UrlPattern>,
+    /// Whose certificates are believed where a URL is `https`.
+    pub roots: Roots,
     /// Absolute folders, whose files may be named.
     pub files: Vec<PathBuf>,
     /// Names of sites that requests may be handed on to; each exists.
@@ -46,6 +49,7 @@ pub(super) static REPROXY: Section<ReproxyConfig> = Section {
         Key::new("urls", |reproxy, value| {
             value.each_of_some(|item| reproxy.urls.extend(item.read(&form::URL_PATTERN)));
         }),
+        Key::new("ca", |reproxy, value| reproxy.roots = signers(value)),
         Key::new("files", |reproxy, value| {
             value.each_of_some(|item| reproxy.files.extend(item.read(&form::ABSOLUTE_FOLDER)));
         }),

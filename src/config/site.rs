@@ -4,6 +4,7 @@ use super::draft::SiteDraft;
 use super::edge::{COMPRESS, EdgeConfig, EdgeDraft, HEADERS};
 use super::form;
 use super::problem::Placed;
+use super::redirect::{HTTPS, https};
 use super::route::{ROUTE, RouteConfig, routes};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
@@ -22,8 +23,8 @@ pub struct SiteConfig {
     pub routes: Vec<RouteConfig>,
     /// What holds for its requests that no route is meant by.
     pub edge: EdgeConfig,
-    /// Whether requests without TLS are sent to the same place with it.
-    pub https: bool,
+    /// The port with TLS that requests without it are sent to.
+    pub https: Option<u16>,
     /// The host that all others are sent to.
     pub canonical: Option<String>,
     /// Pages of other origins that may read what is held.
@@ -54,7 +55,7 @@ pub(super) static SITE: Section<SiteDraft> = Section {
         }),
         Key::section("routes", "[].", &ROUTE, |site, value| site.routes = Some(routes(value))),
         Key::new("pool", site_pool),
-        Key::new("https", |site, value| value.put(&mut site.https, &form::HTTPS)),
+        Key::section("https", ".", &HTTPS, |site, value| site.https = https(value)),
         Key::new("canonical", |site, value| site.canonical = value.placed(&form::HOST)),
         Key::new("cors", |site, value| cors(&mut site.cors, value)),
         Key::new("allow", |site, value| site.edge.allow(value)),
@@ -76,7 +77,7 @@ pub(super) fn sites(value: Value<'_>) -> Placed<Vec<SiteDraft>> {
             pool: None,
             pool_typed: None,
             edge: EdgeDraft::default(),
-            https: false,
+            https: None,
             canonical: None,
             cors: CorsConfig::default(),
         };

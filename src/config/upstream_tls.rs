@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Section, Value};
-use super::{Certificate, certificate, file, form};
+use super::{Certificate, certificate, form};
 
 /// How `https` servers of a pool are spoken to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,34 +93,25 @@ pub(super) fn read(value: Value<'_>) -> UpstreamTls {
     draft.tls
 }
 
-/// One file or several with certificates in PEM form. `verify: off` wins wherever it stands: it is dangerous, and
-/// was typed.
+/// `verify: off` wins wherever it stands: it is dangerous, and was typed.
 fn authorities(draft: &mut Draft, value: Value<'_>) {
-    let mut roots = RootCertStore::empty();
-    value.each_of_some(|item| {
-        let typed = Value { problems: &mut *item.problems, ..item }.placed(&form::FILE);
-        let Some(Placed { place, value: path }) = typed else { return };
-        if let Err(fault) = add(&mut roots, &path) {
-            item.problems.push(Problem::new(place, fault));
-        }
-    });
+    let roots = signers(value);
     if !matches!(draft.tls.roots, Roots::Anybody) {
-        draft.tls.roots = Roots::These(Arc::new(roots));
+        draft.tls.roots = roots;
     }
 }
 
-fn add(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fault> {
-    let unusable =
-        |reason: &str| Fault::Certificate { path: path.display().to_string(), reason: reason.to_owned() };
-    let pem = file::read(path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| unusable("is damaged: it is not PEM"))?;
-    if certificates.is_empty() {
-        return Err(unusable("holds no certificate in PEM form"));
-    }
-    for certificate in certificates {
-        roots.add(certificate).map_err(|_| unusable("holds something that is no certificate"))?;
-    }
-    Ok(())
+/// One file or several with certificates in PEM form.
+pub(super) fn signers(value: Value<'_>) -> Roots {
+    let mut roots = RootCertStore::empty();
+    value.each_of_some(|item| {
+        let problems = item.problems;
+        let file = Value { problems: &mut *problems, key: item.key, node: item.node }.placed(&form::FILE);
+        if let Some(file) = file
+            && let Err(problem) = certificate::add_signers(&file, &mut roots)
+        {
+            problems.push(problem);
+        }
+    });
+    Roots::These(Arc::new(roots))
 }

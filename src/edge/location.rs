@@ -3,11 +3,12 @@
 use hyper::http::uri::PathAndQuery;
 use hyper::{StatusCode, Uri};
 
-use crate::config::{Carry, RedirectConfig, SiteConfig};
+use crate::config::{Carry, HTTPS_PORT, RedirectConfig, SiteConfig};
 
 /// How every request of a site is to be addressed.
 pub struct Canon {
-    https: bool,
+    /// What stands behind the host of an address with TLS, for those who came without; nothing for the usual port.
+    https: Option<Box<str>>,
     host: Option<Box<str>>,
 }
 
@@ -15,20 +16,22 @@ impl Canon {
     /// As configured; `None` where any address is right.
     pub fn new(site: &SiteConfig) -> Option<Canon> {
         let host = site.canonical.as_deref().map(Box::from);
-        (site.https || host.is_some()).then_some(Canon { https: site.https, host })
+        let port = |port: u16| if port == HTTPS_PORT { "".into() } else { format!(":{port}").into() };
+        let https = site.https.map(port);
+        (https.is_some() || host.is_some()).then_some(Canon { https, host })
     }
 
     /// Where a request belongs that came by this address; `None` where it is right, or names no host to go to.
     pub fn location(&self, secure: bool, authority: &str, target: &Uri) -> Option<String> {
         let (host, port) = split(authority);
         let other = self.host.as_deref().filter(|other| !other.eq_ignore_ascii_case(host));
-        let upgrade = self.https && !secure;
-        if host.is_empty() || !upgrade && other.is_none() {
+        let upgrade = self.https.as_deref().filter(|_| !secure);
+        if host.is_empty() || upgrade.is_none() && other.is_none() {
             return None;
         }
-        let scheme = if secure || upgrade { "https" } else { "http" };
-        // The port is that of plain HTTP, and says nothing of where TLS is.
-        let port = if upgrade { "" } else { port };
+        let scheme = if secure || upgrade.is_some() { "https" } else { "http" };
+        // The port that the request came to is that of plain HTTP, and says nothing of where TLS is.
+        let port = upgrade.unwrap_or(port);
         let host = other.unwrap_or(host);
         Some(format!("{scheme}://{host}{port}{}", path_and_query(target)))
     }
@@ -88,31 +91,34 @@ impl Redirect {
 mod tests {
     use super::*;
 
-    fn canon(https: bool, host: Option<&str>) -> Canon {
-        Canon { https, host: host.map(Box::from) }
+    fn canon(https: Option<&str>, host: Option<&str>) -> Canon {
+        Canon { https: https.map(Box::from), host: host.map(Box::from) }
     }
 
     #[test]
     fn a_site_has_one_address() {
         let table = [
-            (true, None, false, "a.example", Some("https://a.example/p?q=1")),
-            (true, None, false, "a.example:8080", Some("https://a.example/p?q=1")),
-            (true, None, true, "a.example", None),
-            (true, None, false, "", None),
-            (true, None, false, "[::1]:80", Some("https://[::1]/p?q=1")),
-            (false, Some("a.example"), false, "www.a.example:8080", Some("http://a.example:8080/p?q=1")),
-            (false, Some("a.example"), true, "www.a.example", Some("https://a.example/p?q=1")),
-            (false, Some("a.example"), false, "A.Example", None),
-            (false, Some("a.example"), false, "a.example.", None),
-            (true, Some("a.example"), false, "www.a.example:80", Some("https://a.example/p?q=1")),
-            (true, Some("a.example"), false, "a.example", Some("https://a.example/p?q=1")),
-            (true, Some("a.example"), true, "a.example:8443", None),
+            (Some(""), None, false, "a.example", Some("https://a.example/p?q=1")),
+            (Some(""), None, false, "a.example:8080", Some("https://a.example/p?q=1")),
+            (Some(":8443"), None, false, "a.example:8080", Some("https://a.example:8443/p?q=1")),
+            (Some(":8443"), None, true, "a.example:8080", None),
+            (Some(""), None, true, "a.example", None),
+            (Some(""), None, false, "", None),
+            (Some(""), None, false, "[::1]:80", Some("https://[::1]/p?q=1")),
+            (None, Some("a.example"), false, "www.a.example:8080", Some("http://a.example:8080/p?q=1")),
+            (None, Some("a.example"), true, "www.a.example", Some("https://a.example/p?q=1")),
+            (None, Some("a.example"), false, "A.Example", None),
+            (None, Some("a.example"), false, "a.example.", None),
+            (Some(""), Some("a.example"), false, "www.a.example:80", Some("https://a.example/p?q=1")),
+            (Some(":8443"), Some("a.example"), false, "www.a.example", Some("https://a.example:8443/p?q=1")),
+            (Some(""), Some("a.example"), false, "a.example", Some("https://a.example/p?q=1")),
+            (Some(""), Some("a.example"), true, "a.example:8443", None),
         ];
         for (https, host, secure, authority, location) in table {
             let found = canon(https, host).location(secure, authority, &"/p?q=1".parse().unwrap());
-            assert_eq!(found.as_deref(), location, "{https} {host:?} {secure} {authority}");
+            assert_eq!(found.as_deref(), location, "{https:?} {host:?} {secure} {authority}");
         }
-        let server = canon(true, None).location(false, "a", &Uri::from_static("*"));
+        let server = canon(Some(""), None).location(false, "a", &Uri::from_static("*"));
         assert_eq!(server.as_deref(), Some("https://a/"));
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 use hyper::http::{request, response};
@@ -42,6 +43,20 @@ impl Answer {
     }
 }
 
+/// What the application has to say.
+pub(super) enum Forwarded {
+    Answer(Answer),
+    /// An answer of 500 that was to be hidden, for lack of a better one.
+    Hidden(Box<HiddenAnswer>),
+}
+
+/// An answer whose connection is given back.
+pub(super) struct HiddenAnswer {
+    pub(super) head: response::Parts,
+    /// `None` where it was too long to be kept.
+    pub(super) body: Option<Bytes>,
+}
+
 /// Asks the application.
 pub(super) async fn forward(
     ctx: &Context<'_>,
@@ -50,23 +65,36 @@ pub(super) async fn forward(
     marks: &Marks,
     body: Option<ClientBody>,
     record: &mut Record,
+) -> Result<Forwarded, Refusal> {
+    let mut hidden = None;
+    match answer(ctx, (parts, asked, marks), body, record, &mut hidden).await {
+        Ok(answer) => Ok(Forwarded::Answer(answer)),
+        Err(refusal) => hidden.map(Forwarded::Hidden).ok_or(refusal),
+    }
+}
+
+async fn answer(
+    ctx: &Context<'_>,
+    (parts, asked, marks): (&request::Parts, &Asked, &Marks),
+    body: Option<ClientBody>,
+    record: &mut Record,
+    hidden: &mut Option<Box<HiddenAnswer>>,
 ) -> Result<Answer, Refusal> {
     let body = match body {
         // A future of its own, so that requests without a body don't carry its size.
         Some(body) if asked.has_body() => Box::pin(RequestBody::take_in(ctx, asked, body, record)).await?,
         _ => RequestBody::Empty,
     };
-    forward_with(ctx, parts, asked, marks, body, record).await
+    forward_with(ctx, (parts, asked, marks), body, record, hidden).await
 }
 
-/// The same with a body that is ready to be sent.
+/// The same with a body that is ready to be sent. An answer of 500 that is hidden is left in `hidden`.
 pub(super) async fn forward_with(
     ctx: &Context<'_>,
-    parts: &request::Parts,
-    asked: &Asked,
-    marks: &Marks,
+    (parts, asked, marks): (&request::Parts, &Asked, &Marks),
     mut body: RequestBody,
     record: &mut Record,
+    hidden: &mut Option<Box<HiddenAnswer>>,
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
     let asked = &body.described(asked, &parts.method);
@@ -80,7 +108,10 @@ pub(super) async fn forward_with(
         let head = write(ctx, parts, asked, marks, &position, identity.as_ref());
         let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {
             Ok(head) => match retries.after_answer(head.status) {
-                Some(again) => again,
+                Some(again) => {
+                    *hidden = Some(Box::new(HiddenAnswer { head, body: None }));
+                    again
+                }
                 None => {
                     record.head_came();
                     return Ok(Answer { head, lease, forwarded_at });
@@ -92,7 +123,7 @@ pub(super) async fn forward_with(
             },
         };
         record.retries();
-        lease = Box::pin(lease_again(ctx, parts, lease, again)).await?;
+        lease = Box::pin(lease_again(ctx, parts, lease, again, hidden)).await?;
     }
 }
 
@@ -102,13 +133,17 @@ async fn lease_again(
     parts: &request::Parts,
     lease: Lease,
     again: Again,
+    hidden: &mut Option<Box<HiddenAnswer>>,
 ) -> Result<Lease, NoLease> {
     let clock = &ctx.client.clock;
     match again {
         Again::Renewed => lease.renew(clock).await,
         Again::Elsewhere => lease.elsewhere(clock).await,
         Again::After(delay) => {
-            lease.discard(clock).await;
+            let body = lease.drain(clock).await;
+            if let Some(hidden) = hidden {
+                hidden.body = body;
+            }
             tokio::time::sleep(delay).await;
             ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await
         }

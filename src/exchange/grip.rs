@@ -11,7 +11,7 @@ use hyper::http::request;
 use super::answer::Refusal;
 use super::check::{self, Asked};
 use super::files::response;
-use super::forward::{Answer as Upstream, forward};
+use super::forward::{Answer as Upstream, Forwarded, forward};
 use super::forwarding::to_client;
 use super::marks::Marks;
 use super::record::Record;
@@ -95,7 +95,9 @@ async fn follow(
         let mut page = hyper::Request::get(uri.clone()).body(()).map_err(|_| UNFIT)?.into_parts().0;
         page.headers.extend(parts.headers.get(HOST).map(|host| (HOST, host.clone())));
         let asked = check::without_body(&page)?;
-        let upstream = forward(ctx, &page, &asked, marks, None, record).await?;
+        let Forwarded::Answer(upstream) = forward(ctx, &page, &asked, marks, None, record).await? else {
+            break;
+        };
         let at = upstream.forwarded_at;
         let read_terms = read_instruction(&upstream.head.headers).map_err(Refusal::BadInstruction)?;
         let mut more = match read_terms {

@@ -179,11 +179,12 @@ async fn ask(
 ) -> Result<Answered, Refusal> {
     let asked = check::without_body(parts)?;
     let body = RequestBody::ready(ctx, data);
-    let answer = forward_with(ctx, parts, &asked, marks, body, record).await?;
+    // A POST is asked once, so that nothing is hidden.
+    let answer = forward_with(ctx, (parts, &asked, marks), body, record, &mut None).await?;
     let status = answer.head.status;
     record.answers(status);
     if !status.is_success() {
-        answer.lease.discard(&ctx.client.clock).await;
+        answer.lease.drain(&ctx.client.clock).await;
         return Ok(Answered::close(if status.is_client_error() { POLICY } else { INTERNAL_ERROR }));
     }
     let body = collect(ctx, answer.lease.into_body(), ctx.rules.hold_body).await?;

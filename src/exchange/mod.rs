@@ -60,6 +60,7 @@ pub use script::serve_script;
 
 use answer::answer;
 use classify::Verdict;
+use forward::Forwarded;
 use marks::Marks;
 use record::Record;
 
@@ -180,7 +181,10 @@ async fn steps(
     {
         return Ok(Outcome::Answered(response));
     }
-    let answer = forward::forward(ctx, parts, asked, marks, body, record).await?;
+    let answer = match forward::forward(ctx, parts, asked, marks, body, record).await? {
+        Forwarded::Answer(answer) => answer,
+        Forwarded::Hidden(hidden) => return Ok(Outcome::Answered(relay::whole(ctx, asked, *hidden, record))),
+    };
     let verdict = classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),

@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Response, Version};
 
 use super::Context;
 use super::answer::Refusal;
 use super::check::Asked;
-use super::forward::Answer;
+use super::forward::{Answer, HiddenAnswer};
 use super::forwarding::to_client;
 use super::record::Record;
 use crate::access_log::End;
 use crate::body::{Body, BodyError, ReadAhead};
 use crate::clock::Clock;
-use crate::spool::{Kind, Room, Spool, Spools};
-use crate::upstream::UpstreamBody;
+use crate::spool::{Kind, Leash, Room, Spool, Spools};
+use crate::upstream::{Errand, UpstreamBody};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -43,13 +43,12 @@ pub(super) fn relay(
         Glance::Whole(bytes) => {
             record.sends(bytes.len() as u64);
             record.ends(End::Ok);
-            Body::Bytes(bytes)
+            Body::Bytes(ctx.route.spools.carry(Kind::Response, bytes))
         }
         Glance::Begun(ahead) => {
             record.answers(status);
             let may_wait = may_wait(&head.headers, ctx.route.buffer.response);
-            let memory = if may_wait { Some(ctx.route.response_memory) } else { None };
-            Body::Ahead(Box::pin(Relay::new(ctx, asked, ahead, upstream, memory, record.take())))
+            Body::Ahead(Box::pin(Relay::new(ctx, (ahead, upstream), may_wait, asked.trailers, record.take())))
         }
     };
     record.answers(status);
@@ -57,6 +56,41 @@ pub(super) fn relay(
     head.version = Version::HTTP_11;
     ctx.client.clock.start(ctx.rules.body_timeout);
     Ok(Response::from_parts(head, body))
+}
+
+/// Passes an answer on that was kept whole, or what is left of it.
+pub(super) fn whole(
+    ctx: &Context<'_>,
+    asked: &Asked,
+    hidden: HiddenAnswer,
+    record: &mut Record,
+) -> Response<Body> {
+    let HiddenAnswer { mut head, body } = hidden;
+    record.head_came();
+    to_client(&mut head.headers, asked.trailers);
+    if body.is_none() {
+        // They speak of a body that is lost.
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+            head.headers.remove(name);
+        }
+    }
+    let body = body.unwrap_or_default();
+    record.sends(body.len() as u64);
+    record.answers(head.status);
+    record.ends(End::Ok);
+    head.version = Version::HTTP_11;
+    ctx.client.clock.start(ctx.rules.body_timeout);
+    Response::from_parts(head, Body::Bytes(body))
+}
+
+/// Passes on what was fetched for an application, whose head this is.
+pub(super) fn fetched(ctx: &Context<'_>, head: &HeaderMap, errand: Errand, record: &mut Record) -> Body {
+    if errand.is_end_stream() {
+        record.ends(End::Ok);
+        return Body::Empty;
+    }
+    let may_wait = may_wait(head, ctx.route.buffer.response);
+    Body::Ahead(Box::pin(Relay::new(ctx, (Ahead::default(), errand), may_wait, false, record.take())))
 }
 
 /// Whether an answer may be read faster than the client takes it. The application's word counts more than the
@@ -126,59 +160,66 @@ fn glance(upstream: &mut UpstreamBody) -> Result<Glance, Refusal> {
     Ok(whole.map_or(Glance::Begun(ahead), Glance::Whole))
 }
 
-/// A body on its way. Whoever drives the client's connection drives the application's by it.
-struct Relay {
+/// A body on its way. Whoever drives the client's connection drives the other one by it.
+struct Relay<B> {
     /// Read already, before anything else.
     ahead: Ahead,
     /// What the client hasn't taken; `None` where nothing may wait.
     spool: Option<Spool>,
-    source: Source,
+    source: Source<B>,
     spools: Arc<Spools>,
+    /// Once memory has been tight.
+    leash: Option<Arc<Leash>>,
     record: Record,
     clock: Clock,
     limit: Duration,
     trailers: bool,
 }
 
-/// The application's side of a body.
-struct Source {
-    upstream: UpstreamBody,
+/// A piece smaller than this is handed on whole.
+const CUT_MIN: usize = 16 * 1024;
+
+/// The other side of a body.
+struct Source<B> {
+    upstream: B,
     /// What came behind what waits in the spool: trailers or a fault, each the last of its body.
     last: Option<Result<Frame<Bytes>, io::Error>>,
 }
 
 type Piece = Result<Frame<Bytes>, BodyError>;
 
-impl Relay {
+/// What a body comes from: a lease, or an errand.
+trait Upstream: HttpBody<Data = Bytes, Error = io::Error> + Unpin + 'static {}
+
+impl Upstream for UpstreamBody {}
+impl Upstream for Errand {}
+
+impl<B: Upstream> Relay<B> {
     fn new(
         ctx: &Context<'_>,
-        asked: &Asked,
-        ahead: Ahead,
-        upstream: UpstreamBody,
-        memory: Option<usize>,
+        (ahead, upstream): (Ahead, B),
+        may_wait: bool,
+        trailers: bool,
         record: Record,
-    ) -> Relay {
+    ) -> Relay<B> {
+        let spool = || Spool::new(ctx.route.spools.clone(), Kind::Response, ctx.route.response_memory);
         Relay {
             ahead,
-            spool: memory.map(|memory| Spool::new(ctx.route.spools.clone(), Kind::Response, memory)),
+            spool: may_wait.then(spool),
             source: Source { upstream, last: None },
             spools: ctx.route.spools.clone(),
+            leash: None,
             record,
             clock: ctx.client.clock.clone(),
             limit: ctx.rules.body_timeout,
-            trailers: asked.trailers,
+            trailers,
         }
     }
 
     fn poll_piece(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
-        if let Some(frame) = self.ahead.take() {
-            return Poll::Ready(Some(Ok(self.carry(frame))));
-        }
-        let next = match self.poll_spool(cx) {
-            Poll::Ready(None) => {
-                self.source.poll(cx).map_ok(|frame| self.carry(frame)).map_err(BodyError::Upstream)
-            }
-            waiting => waiting,
+        let next = match self.spools.is_tight() {
+            false => self.poll_next(cx),
+            true => self.poll_little(cx),
         };
         match &next {
             Poll::Pending if self.clock.expired() => {
@@ -192,6 +233,57 @@ impl Relay {
         next
     }
 
+    fn poll_next(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(self.carry(frame))));
+        }
+        match self.poll_spool(cx) {
+            Poll::Ready(None) => self.poll_source(cx).map_ok(|frame| self.carry(frame)),
+            waiting => waiting,
+        }
+    }
+
+    /// A small piece, when the one before has been written to the client: what the client's side has in hand can't go
+    /// to a file.
+    fn poll_little(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        let leash = self.leash.get_or_insert_default().clone();
+        if leash.poll_home(cx).is_pending() {
+            self.read_waiting(cx);
+            return Poll::Pending;
+        }
+        let next = match self.ahead.take() {
+            Some(frame) => self.cut(frame, cx),
+            None => match self.poll_spool(cx) {
+                Poll::Ready(None) => match ready!(self.poll_source(cx)) {
+                    Some(Ok(frame)) => self.cut(frame, cx),
+                    end => Poll::Ready(end),
+                },
+                waiting => waiting,
+            },
+        };
+        next.map_ok(|frame| frame.map_data(|data| leash.hand(data)))
+    }
+
+    /// The beginning of a large piece, the rest of which waits.
+    fn cut(&mut self, frame: Frame<Bytes>, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_empty()) else {
+            return Poll::Ready(Some(Ok(self.carry(frame))));
+        };
+        match frame.into_data() {
+            Ok(data) if data.len() >= CUT_MIN => {
+                spool.push(&data);
+                drop(data);
+                spool.poll_next(cx).map_err(BodyError::Spool).map_ok(Frame::data)
+            }
+            Ok(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Err(frame) => Poll::Ready(Some(Ok(frame))),
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        self.source.poll(cx).map_err(BodyError::Upstream)
+    }
+
     /// Counts what hasn't waited while it is on its way to the client.
     fn carry(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         frame.map_data(|data| self.spools.carry(Kind::Response, data))
@@ -199,13 +291,20 @@ impl Relay {
 
     /// What waits, while the source is read on.
     fn poll_spool(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Piece>> {
+        self.read_waiting(cx);
         match &mut self.spool {
             Some(spool) if !spool.is_empty() => {
-                self.source.read_into(spool, cx);
-                let bytes = spool.poll_next(cx).map_err(BodyError::Spool);
-                bytes.map_ok(Frame::data)
+                spool.poll_next(cx).map_err(BodyError::Spool).map_ok(Frame::data)
             }
             _ => Poll::Ready(None),
+        }
+    }
+
+    /// Reads the source on where something waits already.
+    fn read_waiting(&mut self, cx: &mut Turn<'_>) {
+        let Relay { source, spool, .. } = self;
+        if let Some(spool) = spool.as_mut().filter(|spool| !spool.is_empty()) {
+            source.read_into(spool, cx);
         }
     }
 
@@ -225,7 +324,7 @@ impl Relay {
     }
 }
 
-impl Source {
+impl<B: Upstream> Source<B> {
     fn poll(&mut self, cx: &mut Turn<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.last.take() {
             Some(last) => Poll::Ready(Some(last)),
@@ -253,7 +352,7 @@ impl Source {
     }
 }
 
-impl ReadAhead for Relay {
+impl<B: Upstream> ReadAhead for Relay<B> {
     fn read_ahead(mut self: Pin<&mut Self>, cx: &mut Turn<'_>) {
         let Relay { source, spool, .. } = &mut *self;
         if let Some(spool) = spool {
@@ -262,7 +361,7 @@ impl ReadAhead for Relay {
     }
 }
 
-impl HttpBody for Relay {
+impl<B: Upstream> HttpBody for Relay<B> {
     type Data = Bytes;
     type Error = BodyError;
 

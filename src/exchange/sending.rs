@@ -1,4 +1,4 @@
-//! A body that doesn't come from the application: a file, or another server's answer, as fast as the client takes it.
+//! A body that doesn't come from the application: a file, as fast as the client takes it.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,6 @@ use crate::body::{Body, BodyError};
 use crate::clock::Clock;
 use crate::files::Reading;
 use crate::stretch::{STRETCH_MAX, Stretches};
-use crate::upstream::Errand;
 
 /// Where a body comes from, piece by piece.
 pub(super) trait Source: Unpin + 'static {
@@ -52,20 +51,6 @@ impl Source for FileSource {
 
     fn broken(error: io::Error) -> (End, BodyError) {
         (End::FileBroken, BodyError::File(error))
-    }
-}
-
-impl Source for Errand {
-    fn poll_piece(&mut self, cx: &mut Turn<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        Errand::poll_piece(self, cx)
-    }
-
-    fn left(&self) -> Option<u64> {
-        Errand::left(self)
-    }
-
-    fn broken(error: io::Error) -> (End, BodyError) {
-        (End::UpstreamReset, BodyError::Upstream(error))
     }
 }
 

@@ -131,7 +131,10 @@ impl<'a> Intake<'a> {
             }
             match self.poll_room(cx) {
                 Poll::Ready(Room::Some) => {}
-                Poll::Pending if !self.is_late() => return Poll::Pending,
+                Poll::Pending if !self.is_late() => {
+                    self.spool.work(cx);
+                    return Poll::Pending;
+                }
                 Poll::Pending | Poll::Ready(Room::None) => {
                     let part = ready!(self.poll_hold(cx));
                     return Poll::Ready(part.map(Taken::Part));
@@ -139,7 +142,10 @@ impl<'a> Intake<'a> {
             }
             match self.poll_piece(cx) {
                 Poll::Pending if self.is_late() => return Poll::Ready(Err(Refusal::BodyTimeout)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.spool.work(cx);
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(())) => self.ctx.client.clock.start(self.ctx.rules.body_timeout),
                 Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal)),
             }
@@ -176,7 +182,7 @@ impl<'a> Intake<'a> {
 
     fn keep(&mut self, data: Bytes) {
         if self.first.is_none() && self.spool.is_empty() {
-            self.first = Some(data);
+            self.first = Some(self.ctx.route.spools.carry(Kind::Request, data));
             return;
         }
         if let Some(first) = self.first.take() {

@@ -340,14 +340,17 @@ impl AnswerWriter {
         let led = written.min(self.lead.len() - self.led);
         self.led += led;
         let piece = (written - led).min(self.piece.len());
-        self.piece.advance(piece);
+        match piece < self.piece.len() {
+            true => self.piece.advance(piece),
+            // An empty one would keep its memory all the same, which others may wait for.
+            false => self.piece = Bytes::new(),
+        }
         self.tail = &self.tail[written - led - piece..];
     }
 
-    /// Gives large buffers back, and the last piece, which is empty and keeps its memory all the same.
+    /// Gives large buffers back.
     fn rest(&mut self) {
         self.make_room();
-        self.piece = Bytes::new();
         if self.lead.capacity() > LEAD_KEPT {
             self.lead = Vec::new();
         }

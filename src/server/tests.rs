@@ -195,6 +195,7 @@ fn tls_is_chosen_by_name_and_swapped_by_a_reload_under_open_connections() {
     let certify = |name: &str| {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         std::fs::write(&pem.0, made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&pem.0, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         made.cert.der().clone()
     };
     let certificate = certify("a.test");

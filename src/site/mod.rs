@@ -95,8 +95,12 @@ impl Snapshot {
         let connect = config.timeouts.connect;
         let pool = |(name, config): (&String, &PoolConfig)| {
             let kept = before.and_then(|before| before.pools.get(name));
-            let unchanged =
-                kept.filter(|kept| kept.connect == connect && kept.config.reproxy == config.reproxy);
+            let same = |kept: &&PoolInUse| {
+                kept.connect == connect
+                    && kept.config.reproxy == config.reproxy
+                    && kept.config.keepalive == config.keepalive
+            };
+            let unchanged = kept.filter(same);
             let reproxy = unchanged.map(|kept| kept.reproxy.clone());
             let pool = match kept {
                 Some(kept) => {
@@ -105,7 +109,8 @@ impl Snapshot {
                 }
                 None => Pool::new(name, config, connect, metrics),
             };
-            let fresh = || Arc::new(Reproxy::new(name, &config.reproxy, connect, metrics));
+            let (reproxying, keep) = (&config.reproxy, (&config.keepalive, connect));
+            let fresh = || Arc::new(Reproxy::new(name, reproxying, keep, metrics));
             let reproxy = reproxy.unwrap_or_else(fresh);
             (name.clone(), PoolInUse { config: config.clone(), connect, pool, reproxy })
         };
@@ -160,6 +165,7 @@ impl Snapshot {
     /// Closes idle connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
         self.pools().for_each(|pool| pool.sweep(now));
+        self.pools.values().for_each(|used| used.reproxy.sweep(now));
     }
 }
 

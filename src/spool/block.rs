@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Kind;
-use super::budget::{Budget, Charge};
+use super::budget::{Budget, Charge, Use};
 
 /// Small beside what one body may keep, large beside what it costs to hand one on.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
@@ -17,7 +17,7 @@ pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 /// Up to [`BLOCK_BYTES`].
 pub(super) struct Block {
     bytes: Vec<u8>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// A piece of any size with what it counts.
@@ -34,14 +34,14 @@ pub(super) struct Run {
 }
 
 impl Block {
-    pub(super) fn new(budget: &Arc<Budget>, kind: Kind) -> Block {
-        let charge = budget.charge(kind, BLOCK_BYTES);
-        Block { bytes: Vec::with_capacity(BLOCK_BYTES), _charge: charge }
+    fn new(budget: &Arc<Budget>, kind: Kind, purpose: Use) -> Block {
+        let charge = budget.charge(kind, purpose, BLOCK_BYTES);
+        Block { bytes: Vec::with_capacity(BLOCK_BYTES), charge }
     }
 
     /// Filled to this length with zeros, to be read into.
     pub(super) fn zeroed(budget: &Arc<Budget>, kind: Kind, length: usize) -> Block {
-        let mut block = Block::new(budget, kind);
+        let mut block = Block::new(budget, kind, Use::Staying);
         block.bytes.resize(length.min(BLOCK_BYTES), 0);
         block
     }
@@ -55,6 +55,11 @@ impl Block {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// It stays from now on.
+    pub(super) fn stay(&mut self) {
+        self.charge.turn_to(Use::Staying);
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
@@ -90,13 +95,13 @@ impl Run {
     }
 
     /// Copies a piece to the end.
-    pub(super) fn append(&mut self, mut data: &[u8], budget: &Arc<Budget>, kind: Kind) {
+    pub(super) fn append(&mut self, mut data: &[u8], budget: &Arc<Budget>, kind: Kind, purpose: Use) {
         self.bytes += data.len();
         if let Some(last) = self.blocks.back_mut() {
             last.fill(&mut data);
         }
         while !data.is_empty() {
-            let mut block = Block::new(budget, kind);
+            let mut block = Block::new(budget, kind, purpose);
             block.fill(&mut data);
             self.blocks.push_back(block);
         }
@@ -113,10 +118,21 @@ impl Run {
         Some(block)
     }
 
-    /// Puts a block back that was popped.
-    pub(super) fn unpop(&mut self, block: Block) {
+    pub(super) fn pop_last(&mut self) -> Option<Block> {
+        let block = self.blocks.pop_back()?;
+        self.bytes -= block.bytes.len();
+        Some(block)
+    }
+
+    /// Puts a block back before all others.
+    pub(super) fn push_first(&mut self, block: Block) {
         self.bytes += block.bytes.len();
         self.blocks.push_front(block);
+    }
+
+    /// What all of it is for from now on.
+    pub(super) fn turn_to(&mut self, purpose: Use) {
+        self.blocks.iter_mut().for_each(|block| block.charge.turn_to(purpose));
     }
 
     /// Puts another run behind this one.

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -44,7 +46,8 @@ pub(super) struct Scratch {
     disk: Arc<Disk>,
     /// `None` only while it is dropped.
     file: Option<File>,
-    share: AtomicU64,
+    /// From the first to the last byte that was ever written.
+    share: Mutex<Range<u64>>,
 }
 
 /// What became of blocks that were to be written.
@@ -54,6 +57,14 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     /// What is not; the file takes no more then.
     pub(super) left: Run,
+}
+
+/// Where blocks are written, one after the other.
+enum Target {
+    /// From here on.
+    From(u64),
+    /// So that the last one ends here.
+    Before(u64),
 }
 
 /// Something that a thread does which may block. Dropped half-way it is finished, and its outcome lost.
@@ -85,7 +96,18 @@ impl Disk {
     /// Writes blocks at a place of a file, or of a new one.
     pub(super) fn write(self: &Arc<Self>, scratch: Option<Arc<Scratch>>, at: u64, run: Run) -> Job<Written> {
         let disk = self.clone();
-        self.job(move || Ok(disk.write_now(scratch, at, run)))
+        self.job(move || Ok(disk.write_now(scratch, Target::From(at), run)))
+    }
+
+    /// Writes blocks that end at a place, the last one first, so that what couldn't be written is what comes first.
+    pub(super) fn write_before(
+        self: &Arc<Self>,
+        scratch: Option<Arc<Scratch>>,
+        end: u64,
+        run: Run,
+    ) -> Job<Written> {
+        let disk = self.clone();
+        self.job(move || Ok(disk.write_now(scratch, Target::Before(end), run)))
     }
 
     /// Reads so many bytes from a place of a file that has them.
@@ -112,7 +134,12 @@ impl Disk {
         })
     }
 
-    fn write_now(self: &Arc<Self>, scratch: Option<Arc<Scratch>>, at: u64, mut left: Run) -> Written {
+    fn write_now(
+        self: &Arc<Self>,
+        scratch: Option<Arc<Scratch>>,
+        mut target: Target,
+        mut left: Run,
+    ) -> Written {
         let scratch = match scratch.map_or_else(|| self.open(), Ok) {
             Ok(scratch) => scratch,
             Err(error) => {
@@ -121,17 +148,20 @@ impl Disk {
             }
         };
         let mut bytes = 0;
-        while let Some(block) = left.pop() {
+        while let Some(block) = target.pop(&mut left) {
             let length = block.bytes().len() as u64;
-            if !scratch.reserve(at + bytes + length) {
-                left.unpop(block);
+            let at = target.place(length);
+            let written = match scratch.reserve(at..at + length) {
+                true => {
+                    scratch.file().write_all_at(block.bytes(), at).inspect_err(|error| self.failed(error))
+                }
+                false => Err(io::ErrorKind::StorageFull.into()),
+            };
+            if written.is_err() {
+                target.put_back(&mut left, block);
                 break;
             }
-            if let Err(error) = scratch.file().write_all_at(block.bytes(), at + bytes) {
-                self.failed(&error);
-                left.unpop(block);
-                break;
-            }
+            target.advance(length);
             bytes += length;
         }
         if left.is_empty() {
@@ -142,7 +172,7 @@ impl Disk {
 
     fn open(self: &Arc<Self>) -> io::Result<Arc<Scratch>> {
         let file = tempfile::tempfile_in(&**self.folder.load_full())?;
-        Ok(Arc::new(Scratch { disk: self.clone(), file: Some(file), share: AtomicU64::new(0) }))
+        Ok(Arc::new(Scratch { disk: self.clone(), file: Some(file), share: Mutex::default() }))
     }
 
     fn failed(&self, error: &io::Error) {
@@ -154,21 +184,58 @@ impl Disk {
     }
 }
 
+impl Target {
+    /// The next block.
+    fn pop(&self, run: &mut Run) -> Option<Block> {
+        match self {
+            Target::From(_) => run.pop(),
+            Target::Before(_) => run.pop_last(),
+        }
+    }
+
+    /// Where a block of this length goes.
+    fn place(&self, length: u64) -> u64 {
+        match self {
+            Target::From(at) => *at,
+            Target::Before(end) => end - length,
+        }
+    }
+
+    fn advance(&mut self, length: u64) {
+        match self {
+            Target::From(at) => *at += length,
+            Target::Before(end) => *end -= length,
+        }
+    }
+
+    fn put_back(&self, run: &mut Run, block: Block) {
+        match self {
+            Target::From(_) => run.push_first(block),
+            Target::Before(_) => run.push(block),
+        }
+    }
+}
+
 impl Scratch {
     fn file(&self) -> &File {
         self.file.as_ref().expect("taken only by drop")
     }
 
-    /// Grows the share of this file to so many bytes, if the bound allows that.
-    fn reserve(&self, length: u64) -> bool {
-        let more = length.saturating_sub(self.share.load(Ordering::Relaxed));
+    /// Grows the share of this file so that it has these bytes, if the bound allows that.
+    fn reserve(&self, bytes: Range<u64>) -> bool {
+        let mut share = self.share.lock();
+        let wanted = match share.is_empty() {
+            true => bytes,
+            false => share.start.min(bytes.start)..share.end.max(bytes.end),
+        };
+        let more = (wanted.end - wanted.start) - (share.end - share.start);
         let limit = self.disk.limit.load(Ordering::Relaxed);
         let before = self.disk.used.fetch_add(more, Ordering::Relaxed);
         if more > 0 && before + more > limit {
             self.disk.used.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
-        self.share.fetch_add(more, Ordering::Relaxed);
+        *share = wanted;
         self.disk.gauge.add(more as i64);
         true
     }
@@ -188,7 +255,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let share = *self.share.get_mut();
+        let share = self.share.get_mut();
+        let share = share.end - share.start;
         self.disk.used.fetch_sub(share, Ordering::Relaxed);
         self.disk.gauge.sub(share as i64);
         // The space of a large file is given back while it is closed, which takes its time.

@@ -58,10 +58,9 @@ impl Held {
         Held { spools, kind, length, front, file, tail }
     }
 
-    /// A body that came in one piece.
+    /// A body that came in one piece, which is counted already.
     pub fn piece(spools: Arc<Spools>, kind: Kind, piece: Bytes) -> Held {
-        let length = piece.len() as u64;
-        let front = Box::new([spools.carry(kind, piece)]);
+        let (length, front) = (piece.len() as u64, Box::new([piece]));
         Held { spools, kind, length, front, file: None, tail: Box::default() }
     }
 

@@ -14,6 +14,7 @@ mod block;
 mod budget;
 mod disk;
 mod held;
+mod leash;
 mod queue;
 
 #[cfg(test)]
@@ -29,10 +30,11 @@ use crate::metrics::Metrics;
 
 pub use disk::TURNS;
 pub use held::{Held, Reader};
+pub use leash::Leash;
 pub use queue::{Room, Spool};
 
 use block::Carried;
-use budget::Budget;
+use budget::{Budget, Use};
 use disk::Disk;
 
 /// Which way a body goes.
@@ -76,13 +78,18 @@ impl Spools {
         self.disk.reconfigure(config);
     }
 
+    /// Whether so much waits in memory that each body is to have little there, and to be handed on in small pieces.
+    pub fn is_tight(&self) -> bool {
+        self.budget.is_tight()
+    }
+
     /// Counts a piece on its way to a socket for as long as it lives. It is there already, so that it counts even
     /// where the bound is reached: others get less.
     pub fn carry(&self, kind: Kind, piece: Bytes) -> Bytes {
         if piece.len() < CARRIED_MIN {
             return piece;
         }
-        let charge = self.budget.charge(kind, piece.len());
+        let charge = self.budget.charge(kind, Use::Staying, piece.len());
         Bytes::from_owner(Carried::new(piece, charge))
     }
 }

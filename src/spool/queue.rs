@@ -1,7 +1,9 @@
 //! A queue of bytes between one who sends and one who takes them slowly: memory first, then a file.
 //!
 //! The order of what waits: `front`, what is in the file, `tail`. While something is in the file, the front is what
-//! was read back from it; the tail gathers what will be written. One job at a time works on the file.
+//! was read back from it or what was there before; the tail gathers what will be written. One job at a time works on
+//! the file. Before what is in the file there is always room in it for the front, which goes there when memory is short
+//! and nobody takes it.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::block::{BLOCK_BYTES, Run};
-use super::budget::Wait;
+use super::budget::{Use, Wait};
 use super::disk::{Job, Scratch, Written};
 use super::held::Held;
 use super::{Kind, Spools};
@@ -37,6 +39,8 @@ pub struct Spool {
     broken: Option<io::Error>,
     /// While there is no room.
     wait: Option<Wait>,
+    /// While something is in memory that could be in the file.
+    sleep: Option<Wait>,
     /// Whether the want of room has been counted.
     is_short: bool,
 }
@@ -49,16 +53,22 @@ struct OnDisk {
     read_at: u64,
     /// …to here.
     write_at: u64,
+    /// Whether the front was read from right before that, and is still there.
+    has_front: bool,
     work: Option<Work>,
 }
 
 enum Work {
-    Write(Job<Written>),
+    /// What has gathered, behind all that is in the file.
+    Tail(Job<Written>),
+    /// The front, before it.
+    Front(Job<Written>),
     Read(Job<Run>),
 }
 
 enum Done {
-    Written(Written),
+    Tail(Written),
+    Front(Written),
     Read(Run),
 }
 
@@ -85,6 +95,7 @@ impl Spool {
             refused: false,
             broken: None,
             wait: None,
+            sleep: None,
             is_short: false,
         }
     }
@@ -119,25 +130,39 @@ impl Spool {
         }
     }
 
-    /// Adds a piece: in memory, where it stays or is written to the file later. It is taken whatever the room.
+    /// Adds a piece: in memory, where it stays or is written to the file later. It is taken whatever the room, and stays
+    /// where nothing else waits: it is about to be taken.
     pub fn push(&mut self, data: &[u8]) {
+        let is_first = self.is_empty();
         self.bytes += data.len() as u64;
-        let (budget, kind) = (&self.spools.budget, self.kind);
-        if self.fits_front() || self.front_is_all() && !self.may_spill() {
-            return self.front.append(data, budget, kind);
+        if is_first || self.fits_front() || self.front_is_all() && !self.may_spill() {
+            self.front_is_new();
+            return self.front.append(data, &self.spools.budget, self.kind, Use::Staying);
         }
-        self.tail.append(data, budget, kind);
-        // Where memory is short, it must not be kept by those whose senders are silent.
-        let much = if budget.has_room_to_stay() { JOB_BYTES } else { BLOCK_BYTES };
-        if self.tail.bytes() >= much && self.may_spill() && !self.is_working() {
-            self.write_tail();
-        }
+        self.tail.append(data, &self.spools.budget, self.kind, Use::Passing);
+        self.write_what_gathered();
     }
 
-    /// Goes on with what has begun, without waiting for it.
+    /// Whether anything of it is in memory.
+    #[cfg(test)]
+    pub(super) fn is_in_memory(&self) -> bool {
+        !self.front.is_empty() || !self.tail.is_empty() || self.is_working()
+    }
+
+    /// Goes on with what has begun, without waiting for it, and moves to the file while nobody takes anything and
+    /// memory is short. Has the task woken for that.
     pub fn work(&mut self, cx: &mut Context<'_>) {
-        // Whoever takes what waits hears what becomes of it.
-        let _ = self.poll_work(cx);
+        // Whoever takes what waits hears what becomes of a file that broke.
+        while self.poll_work(cx).is_ready() {
+            self.write_what_gathered();
+            if self.is_working() {
+                continue;
+            }
+            if self.front.is_empty() || !self.may_spill() || !self.spools.budget.sleep(&mut self.sleep, cx) {
+                return;
+            }
+            self.write_front();
+        }
     }
 
     /// Takes what has waited longest; `None` where nothing waits. An error is one of the file, whose rest is lost.
@@ -145,6 +170,9 @@ impl Spool {
         loop {
             if let Some(block) = self.front.pop() {
                 self.bytes -= block.bytes().len() as u64;
+                if self.front.is_empty() {
+                    self.sleep = None;
+                }
                 return Poll::Ready(Some(Ok(Bytes::from_owner(block))));
             }
             ready!(self.poll_work(cx));
@@ -155,7 +183,11 @@ impl Spool {
                 self.read_file();
             } else if self.front.is_empty() {
                 match self.tail.pop() {
-                    Some(block) => self.front.push(block),
+                    Some(mut block) => {
+                        block.stay();
+                        self.front_is_new();
+                        self.front.push(block);
+                    }
                     None => return Poll::Ready(None),
                 }
             }
@@ -170,7 +202,9 @@ impl Spool {
         }
         let length = std::mem::take(&mut self.bytes);
         let file = self.file.take().and_then(|file| Some((file.scratch?, file.read_at..file.write_at)));
-        let (front, tail) = (std::mem::take(&mut self.front), std::mem::take(&mut self.tail));
+        let (front, mut tail) = (std::mem::take(&mut self.front), std::mem::take(&mut self.tail));
+        tail.turn_to(Use::Staying);
+        (self.wait, self.sleep) = (None, None);
         let spools = self.spools.clone();
         Poll::Ready(Ok(Held::new(spools, self.kind, length, front, file, tail)))
     }
@@ -186,12 +220,12 @@ impl Spool {
 
     fn fits_front(&self) -> bool {
         let budget = &self.spools.budget;
-        let room = if self.may_spill() { budget.has_room_to_stay() } else { budget.has_room() };
+        let room = if self.may_spill() { !budget.is_tight() } else { budget.has_room(Use::Staying) };
         room && self.front.bytes() < self.front_max() && self.front_is_all()
     }
 
     fn fits_tail(&self) -> bool {
-        self.may_spill() && self.tail.bytes() < TAIL_BYTES_MAX && self.spools.budget.has_room()
+        self.may_spill() && self.tail.bytes() < TAIL_BYTES_MAX && self.spools.budget.has_room(Use::Passing)
     }
 
     fn may_spill(&self) -> bool {
@@ -203,8 +237,17 @@ impl Spool {
         if !std::mem::replace(&mut self.is_short, true) {
             self.spools.full[self.kind as usize].inc();
         }
-        let would_fit = self.may_spill() || self.front_is_all() && self.front.bytes() < self.front_max();
-        would_fit && self.spools.budget.wait(&mut self.wait, cx)
+        let may_spill = self.may_spill();
+        let purpose = if may_spill { Use::Passing } else { Use::Staying };
+        let would_fit = may_spill || self.front_is_all() && self.front.bytes() < self.front_max();
+        would_fit && self.spools.budget.wait(purpose, &mut self.wait, cx)
+    }
+
+    /// What is in the front now isn't in the file, or not all of it.
+    fn front_is_new(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.has_front = false;
+        }
     }
 
     /// Bytes that wait in the file.
@@ -216,26 +259,62 @@ impl Spool {
         self.file.as_ref().is_some_and(|file| file.work.is_some())
     }
 
+    /// Writes the tail where that is worth it, or where its memory must not be kept by those whose senders are silent.
+    fn write_what_gathered(&mut self) {
+        let much = if self.spools.budget.may_gather() { JOB_BYTES } else { 1 };
+        if self.tail.bytes() >= much && self.may_spill() && !self.is_working() {
+            self.write_tail();
+        }
+    }
+
     fn write_tail(&mut self) {
-        let spills = &self.spools.spills[self.kind as usize];
+        let (scratch, at) = self.place(|file| file.write_at);
+        let run = std::mem::take(&mut self.tail);
+        self.begin(Work::Tail(self.spools.disk.write(scratch, at, run)));
+    }
+
+    /// Moves the front to the file, where nothing else is under way.
+    fn write_front(&mut self) {
+        self.sleep = None;
+        if let Some(file) = self.file.as_mut().filter(|file| file.has_front) {
+            file.has_front = false;
+            file.read_at -= std::mem::take(&mut self.front).bytes() as u64;
+            return self.spools.budget.rouse();
+        }
+        let (scratch, end) = self.place(|file| file.read_at);
+        let mut run = std::mem::take(&mut self.front);
+        run.turn_to(Use::Passing);
+        self.begin(Work::Front(self.spools.disk.write_before(scratch, end, run)));
+    }
+
+    /// The file and a place in it. It is made by the first who asks; where nothing waits in it, it begins anew, with
+    /// room for the front.
+    fn place(&mut self, at: fn(&OnDisk) -> u64) -> (Option<Arc<Scratch>>, u64) {
+        let (spills, front) = (&self.spools.spills[self.kind as usize], self.front.bytes() as u64);
         let file = self.file.get_or_insert_with(|| {
             spills.inc();
             Box::default()
         });
         if file.read_at == file.write_at {
-            (file.read_at, file.write_at) = (0, 0);
+            (file.read_at, file.write_at, file.has_front) = (front, front, false);
         }
-        let run = std::mem::take(&mut self.tail);
-        file.work = Some(Work::Write(self.spools.disk.write(file.scratch.clone(), file.write_at, run)));
+        (file.scratch.clone(), at(file))
+    }
+
+    fn begin(&mut self, work: Work) {
+        if let Some(file) = &mut self.file {
+            file.work = Some(work);
+        }
     }
 
     fn read_file(&mut self) {
         let memory = (&self.spools.budget, self.kind);
+        let bytes_max = if memory.0.is_tight() { BLOCK_BYTES } else { JOB_BYTES };
         if let Some(file) = &mut self.file
             && let Some(scratch) = &file.scratch
         {
-            let bytes =
-                usize::try_from(file.write_at - file.read_at).map_or(JOB_BYTES, |left| left.min(JOB_BYTES));
+            let left = file.write_at - file.read_at;
+            let bytes = usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max));
             file.work = Some(Work::Read(self.spools.disk.read(scratch.clone(), file.read_at, bytes, memory)));
         }
     }
@@ -245,26 +324,45 @@ impl Spool {
         let Some(file) = &mut self.file else { return Poll::Ready(()) };
         let done = match &mut file.work {
             None => return Poll::Ready(()),
-            Some(Work::Write(job)) => ready!(job.as_mut().poll(cx)).map(Done::Written),
+            Some(Work::Tail(job)) => ready!(job.as_mut().poll(cx)).map(Done::Tail),
+            Some(Work::Front(job)) => ready!(job.as_mut().poll(cx)).map(Done::Front),
             Some(Work::Read(job)) => ready!(job.as_mut().poll(cx)).map(Done::Read),
         };
         file.work = None;
         match done {
-            Ok(Done::Written(Written { scratch, bytes, mut left })) => {
+            Ok(Done::Tail(Written { scratch, bytes, mut left })) => {
                 file.scratch = scratch;
                 file.write_at += bytes;
                 if !left.is_empty() {
-                    self.refused = true;
                     left.extend(std::mem::take(&mut self.tail));
                     self.tail = left;
+                    self.refuse();
+                }
+            }
+            Ok(Done::Front(Written { scratch, bytes, left })) => {
+                file.scratch = scratch;
+                file.read_at -= bytes;
+                if left.is_empty() {
+                    self.spools.budget.rouse();
+                } else {
+                    self.front = left;
+                    self.refuse();
                 }
             }
             Ok(Done::Read(run)) => {
                 file.read_at += run.bytes() as u64;
+                file.has_front = true;
                 self.front.extend(run);
             }
             Err(error) => self.broken = Some(error),
         }
         Poll::Ready(())
+    }
+
+    /// The disk takes no more: what is in memory stays there.
+    fn refuse(&mut self) {
+        self.refused = true;
+        self.front.turn_to(Use::Staying);
+        self.tail.turn_to(Use::Staying);
     }
 }

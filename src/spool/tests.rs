@@ -154,15 +154,114 @@ fn what_is_held_can_be_read_again_and_again() {
     });
 }
 
-/// What a sender and a client do.
+/// Lets it do what it would do while nobody takes anything.
+async fn sleep(spool: &mut Spool) {
+    poll_fn(|cx| {
+        spool.work(cx);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+/// A moment in which memory is short.
+fn press(spools: &Arc<Spools>, bytes: usize) -> Bytes {
+    spools.carry(Kind::Response, Bytes::from(vec![0; bytes]))
+}
+
+#[test]
+fn what_nobody_takes_moves_to_files_when_memory_is_short_and_is_all_there() {
+    run(async {
+        let (spools, metrics) = spools(2048 * KIB, 64 << 20);
+        let mut sleepers: Vec<Spool> = (0..9).map(|_| spool(&spools, 100 * KIB)).collect();
+        for sleeper in &mut sleepers {
+            assert_eq!(fill(sleeper, 80 * KIB).await, 80 * KIB);
+            sleep(sleeper).await;
+        }
+        assert_eq!(metrics.buffer_disk_bytes.get(), 0);
+        let pressed = press(&spools, 1500 * KIB);
+        tokio::time::timeout(Duration::from_secs(10), async {
+            for sleeper in &mut sleepers {
+                while sleeper.is_in_memory() {
+                    sleep(sleeper).await;
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+        .await
+        .expect("they go");
+        assert_eq!(spools.budget_in_use(), 1500 * KIB);
+        drop(pressed);
+        for sleeper in &mut sleepers {
+            assert!(take_all(sleeper).await == numbered(0, 80 * KIB));
+        }
+    });
+}
+
+#[test]
+fn whoever_sleeps_is_woken_when_memory_becomes_short() {
+    run(async {
+        let (spools, _) = spools(1024 * KIB, 64 << 20);
+        let mut sleeper = spool(&spools, 100 * KIB);
+        fill(&mut sleeper, 80 * KIB).await;
+        let mut pressed = None;
+        let moved = poll_fn(|cx| {
+            sleeper.work(cx);
+            if pressed.is_none() {
+                pressed = Some(press(&spools, 900 * KIB));
+                return std::task::Poll::Pending;
+            }
+            if sleeper.is_in_memory() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+        });
+        tokio::time::timeout(Duration::from_secs(10), moved).await.expect("it is told");
+    });
+}
+
+#[test]
+fn a_crowd_of_sleepers_keeps_nobody_from_the_disk() {
+    run(async {
+        let (spools, _) = spools(1024 * KIB, 64 << 20);
+        // More than there is, in hands from which it can't be taken.
+        let pressed = press(&spools, 2048 * KIB);
+        let mut last = spool(&spools, 64 * KIB);
+        let filled = tokio::time::timeout(Duration::from_secs(10), fill(&mut last, 5000 * KIB)).await;
+        assert_eq!(filled, Ok(5000 * KIB));
+        drop(pressed);
+        assert!(take_all(&mut last).await == numbered(0, 5000 * KIB));
+    });
+}
+
+#[test]
+fn a_piece_on_a_leash_wakes_whoever_waits_for_its_end() {
+    run(async {
+        let leash = Arc::new(Leash::default());
+        let mut piece = Some(leash.hand(Bytes::from_static(b"piece")));
+        let home = poll_fn(|cx| {
+            let home = leash.poll_home(cx);
+            piece = None;
+            home
+        });
+        tokio::time::timeout(Duration::from_secs(5), home).await.expect("woken by its end");
+    });
+}
+
+/// What a sender and a client do, and what becomes of memory meanwhile.
 #[derive(Debug, Clone)]
 enum Turn {
     Push(usize),
     Take(usize),
+    Sleep,
+    Press,
+    Release,
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
-    let turn = prop_oneof![(1..200 * KIB).prop_map(Turn::Push), (1..30usize).prop_map(Turn::Take)];
+    let turn = prop_oneof![
+        3 => (1..200 * KIB).prop_map(Turn::Push),
+        3 => (1..30usize).prop_map(Turn::Take),
+        2 => Just(Turn::Sleep),
+        1 => Just(Turn::Press),
+        1 => Just(Turn::Release),
+    ];
     proptest::collection::vec(turn, 1..60)
 }
 
@@ -170,8 +269,15 @@ async fn check(turns: Vec<Turn>, memory_max: usize, disk: u64) -> TestCaseResult
     let (spools, _) = spools(400 * KIB, disk);
     let mut spool = spool(&spools, memory_max);
     let (mut pushed, mut taken) = (0, Vec::new());
+    let mut pressed = None;
     for turn in turns {
         match turn {
+            Turn::Sleep => {
+                sleep(&mut spool).await;
+                tokio::task::yield_now().await;
+            }
+            Turn::Press => pressed = Some(press(&spools, 390 * KIB)),
+            Turn::Release => pressed = None,
             Turn::Push(length) => {
                 if room(&mut spool).await == Room::Some {
                     spool.push(&numbered(pushed, length));
@@ -186,6 +292,7 @@ async fn check(turns: Vec<Turn>, memory_max: usize, disk: u64) -> TestCaseResult
         }
         prop_assert_eq!(spool.bytes() as usize, pushed - taken.len());
     }
+    drop(pressed);
     taken.extend(take_all(&mut spool).await);
     prop_assert!(taken == numbered(0, pushed));
     drop(spool);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ pub(super) struct Addresses {
     target: Target,
     known: Mutex<Known>,
     looking_up: AtomicBool,
+    moves: AtomicU32,
 }
 
 #[derive(Default)]
@@ -34,7 +35,12 @@ impl Addresses {
             }
             Target::Unix(_) => Known::default(),
         };
-        Addresses { target, known: Mutex::new(known), looking_up: AtomicBool::new(false) }
+        Addresses {
+            target,
+            known: Mutex::new(known),
+            looking_up: AtomicBool::new(false),
+            moves: AtomicU32::new(0),
+        }
     }
 
     /// Whether there is a name to look up.
@@ -90,7 +96,15 @@ impl Addresses {
         let mut known = self.known.lock();
         let is_gone = known.list.iter().any(|address| !list.contains(address));
         known.list = list;
+        if is_gone {
+            self.moves.fetch_add(1, Ordering::Release);
+        }
         is_gone
+    }
+
+    /// How often an address has gone that was there before.
+    pub(super) fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
     }
 
     /// Whether the server is at this address as far as is known.

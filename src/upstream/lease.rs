@@ -22,8 +22,8 @@ use crate::clock::Clock;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Bytes of an answer, and the time for them, that are read away to keep its connection.
-const DISCARDED_MAX: usize = 64 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
+const DRAINED_MAX: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A connection to a server that belongs to one request. Dropping it closes the connection.
 pub struct Lease {
@@ -138,24 +138,24 @@ impl Lease {
     }
 
     /// Reads what is left of the answer, if it is little, so that the connection can serve again; else closes it.
-    pub async fn discard(self, clock: &Clock) {
+    /// Gives what it has read where that is all of it.
+    pub async fn drain(self, clock: &Clock) -> Option<Bytes> {
         let mut body = self.into_body();
-        let mut left = DISCARDED_MAX;
-        let rest = std::future::poll_fn(|cx| {
+        let mut read = Vec::new();
+        let reading = std::future::poll_fn(|cx| {
             loop {
                 match std::task::ready!(Pin::new(&mut body).poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        match frame.data_ref().map_or(Some(left), |data| left.checked_sub(data.len())) {
-                            Some(rest) => left = rest,
-                            None => return Poll::Ready(()),
-                        }
-                    }
-                    Some(Err(_)) | None => return Poll::Ready(()),
+                    Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                    Some(Err(_)) => return Poll::Ready(false),
+                    None => return Poll::Ready(true),
+                }
+                if read.len() > DRAINED_MAX {
+                    return Poll::Ready(false);
                 }
             }
         });
-        // Whether it was the end or enough is seen by the body, which is dropped here.
-        let _ = clock.limit(DISCARD_TIME, rest).await;
+        let whole = clock.limit(DRAIN_TIME, reading).await.unwrap_or(false);
+        whole.then(|| read.into())
     }
 
     /// Becomes the body of its answer.
@@ -172,8 +172,8 @@ impl Lease {
     }
 
     /// Keeps the connection if it can serve another request.
-    fn hand_back(self) {
-        if self.link.is_ready() {
+    fn hand_back(mut self) {
+        if self.link.is_ready() && !self.link.has_moved() {
             let pool = self.seat.pool.clone();
             pool.take_back(self.seat, self.link);
         }
@@ -241,7 +241,7 @@ impl Body for UpstreamBody {
 
 /// How long the server keeps an idle connection, by its `Keep-Alive: timeout=5`; a second less, since the
 /// connection must not be used when the server is about to close it.
-fn patience(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
     let (_, value) = headers.iter().find(|(name, _)| **name == KEEP_ALIVE)?;
     let value = value.to_str().ok()?;
     let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;

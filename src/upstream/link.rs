@@ -66,6 +66,8 @@ struct Ends<S> {
     uses: u32,
     /// Whether it is closed after the present request.
     is_last: bool,
+    /// How often the server had moved when this was last known to lead to it.
+    moves: Option<u32>,
     /// The thread whose reactor knows the socket.
     worker: usize,
     /// How long the server lets it idle, where it said so.
@@ -122,6 +124,7 @@ impl<S> Link<S> {
             reused: false,
             uses: 0,
             is_last: false,
+            moves: None,
             worker,
             patience: None,
             idle_until: None,
@@ -242,6 +245,18 @@ impl<S> Link<S> {
     pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
         let Ends { socket, arrived, answer, .. } = *self.0;
         matches!(answer, Answer::Switched).then(|| (socket, arrived.freeze()))
+    }
+}
+
+impl Link {
+    /// Whether the server has gone from where this leads, by its name.
+    pub(super) fn has_moved(&mut self) -> bool {
+        let addresses = &self.0.server.addresses;
+        let moves = Some(addresses.moves());
+        if std::mem::replace(&mut self.0.moves, moves) == moves {
+            return false;
+        }
+        addresses.has_name() && self.peer().is_some_and(|peer| !addresses.contains(peer))
     }
 }
 
@@ -367,7 +382,10 @@ impl<S> Ends<S> {
             }
             _ => self.room,
         };
-        self.arrived.reserve(wanted);
+        // Where there is room left it is used up first: a piece keeps all the memory that it was read into.
+        if self.arrived.capacity() - self.arrived.len() < wanted / 4 {
+            self.arrived.reserve(wanted);
+        }
         let count = ready!(pin!(self.socket.read_buf(&mut self.arrived)).poll(cx))?;
         if count >= self.room {
             self.room = (self.room * 2).min(READ_MAX);

@@ -41,7 +41,7 @@ mod tests;
 
 pub use again::Retry;
 pub use checkup::Checkup;
-pub use errand::Errand;
+pub use errand::{Errand, Errands, Whose};
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
 pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};

@@ -103,7 +103,7 @@ impl Server {
     pub(super) async fn connect(&self, limit: Duration, tls: &Handshaker) -> io::Result<Socket> {
         match (self.addresses.connect(limit).await?, &self.config.target) {
             (Socket::Tcp(socket), Target::Tcp { host, .. }) if self.config.tls => {
-                let shaken = tls.shake_hands(socket, host).await;
+                let shaken = tls.shake_hands_at(socket, host).await;
                 shaken.map(|tls| Socket::Tls(Box::new(tls))).map_err(handshake)
             }
             (socket, _) => Ok(socket),

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rustls::client::Resumption;
@@ -16,6 +16,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -26,9 +27,9 @@ const SESSIONS_MAX: usize = 64;
 
 /// Shakes hands with the `https` servers of a pool.
 pub(super) struct Handshaker {
-    terms: UpstreamTls,
+    terms: Arc<UpstreamTls>,
     /// Made for the first handshake: most pools have none, and whom the system trusts takes a megabyte.
-    connector: OnceLock<TlsConnector>,
+    connector: OnceCell<TlsConnector>,
 }
 
 /// A connection over TLS, whose socket can be taken to another reactor.
@@ -38,19 +39,34 @@ pub struct TlsSocket(TlsStream<Movable>);
 impl Handshaker {
     /// By what was configured.
     pub(super) fn new(terms: UpstreamTls) -> Handshaker {
-        Handshaker { terms, connector: OnceLock::new() }
+        Handshaker { terms: Arc::new(terms), connector: OnceCell::new() }
     }
 
-    /// Shakes hands with a server that was reached as `host`, a name or an address.
-    pub(super) async fn shake_hands(&self, socket: TcpStream, host: &str) -> io::Result<TlsSocket> {
+    /// Shakes hands with a server that was reached as `host`, a name or an address, unless the terms name another.
+    pub(super) async fn shake_hands_at(&self, socket: TcpStream, host: &str) -> io::Result<TlsSocket> {
         let name = match &self.terms.name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| {
                 io::Error::new(io::ErrorKind::InvalidInput, "no certificate can be for its name")
             })?,
         };
-        let connector = self.connector.get_or_init(|| connector(&self.terms));
+        self.shake_hands(socket, name).await
+    }
+
+    /// Shakes hands with whoever has a certificate for this name.
+    pub(super) async fn shake_hands(
+        &self,
+        socket: TcpStream,
+        name: ServerName<'static>,
+    ) -> io::Result<TlsSocket> {
+        let connector = self.connector.get_or_try_init(|| self.connector()).await?;
         connector.connect(name, Movable(Some(socket))).await.map(TlsSocket)
+    }
+
+    /// The system's files are read where that may take time.
+    async fn connector(&self) -> io::Result<TlsConnector> {
+        let terms = self.terms.clone();
+        tokio::task::spawn_blocking(move || connector(&terms)).await.map_err(io::Error::other)
     }
 }
 

@@ -2,12 +2,16 @@
 //! delayed, nothing lost, and memory and disk stay within their bounds.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{DEADLINE, Origin, Perihelion, Raw, Received, Reply, Then, hash, noise, wait_until};
+use crate::support::{
+    DEADLINE, Origin, Perihelion, Place, Raw, Received, Reply, Then, hash, noise, wait_until,
+};
 
 const KIBIBYTE: usize = 1 << 10;
 const MEBIBYTE: usize = 1 << 20;
@@ -252,6 +256,92 @@ fn the_bounds_of_memory_and_disk_slow_applications_down_and_everything_arrives()
         }
     });
     proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+}
+
+#[test]
+fn a_crowd_that_reads_nothing_keeps_no_worker_while_the_disk_has_room() {
+    const CLIENTS: usize = 16;
+    let origin = one_worker(PAGE);
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1 }} }}\n\
+         sites: {{ \"*\": app }}\nbuffers: {{ memory: 1MiB }}\n",
+        origin.url()
+    ));
+    let mut sleepers: Vec<Raw> = (0..CLIENTS).map(|_| asks_and_reads_nothing(&proxy, "/page")).collect();
+    origin.wait_for_request(CLIENTS - 1);
+    assert_eq!(proxy.get("/next").text(), "next");
+    // Each has a piece in hand, for which the last quarter and more is there.
+    let memory = proxy.metric("perihelion_buffer_bytes", &[]);
+    assert!(memory <= (MEBIBYTE + MEBIBYTE / 4) as f64, "{memory}");
+    let page = hash(&noise(PAGE));
+    std::thread::scope(|scope| {
+        for sleeper in &mut sleepers {
+            scope.spawn(|| assert_eq!(hash(&sleeper.answer().body), page));
+        }
+    });
+    proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+    proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
+}
+
+/// A file system that is full after a megabyte, below a folder.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, with a word about it, where this process may not mount one.
+    fn mount(test: &str, place: &Place) -> Option<SmallDisk> {
+        let folder = place.folder.path().join("small");
+        std::fs::create_dir(&folder).unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
+        if mount.is_ok_and(|done| done.status.success()) {
+            return Some(SmallDisk(folder));
+        }
+        eprintln!("{test} is skipped: only root may mount a small file system");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The files of a proxy that was killed a moment ago may still be open.
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(std::thread::panicking() || done.is_ok_and(|done| done.success()));
+    }
+}
+
+#[test]
+fn a_file_system_that_is_full_slows_readers_down_and_streams_uploads() {
+    let place = Place::new();
+    let test = "a_file_system_that_is_full_slows_readers_down_and_streams_uploads";
+    let Some(_small) = SmallDisk::mount(test, &place) else { return };
+    let page = noise(PAGE);
+    let sent = page.clone();
+    let origin = Origin::replying(move |request| match request.target() {
+        "/page" => Reply::ok(&sent),
+        "/upload" => Reply::ok(hash(&request.body)),
+        _ => Reply::ok("next"),
+    });
+    let configuration = format!(
+        "listen: $HTTP\ncontrol: $CONTROL\nupstream: {}\n\
+         buffers: {{ folder: $FOLDER/small, request: 64KiB, response: 64KiB }}\n",
+        origin.url()
+    );
+    let proxy = Perihelion::start_at(place, &configuration, None);
+    let mut sleepers: Vec<Raw> = (0..3).map(|_| asks_and_reads_nothing(&proxy, "/page")).collect();
+    wait_until("the disk is full", || proxy.metric("perihelion_buffer_disk_errors_total", &[]) >= 1.0);
+    let mut uploader = proxy.connect();
+    uploader.send(format!("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: {PAGE}\r\n\r\n"));
+    uploader.send(&page);
+    let answer = uploader.answer();
+    assert_eq!((answer.status(), answer.text()), (200, hash(&page)));
+    assert_eq!(proxy.get("/next").text(), "next");
+    std::thread::scope(|scope| {
+        for sleeper in &mut sleepers {
+            scope.spawn(|| assert_eq!(hash(&sleeper.answer().body), hash(&page)));
+        }
+    });
+    proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+    proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What holds for a site or a route whatever answers it: edits, redirects, pages, who may come in.
 
-use crate::support::{Answer, Origin, Perihelion, Place, Raw, Reply};
+use crate::support::{Answer, Certificate, Origin, Perihelion, Place, Raw, Reply};
 
 /// One site with these lines, each at its own indentation, and a pool `app`.
 fn site(origin: &Origin, lines: &str) -> Perihelion {
@@ -91,6 +91,27 @@ fn plain_http_is_sent_to_tls_and_every_host_to_the_one() {
     proxy.wait_access_line(|line| line.contains("\" 308 0 \""));
     let redirected = [("site", "shop.example"), ("code", "308")];
     assert_eq!(proxy.metric("perihelion_requests_total", &redirected), 4.0);
+}
+
+#[test]
+fn the_only_port_with_tls_is_where_plain_http_is_sent_unless_another_is_named() {
+    let origin = hello();
+    for (https, location) in [
+        ("redirect", "https://a.example:8443/x"),
+        ("{ port: 443 }", "https://a.example/x"),
+        ("{ port: 9443 }", "https://a.example:9443/x"),
+    ] {
+        let place = Place::new();
+        Certificate::for_names(&["a.example"]).write(&place.folder, "site");
+        let configuration = format!(
+            "listen: [$HTTP, {{ address: $TLS, tls: [{{ certificate: $FOLDER/site.pem, key: $FOLDER/site.key }}] }}]\n\
+             control: $CONTROL\npools: {{ app: {:?} }}\nsites: {{ a.example: {{ pool: app, https: {https} }} }}\n",
+            origin.url()
+        );
+        let proxy = Perihelion::start_at(place, &configuration, None);
+        let answer = ask(&mut proxy.connect(), "/x", "Host: a.example:8080\r\n");
+        assert_eq!((answer.status(), answer.head.get("location")), (308, Some(location)), "{https}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Servers that fail, are asked whether they are well, and are taken out and put back by operators.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::Socket;
 
-use crate::support::{Answer, Gate, Origin, Perihelion, Received, Reply, Then, wait_until};
+use crate::support::{
+    Answer, Application, Gate, NameServer, Origin, Perihelion, Place, Received, Reply, Then, wait_until,
+};
 
 fn configuration(servers: &[&Origin], more: &str) -> String {
     let urls: Vec<String> = servers.iter().map(|server| server.url()).collect();
@@ -155,6 +158,37 @@ fn a_server_may_have_a_name_with_several_addresses() {
     ));
     for _ in 0..4 {
         assert_eq!(proxy.get("/").text(), "by name");
+    }
+}
+
+#[test]
+fn a_name_whose_address_changes_leads_to_the_new_one_and_the_old_one_is_left() {
+    let test = "a_name_whose_address_changes_leads_to_the_new_one_and_the_old_one_is_left";
+    let (place, here, there) = (Place::new(), Place::new(), Place::new());
+    let ip = |place: &Place| match place.http().ip() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(_) => panic!("places are in 127.0.0.0/8"),
+    };
+    let Some(names) = NameServer::start(test, &place, ip(&here)) else { return };
+    let saying = |place: &Place, word: &'static str| Origin::at(place.http(), Said(word));
+    let (old, new) = (saying(&here, "old"), saying(&there, "new"));
+    let configuration = "listen: $HTTP\ncontrol: $CONTROL\npools:\n  app:\n    servers: http://app.example:8080\n\
+                         \x20   resolve: 50ms\nsites: { \"*\": app }\n";
+    let proxy = Perihelion::start_behind(&NameServer::shown_to(&place), place, configuration);
+    assert_eq!(proxy.get("/").text(), "old");
+    names.set(ip(&there));
+    wait_until("it is asked at its new address", || proxy.get("/").text() == "new");
+    wait_until("nothing leads to the old one", || old.open_connections() == 0);
+    assert_eq!(proxy.get("/").text(), "new");
+    assert!(new.connections() > 0);
+}
+
+/// Says one word.
+struct Said(&'static str);
+
+impl Application for Said {
+    fn answer(&self, request: &Received, socket: &mut Socket) -> Then {
+        Reply::ok(self.0).send_to(request, socket)
     }
 }
 

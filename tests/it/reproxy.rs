@@ -7,9 +7,12 @@ use std::os::unix::fs::symlink;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
-use crate::support::{Answer, Origin, Perihelion, Place, Received, Reply, Then, wait_until};
+use crate::support::{
+    Answer, Certificate, ClosesOnSecondRequest, Origin, Perihelion, Place, Raw, Received, Reply, Then, hash,
+    noise, wait_until,
+};
 
 const DIGITS: &str = "0123456789";
 
@@ -249,7 +252,7 @@ fn a_target_is_told_nothing_of_the_client() {
     assert_eq!(asked.head.line, "GET /digits?x=1 HTTP/1.1");
     assert_eq!(asked.head.get("host"), stage.target.url().strip_prefix("http://"));
     let names: Vec<&str> = asked.head.fields.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["host", "connection"]);
+    assert_eq!(names, ["host"]);
 }
 
 #[test]
@@ -269,6 +272,96 @@ fn trap_8_the_next_url_is_asked_after_a_failure_a_bad_status_or_a_wrong_size_and
         assert_eq!((answer.status(), answer.head.has("retry-after")), (503, true), "{bad}");
     }
     assert_eq!((stage.counted("url", "ok"), stage.counted("url", "failed")), (1.0, 6.0));
+}
+
+/// A proxy with one thread, so that the same thread comes back to a connection, whose answers point to this address.
+fn handing_on_to(application: &Origin, place: Place, url: &str, more: &str) -> Perihelion {
+    let configuration = format!(
+        "listen: $HTTP\ncontrol: $CONTROL\nthreads: 1\npools:\n  app:\n    servers: {}\n    max_connections: 1\n\
+         \x20   keepalive: {{ idle: 5s }}\n    reproxy: {{ urls: {url:?}{more} }}\nsites: {{ \"*\": app }}\n",
+        application.url()
+    );
+    Perihelion::start_at(place, &configuration, None)
+}
+
+fn say(proxy: &Perihelion, fields: &str) -> Answer {
+    let mut raw = proxy.connect();
+    raw.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Say: {fields}\r\n\r\n"));
+    raw.answer()
+}
+
+#[test]
+fn connections_to_targets_are_kept_and_one_that_was_closed_meanwhile_is_made_anew() {
+    let application = Origin::replying(application);
+    let target = Origin::replying(store);
+    let proxy = handing_on_to(&application, Place::new(), "127.0.0.1", "");
+    let url = format!("X-Reproxy-URL={}/digits", target.url());
+    for _ in 0..3 {
+        assert_eq!(say(&proxy, &url).text(), DIGITS);
+    }
+    assert_eq!((target.connections(), target.last().place), (1, 2));
+    let closing = Origin::new(ClosesOnSecondRequest);
+    let url = format!("X-Reproxy-URL={}/", closing.url());
+    for _ in 0..3 {
+        assert_eq!(say(&proxy, &url).status(), 200);
+    }
+    assert_eq!(closing.connections(), 3);
+}
+
+#[test]
+fn what_a_target_has_is_read_at_its_own_speed_however_slow_the_client_is() {
+    const PAGE: usize = 8 << 20;
+    let application = Origin::replying(application);
+    let page = noise(PAGE);
+    let sent = page.clone();
+    let target = Origin::replying(move |_| Reply::ok(&sent));
+    let proxy = handing_on_to(&application, Place::new(), "127.0.0.1", "");
+    let url = format!("X-Reproxy-URL={}/page", target.url());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&proxy.http().into()).unwrap();
+    let mut sleeper = Raw::from_tcp(socket.into());
+    sleeper.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Say: {url}\r\n\r\n"));
+    target.wait_for_request(0);
+    // The next one goes over the same connection as soon as all of it has been read.
+    wait_until("it was read to its end", || {
+        say(&proxy, &url);
+        target.last().place > 0
+    });
+    assert!(proxy.metric("perihelion_buffer_disk_bytes", &[]) > 0.0);
+    assert_eq!(hash(&sleeper.answer().body), hash(&page));
+}
+
+#[test]
+fn targets_with_tls_have_to_show_a_certificate_that_is_right() {
+    let origin = Origin::replying(store);
+    let target = Place::new();
+    let address = target.tls();
+    let certificate = Certificate::for_names(&[&address.ip().to_string()]);
+    certificate.write(&target.folder, "site");
+    let configuration = format!(
+        "listen: [{{ address: $TLS, tls: [{{ certificate: $FOLDER/site.pem, key: $FOLDER/site.key }}] }}]\n\
+         upstream: {}\ncontrol: $CONTROL\n",
+        origin.url()
+    );
+    let _target = Perihelion::start_at(target, &configuration, None);
+    let application = Origin::replying(application);
+    let url = format!("X-Reproxy-URL=https://{address}/digits");
+    let place = Place::new();
+    certificate.write(&place.folder, "ca");
+    let allowed = address.to_string();
+    let trusting = handing_on_to(&application, place, &allowed, ", ca: $FOLDER/ca.pem");
+    for _ in 0..2 {
+        assert_eq!(say(&trusting, &url).text(), DIGITS);
+    }
+    assert_eq!(say(&trusting, &url.replace("https", "http")).status(), 503);
+    // Neither the system nor another signer vouches for it.
+    assert_eq!(say(&handing_on_to(&application, Place::new(), &allowed, ""), &url).status(), 503);
+    let place = Place::new();
+    Certificate::for_names(&["elsewhere.example"]).write(&place.folder, "ca");
+    let other = handing_on_to(&application, place, &allowed, ", ca: $FOLDER/ca.pem");
+    assert_eq!(say(&other, &url).status(), 503);
+    assert_eq!(origin.received().len(), 2);
 }
 
 #[test]

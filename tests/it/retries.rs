@@ -51,6 +51,40 @@ fn trap_8_after_the_schedule_the_real_500_is_passed_on() {
 }
 
 #[test]
+fn trap_8_where_no_further_attempt_can_be_made_the_client_gets_the_500_that_was_hidden() {
+    for (page, long) in [(vec![b'e'; 1000], false), (vec![b'e'; 200_000], true)] {
+        let asked = AtomicUsize::new(0);
+        let sent = page.clone();
+        let (leave, left) = std::sync::mpsc::sync_channel::<()>(1);
+        let left = std::sync::Mutex::new(left);
+        let origin = Origin::replying(move |request| match request.target() {
+            "/slow" => {
+                // Until the test is over.
+                let _ = left.lock().unwrap().recv_timeout(crate::support::DEADLINE);
+                Reply::ok("slow")
+            }
+            _ if asked.fetch_add(1, Ordering::SeqCst) == 0 => {
+                Reply::status("500 Internal Server Error", &sent).with("X-Error", "a")
+            }
+            _ => Reply::ok("too late"),
+        });
+        let more = "    error_retries: [1s]\n    max_connections: 1\n    queue: { timeout: 500ms }";
+        let proxy = before(&[&origin], more);
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        origin.wait_for_request(0);
+        // It has the connection before the second attempt is due.
+        let mut slow = proxy.connect();
+        slow.send("GET /slow HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        origin.wait_for_request(1);
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.head.get("x-error")), (500, Some("a")));
+        assert_eq!(answer.body, if long { Vec::new() } else { page });
+        leave.send(()).unwrap();
+    }
+}
+
+#[test]
 fn trap_8_a_post_and_any_other_status_pass() {
     let errors = answering(&["500 Internal Server Error"]);
     let proxy = before(&[&errors], SCHEDULE);

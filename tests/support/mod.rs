@@ -6,6 +6,7 @@ mod folder;
 mod gate;
 mod hostile;
 mod http;
+mod name_server;
 mod origin;
 mod perihelion;
 mod raw;
@@ -21,6 +22,7 @@ pub(crate) use hostile::{
     ResetsInTheBody, StallsAfterHead, SwitchesUnasked, Unreachable,
 };
 pub(crate) use http::{Answer, Head};
+pub(crate) use name_server::NameServer;
 pub(crate) use origin::{Application, Origin, Received, Reply, Then};
 pub(crate) use perihelion::{Finished, Perihelion, Place, run};
 pub(crate) use raw::Raw;

@@ -90,7 +90,11 @@ struct Shared {
 impl Origin {
     /// On a port of its own.
     pub(crate) fn new(application: impl Application) -> Origin {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Origin::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), application)
+    }
+
+    /// At an address that nobody else has.
+    pub(crate) fn at(address: SocketAddr, application: impl Application) -> Origin {
         let listener = listen(Domain::IPV4, &address.into());
         let address = listener.local_addr().expect("a bound socket").as_socket().expect("an IP address");
         Origin { at: At::Tcp(address), shared: serve(listener, Box::new(application)) }

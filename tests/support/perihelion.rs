@@ -97,9 +97,18 @@ impl Perihelion {
         started
     }
 
+    /// The same behind other words, which run what follows them.
+    pub(crate) fn start_behind(words: &[String], place: Place, configuration: &str) -> Perihelion {
+        place.write_configuration(configuration);
+        let (child, stdout, stderr) = spawn(&place, words);
+        let mut started = Perihelion { child, place, token: None, stdout, stderr };
+        started.wait_ready();
+        started
+    }
+
     fn launch(place: Place, configuration: &str, token: Option<&str>) -> Perihelion {
         place.write_configuration(configuration);
-        let (child, stdout, stderr) = spawn(&place);
+        let (child, stdout, stderr) = spawn(&place, &[]);
         Perihelion { child, place, token: token.map(str::to_string), stdout, stderr }
     }
 
@@ -107,7 +116,7 @@ impl Perihelion {
     pub(crate) fn kill_and_start(&mut self) {
         self.signal("KILL");
         self.wait_exit();
-        (self.child, self.stdout, self.stderr) = spawn(&self.place);
+        (self.child, self.stdout, self.stderr) = spawn(&self.place, &[]);
         self.wait_ready();
     }
 
@@ -286,8 +295,10 @@ impl Drop for Perihelion {
     }
 }
 
-fn spawn(place: &Place) -> (Child, Output, Output) {
-    let mut child = Command::new(BINARY)
+fn spawn(place: &Place, behind: &[String]) -> (Child, Output, Output) {
+    let mut words = behind.iter().map(String::as_str).chain([BINARY]);
+    let mut child = Command::new(words.next().expect("the binary at least"))
+        .args(words)
         .args(["run", "-c"])
         .arg(place.folder.path().join("perihelion.yaml"))
         .stdin(Stdio::null())

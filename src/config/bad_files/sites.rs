@@ -4,6 +4,19 @@ use super::Bad;
 
 pub(super) const BAD: &[Bad] = &[
     Bad {
+        text: r"listen: 127.0.0.1:0
+pools: {app: http://127.0.0.1:8000}
+sites:
+  a.org: {https: {port: 0, status: 301}, pool: app}
+  b.org: {https: [redirect], pool: app}
+",
+        problems: &[
+            r"4:25: `port` can't be `0` (expected a port from 1 to 65535)",
+            r"4:28: unknown key `status` (expected port)",
+            r"5:18: `https` is a list (expected redirect, or `off`, or a mapping with port)",
+        ],
+    },
+    Bad {
         text: r#"listen: 127.0.0.1:0
 pools:
   app: http://127.0.0.1:8000

@@ -7,16 +7,19 @@ use bytes::Bytes;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE};
 use hyper::http::{request, response};
 use hyper::{Method, Response, StatusCode, Uri};
+use rustls::pki_types::ServerName;
 
 use super::super::Context;
 use super::super::files::{response as answer, without_body};
 use super::super::record::Record;
-use super::super::sending::{send, whole};
+use super::super::relay::fetched;
+use super::super::sending::whole;
 use super::Reproxy;
 use super::said::Said;
 use crate::body::Body;
+use crate::config::HTTPS_PORT;
 use crate::files::{Ranged, any_range, range, unmet, validators};
-use crate::upstream::{Errand, Fields, LinkError, RequestHead};
+use crate::upstream::{Errand, Fields, LinkError, RequestHead, Whose};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -28,8 +31,8 @@ const UNKNOWN_LENGTH: u64 = u64::MAX;
 /// Why a URL is passed over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfetched {
-    /// Nothing but `http` is spoken.
-    #[error("it is no http URL")]
+    /// Nothing but `http` and `https` is spoken.
+    #[error("it is no http or https URL")]
     Scheme,
     /// The list says so.
     #[error("reproxy.urls doesn't list it")]
@@ -37,6 +40,9 @@ pub(super) enum Unfetched {
     /// It resolves only to addresses that nobody listed.
     #[error("its addresses are private, and reproxy.urls doesn't list them")]
     Address,
+    /// Nobody that is trusted vouches for its server.
+    #[error("its certificate is not right: {0}")]
+    Untrusted(std::io::Error),
     /// It can't be reached.
     #[error("it can't be reached: {0}")]
     Connect(std::io::Error),
@@ -94,10 +100,9 @@ impl Fetch<'_> {
             said.status = head.status;
         }
         record.answers(said.status);
-        let Context { client, rules, .. } = self.ctx;
         let body = match self.parts.method {
             Method::HEAD => whole(Bytes::new(), record),
-            _ => send(client, rules, errand, record),
+            _ => fetched(self.ctx, &said.headers, errand, record),
         };
         Some(answer(said.status, said.headers, body))
     }
@@ -106,7 +111,10 @@ impl Fetch<'_> {
         for url in urls {
             match self.one(url, said).await {
                 Ok(good) => return Some(good),
-                Err(why @ (Unfetched::Host | Unfetched::Address | Unfetched::Scheme)) => {
+                Err(
+                    why
+                    @ (Unfetched::Host | Unfetched::Address | Unfetched::Scheme | Unfetched::Untrusted(_)),
+                ) => {
                     tracing::warn!(%url, "an application's answer points to a URL that isn't fetched: {why}");
                 }
                 Err(why) => tracing::debug!(%url, "passed over: {why}"),
@@ -117,43 +125,78 @@ impl Fetch<'_> {
     }
 
     async fn one(&self, url: &Uri, said: &Said) -> Result<(Errand, response::Parts), Unfetched> {
-        let Context { client, rules, .. } = self.ctx;
-        let mut errand = self.connect(url).await?;
         let asks_for_part = self.wants_part(said);
         let request = self.request(url, asks_for_part, said);
-        let asked = errand.ask(&request);
-        let head = client.clock.limit(rules.response_timeout, asked).await.map_err(|_| Unfetched::Late)?;
-        let head = head.map_err(Unfetched::NoAnswer)?;
+        let mut errand = self.connect(url).await?;
+        let mut head = self.ask(&mut errand, &request).await;
+        if let (true, Err(Unfetched::NoAnswer(_))) = (errand.is_kept(), &head) {
+            // Its server may have closed it before it was asked, and what is fetched may be fetched again.
+            errand = self.fresh(&errand.whose().clone()).await?;
+            head = self.ask(&mut errand, &request).await;
+        }
+        let head = head?;
         self.check(&head, asks_for_part)?;
         Ok((errand, head))
     }
 
+    async fn ask(
+        &self,
+        errand: &mut Errand,
+        request: &RequestHead<'_>,
+    ) -> Result<response::Parts, Unfetched> {
+        let Context { client, rules, .. } = self.ctx;
+        let asked = client.clock.limit(rules.response_timeout, errand.ask(request)).await;
+        asked.map_err(|_| Unfetched::Late)?.map_err(Unfetched::NoAnswer)
+    }
+
+    /// A connection to an address that may be asked: one that is there, or a new one.
     async fn connect(&self, url: &Uri) -> Result<Errand, Unfetched> {
-        let (host, port) = place(url)?;
+        let Place { host, port, secure } = Place::of(url)?;
         if !self.reproxy.allowed.host(&host, port) {
             return Err(Unfetched::Host);
         }
+        let name = match secure {
+            true => Some(ServerName::try_from(host.clone()).map_err(|_| Unfetched::Host)?),
+            false => None,
+        };
         let (clock, time) = (&self.ctx.client.clock, self.reproxy.connect);
         let addresses = clock.limit(time, resolve(&host, port)).await.map_err(|_| Unfetched::Late)?;
         let addresses = addresses.map_err(Unfetched::Connect)?;
-        let mut last = Unfetched::Address;
         let reachable = |address: &&SocketAddr| self.reproxy.allowed.address(address.ip(), port);
-        for address in addresses.iter().filter(reachable).take(ADDRESSES_MAX) {
-            match clock.limit(time, Errand::connect(*address, self.ctx.client.worker)).await {
-                Ok(Ok(errand)) => return Ok(errand),
-                Ok(Err(error)) => last = Unfetched::Connect(error),
-                Err(_) => last = Unfetched::Late,
+        let addresses: Vec<Whose> = addresses
+            .iter()
+            .filter(reachable)
+            .take(ADDRESSES_MAX)
+            .map(|address| Whose { address: *address, name: name.clone() })
+            .collect();
+        let worker = self.ctx.client.worker;
+        if let Some(errand) = addresses.iter().find_map(|whose| self.reproxy.errands.kept(whose, worker)) {
+            return Ok(errand);
+        }
+        let mut last = Unfetched::Address;
+        for whose in &addresses {
+            match self.fresh(whose).await {
+                Ok(errand) => return Ok(errand),
+                Err(why) => last = why,
             }
         }
         Err(last)
     }
 
+    async fn fresh(&self, whose: &Whose) -> Result<Errand, Unfetched> {
+        let connecting = self.reproxy.errands.connect(whose, self.ctx.client.worker);
+        let connected = self.ctx.client.clock.limit(self.reproxy.connect, connecting).await;
+        connected.map_err(|_| Unfetched::Late)?.map_err(|error| {
+            let is_tls = error.get_ref().is_some_and(|source| source.is::<rustls::Error>());
+            if is_tls { Unfetched::Untrusted(error) } else { Unfetched::Connect(error) }
+        })
+    }
+
     /// What the target is asked: nothing of the client's but the part that it wants, where the validator that it
     /// wants it under is the target's.
     fn request<'r>(&'r self, url: &'r Uri, asks_for_part: bool, said: &Said) -> RequestHead<'r> {
-        let mut fields = Fields::with_capacity(4);
+        let mut fields = Fields::with_capacity(3);
         fields.add("host", url.authority().map_or("", |authority| authority.as_str()).as_bytes());
-        fields.add("connection", &b"close"[..]);
         let names = if said.has_validator() { &["range"][..] } else { &["range", "if-range"] };
         for name in names.iter().filter(|_| asks_for_part) {
             if let Some(value) = self.parts.headers.get(*name) {
@@ -212,16 +255,31 @@ fn is_about_a_part(status: StatusCode) -> bool {
     matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
 }
 
-/// Host in lower case without brackets, and port.
-fn place(url: &Uri) -> Result<(String, u16), Unfetched> {
-    let authority = url.authority().filter(|authority| !authority.as_str().contains('@'));
-    let host = authority.map_or("", |authority| authority.host());
-    if url.scheme_str() != Some("http") || host.is_empty() {
-        return Err(Unfetched::Scheme);
+/// Where a URL leads.
+struct Place {
+    /// In lower case, without brackets.
+    host: String,
+    port: u16,
+    /// Whether TLS is spoken there.
+    secure: bool,
+}
+
+impl Place {
+    fn of(url: &Uri) -> Result<Place, Unfetched> {
+        let authority = url.authority().filter(|authority| !authority.as_str().contains('@'));
+        let host = authority.map_or("", |authority| authority.host());
+        let (secure, usual) = match url.scheme_str() {
+            Some("http") => (false, HTTP_PORT),
+            Some("https") => (true, HTTPS_PORT),
+            _ => return Err(Unfetched::Scheme),
+        };
+        if host.is_empty() {
+            return Err(Unfetched::Scheme);
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = host.strip_suffix('.').unwrap_or(host);
+        Ok(Place { host: host.to_ascii_lowercase(), port: url.port_u16().unwrap_or(usual), secure })
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host = host.strip_suffix('.').unwrap_or(host);
-    Ok((host.to_ascii_lowercase(), url.port_u16().unwrap_or(HTTP_PORT)))
 }
 
 async fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {

@@ -30,10 +30,10 @@ use super::marks::Marks;
 use super::record::Record;
 use super::{Context, Outcome};
 use crate::body::Body;
-use crate::config::ReproxyConfig;
+use crate::config::{KeepaliveConfig, ReproxyConfig};
 use crate::files::{Folder, Found, Name, file_headers};
 use crate::metrics::Metrics;
-use crate::upstream::Lease;
+use crate::upstream::{Errands, Lease};
 
 pub use elsewhere::Elsewhere;
 pub(super) use instruction::{Instruction, read};
@@ -58,6 +58,7 @@ pub struct Reproxy {
     memory: Option<Memory>,
     /// Time to connect to a URL.
     connect: Duration,
+    errands: Arc<Errands>,
     counts: Counts,
 }
 
@@ -118,7 +119,12 @@ impl Counts {
 
 impl Reproxy {
     /// Of the pool with this name.
-    pub fn new(pool: &str, config: &ReproxyConfig, connect: Duration, metrics: &Metrics) -> Reproxy {
+    pub fn new(
+        pool: &str,
+        config: &ReproxyConfig,
+        (keepalive, connect): (&KeepaliveConfig, Duration),
+        metrics: &Metrics,
+    ) -> Reproxy {
         let folder = |path: &std::path::PathBuf| {
             Arc::new(Folder { path: path.clone(), index: Vec::new(), cache_control: None })
         };
@@ -129,8 +135,14 @@ impl Reproxy {
             sites: config.sites.iter().map(|site| site.as_str().into()).collect(),
             memory: NonZeroUsize::new(config.cache).map(|count| Memory::new(count, entries)),
             connect,
+            errands: Errands::new(keepalive, config.roots.clone()),
             counts: Counts::new(pool, metrics),
         }
+    }
+
+    /// Closes connections to servers of URLs that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        self.errands.sweep(now);
     }
 
     /// Whether answers may hand on to anything.
@@ -277,24 +289,29 @@ async fn give_back(ctx: &Context<'_>, lease: Lease) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UrlPattern;
+    use crate::config::{Roots, UrlPattern};
+
+    fn reproxy(config: &ReproxyConfig) -> Reproxy {
+        let keepalive = KeepaliveConfig { connections: 1, idle: Duration::from_secs(1), requests: None };
+        Reproxy::new("app", config, (&keepalive, Duration::from_secs(1)), &Metrics::new().unwrap())
+    }
 
     /// Everything is allowed that the tests of this room ask for.
     pub(super) fn handoffs() -> Handoffs {
         let config = ReproxyConfig {
             urls: vec![UrlPattern::Host { host: "*".into(), port: None }],
+            roots: Roots::default(),
             files: vec!["/srv/media".into(), "/srv/media/deep/".into()],
             sites: vec!["chat.example".into()],
             cache: 10,
         };
-        let reproxy = Reproxy::new("app", &config, Duration::from_secs(1), &Metrics::new().unwrap());
+        let reproxy = reproxy(&config);
         Handoffs { reproxy: Arc::new(reproxy), redirects: true }
     }
 
     #[test]
     fn what_isn_t_configured_is_as_if_it_weren_t_said() {
-        let reproxy =
-            Reproxy::new("app", &ReproxyConfig::default(), Duration::from_secs(1), &Metrics::new().unwrap());
+        let reproxy = reproxy(&ReproxyConfig::default());
         assert!(!reproxy.is_on());
         let off = Handoffs { reproxy: Arc::new(reproxy), redirects: false };
         for name in ["x-sendfile", "x-reproxy-file", "x-accel-redirect", "x-reproxy-url", "x-reproxy-service"]
