@@ -63,8 +63,8 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "bayeux",
-        &["hold", "hub", "transport", "message", "metrics"],
-        "a session knows what it waits for, and neither sockets nor routes",
+        &["hold", "hub", "transport", "message", "config", "metrics"],
+        "a session knows its terms and what it waits for, and neither sockets nor routes",
     ),
     (
         "shard",

@@ -242,7 +242,7 @@ impl Bayeux {
         if at_once || crowded {
             let mut advice = (connected.first || wanted.is_some()).then(|| retry(&terms));
             if crowded {
-                let interval = milliseconds(terms.poll_interval);
+                let interval = milliseconds(terms.route.poll_interval);
                 advice = Some(Advice { interval, multiple_clients: true, ..retry(&terms) });
             }
             replies[place] = words::connect_reply(&connect, advice, Some(now));
@@ -256,7 +256,7 @@ impl Bayeux {
         let reply = words::connect_reply(&connect, None, None);
         let fallback = words::body(&[], &[reply], visitor.callback);
         table.hold(key, connect);
-        Said::Hold { hold, timeout: terms.timeout, fallback }
+        Said::Hold { hold, timeout: terms.route.timeout, fallback }
     }
 
     /// Other replies take along what waits; a client that runs scripts gets it by its connect, which ends now.
@@ -290,7 +290,7 @@ struct Welcome {
 
 /// What a client with a session is advised.
 fn retry(terms: &Terms) -> Advice {
-    let (interval, timeout) = (milliseconds(terms.interval), milliseconds(terms.timeout));
+    let (interval, timeout) = (milliseconds(terms.route.interval), milliseconds(terms.route.timeout));
     Advice { reconnect: "retry", interval, timeout: Some(timeout), multiple_clients: false }
 }
 
@@ -319,7 +319,7 @@ fn subscribe(
     // Services have no subscribers, and nothing is kept for who says that he is one.
     let wanted = names.iter().zip(&patterns).filter(|(_, (kind, _))| *kind == Kind::Broadcast);
     let fresh = wanted.clone().filter(|(text, _)| !session.subscriptions.contains_key(&***text)).count();
-    if session.subscriptions.len() + fresh > session.terms.subscriptions {
+    if session.subscriptions.len() + fresh > session.terms.route.subscriptions {
         return Err(TOO_MANY_SUBSCRIPTIONS);
     }
     for (text, (_, pattern)) in wanted {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use crate::config::BayeuxConfig;
 use crate::hold::{End, Line};
 use crate::hub::ChannelId;
 use crate::message::{Entry, Sequence};
@@ -17,25 +18,9 @@ use crate::message::{Entry, Sequence};
 /// What holds for the sessions of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// How long a connect is held.
-    pub timeout: Duration,
-    /// What clients wait between two connects.
-    pub interval: Duration,
-    /// How much longer than that a session lives without one.
-    pub expiry: Duration,
-    /// Connects that are held for the clients of one browser; `None` for any number.
-    pub per_browser: Option<usize>,
-    /// When clients beyond that shall ask again.
-    pub poll_interval: Duration,
-    /// Channels and patterns of one session.
-    pub subscriptions: usize,
-    /// Messages that wait for one session.
-    pub queue: usize,
-    /// Bytes of their data.
-    pub queue_bytes: usize,
-    /// Bytes of a request's body.
-    pub body: usize,
-    /// Bytes of one message's data.
+    /// As configured for it.
+    pub route: BayeuxConfig,
+    /// Bytes of one message's data, as for all publishers.
     pub message: usize,
 }
 
@@ -127,7 +112,7 @@ impl Session {
         ack: bool,
         now: Instant,
     ) -> Session {
-        let expires = Some(now + terms.interval + terms.expiry);
+        let expires = Some(now + patience(&terms));
         Session {
             id,
             terms,
@@ -152,8 +137,8 @@ impl Session {
         }
         self.looked_at = entry.sequence();
         let bytes = entry.message.data.bytes().len();
-        let fits = self.queue.len() < self.terms.queue
-            && (self.queue.is_empty() || self.queue_bytes + bytes <= self.terms.queue_bytes);
+        let fits = self.queue.len() < self.terms.route.queue
+            && (self.queue.is_empty() || self.queue_bytes + bytes <= self.terms.route.queue_bytes);
         if !fits {
             return Err(Full);
         }
@@ -281,7 +266,7 @@ impl Session {
     /// A reply to a connect is out: its clock runs until the next one.
     pub(super) fn rest(&mut self, now: Instant) {
         if self.connect.is_none() && self.flight.is_none() {
-            self.expires = Some(now + self.terms.interval + self.terms.expiry);
+            self.expires = Some(now + patience(&self.terms));
         }
     }
 
@@ -289,6 +274,11 @@ impl Session {
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+}
+
+/// How long a session lives without a connect.
+fn patience(terms: &Terms) -> Duration {
+    terms.route.interval + terms.route.expiry
 }
 
 #[cfg(test)]
@@ -300,18 +290,8 @@ mod tests {
 
     pub(super) fn terms(queue: usize) -> Arc<Terms> {
         let second = Duration::from_secs(1);
-        Arc::new(Terms {
-            timeout: second,
-            interval: Duration::ZERO,
-            expiry: second,
-            per_browser: None,
-            poll_interval: second,
-            subscriptions: 10,
-            queue,
-            queue_bytes: 1000,
-            body: 1000,
-            message: 1000,
-        })
+        let route = BayeuxConfig { timeout: second, expiry: second, queue, ..BayeuxConfig::default() };
+        Arc::new(Terms { route, message: 1000 })
     }
 
     fn entry(number: u64) -> Arc<Entry> {

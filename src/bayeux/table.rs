@@ -159,7 +159,9 @@ impl Table {
     /// Whether one connect more may be held for a browser.
     pub(super) fn has_place(&self, key: Key) -> bool {
         let session = &self.sessions[key];
-        let (Some(browser), Some(limit)) = (&session.browser, session.terms.per_browser) else { return true };
+        let (Some(browser), Some(limit)) = (&session.browser, session.terms.route.per_browser) else {
+            return true;
+        };
         self.browsers.get(browser).is_none_or(|held| *held < limit)
     }
 

@@ -18,7 +18,7 @@ pub(super) async fn answer(
     parts: &Parts,
     body: ClientBody,
 ) -> Result<Response<Body>, TakeOver> {
-    let parley = match parley(host, parts, body, terms.body).await {
+    let parley = match parley(host, parts, body, terms.route.body).await {
         Ok(parley) => parley,
         Err(response) => return Ok(response),
     };

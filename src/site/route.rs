@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 
 use crate::bayeux::Terms;
-use crate::config::{self, BayeuxConfig, FilesConfig, RouteConfig, SiteConfig};
+use crate::config::{self, FilesConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Redirect};
 use crate::exchange::{Cors, Handoffs, RouteRules};
 use crate::files::Folder;
@@ -57,28 +57,15 @@ impl Route {
                 Action::Pool(pool, handoffs)
             }
             config::Action::Files(files) => Action::Files(Arc::new(folder(files))),
-            config::Action::Bayeux(bayeux) => Action::Bayeux(Arc::new(terms(bayeux, message))),
+            config::Action::Bayeux(bayeux) => {
+                Action::Bayeux(Arc::new(Terms { route: bayeux.clone(), message }))
+            }
             config::Action::Script(script) => Action::Script(field(&script.cache_control)),
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
         let (path, is_internal) = (config.path.clone(), config.internal);
         let (edge, cors) = (Edge::new(site, &config.edge), Cors::new(&site.cors));
         Some(Arc::new(Route { path, action, is_internal, edge, cors, rules }))
-    }
-}
-
-fn terms(config: &BayeuxConfig, message: usize) -> Terms {
-    Terms {
-        timeout: config.timeout,
-        interval: config.interval,
-        expiry: config.expiry,
-        per_browser: config.per_browser,
-        poll_interval: config.poll_interval,
-        subscriptions: config.subscriptions,
-        queue: config.queue,
-        queue_bytes: config.queue_bytes,
-        body: config.body,
-        message,
     }
 }
 
