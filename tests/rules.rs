@@ -64,7 +64,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     (
         "bayeux",
         &["hold", "hub", "transport", "message", "config", "metrics"],
-        "a session knows its terms and what it waits for, and neither sockets nor routes",
+        "a session knows its terms and what it waits for, and neither connections nor routes",
     ),
     (
         "shard",

@@ -59,6 +59,7 @@ impl Bayeux {
             if now >= sweep {
                 sweep = now + SWEEP;
                 let mut table = self.table.lock();
+                table.overdue(now).into_iter().for_each(|key| meta::end_connect(&mut table, key, None, now));
                 let expired = table.expired(now);
                 expired.into_iter().for_each(|key| end(&mut table, key, Ended::Expired, now));
             }
@@ -76,7 +77,7 @@ impl Bayeux {
             touched.extend(news.touched);
         }
         for keys in touched.chunks(AT_ONCE) {
-            keys.iter().for_each(|key| answer(&mut table, *key, now));
+            keys.iter().for_each(|key| table.deliver(*key, now));
             MutexGuard::bump(&mut table);
         }
     }
@@ -86,15 +87,8 @@ fn note(table: &mut Table, hold: u64, said: Said, now: Instant) -> Option<Key> {
     match said {
         Said::Here(line) => table.reached(hold, line),
         Said::Over(end) => table.over(hold, end, now),
-        // Of WebSockets, which it has none of.
+        // Of WebSockets, which are heard elsewhere (`socket.rs`).
         Said::Words(_) | Said::Sent(_) => None,
-    }
-}
-
-/// Answers a session's connect if there is something to say.
-fn answer(table: &mut Table, key: Key, now: Instant) {
-    if table.get_mut(key).is_some_and(|session| session.waits()) {
-        meta::end_connect(table, key, None, now);
     }
 }
 

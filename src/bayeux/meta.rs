@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::envelope::{Ack, Advice, Ext, Reply, ReplyExt, Request};
 use super::name::{self, Kind, Pattern};
-use super::session::{ClientClock, Connect, Session, Terms};
+use super::session::{ClientClock, Connect, Session, Terms, Way};
 use super::table::{Ended, Key, Table};
 use super::{Bayeux, milliseconds, words};
 use crate::hold::{Speech, fresh_number};
@@ -22,6 +22,8 @@ pub(super) struct Visitor<'a> {
     pub(super) browser: Option<&'a str>,
     /// The function that the answer calls: scripts are run in order, so nothing may wait behind a connect.
     pub(super) callback: Option<&'a str>,
+    /// The WebSocket that it is on.
+    pub(super) socket: Option<u64>,
 }
 
 /// What is answered to the messages of a request.
@@ -35,6 +37,8 @@ pub(super) enum Said {
     },
     /// Nothing yet; after the timeout the fallback.
     Hold { hold: u64, timeout: Duration, fallback: Vec<u8> },
+    /// What is to be said on a WebSocket is said, or will be.
+    OnSocket,
 }
 
 /// Refusals in the protocol's own words.
@@ -56,7 +60,7 @@ const FULL: &str = "503::too_many_sessions";
 const NO_ROOM: &str = "503::too_many_channels";
 
 /// The ways to connect, as they are offered.
-const CONNECTION_TYPES: &[&str] = &["long-polling", "callback-polling"];
+const CONNECTION_TYPES: &[&str] = &["websocket", "long-polling", "callback-polling"];
 /// Ways that are the same under another name.
 const SYNONYMS: &[&str] = &["cross-origin-long-polling"];
 /// When a client that was turned away shall try again.
@@ -218,21 +222,24 @@ impl Bayeux {
         };
         let (ext, wanted) = (request.ext(), request.wanted());
         let ack = ext.ack.and_then(|ack| ack.get().parse().ok());
+        // What another socket hasn't taken waits again.
+        table.moves(key, visitor.socket);
         let Some(session) = table.get_mut(key) else { unreachable!("it was found under this lock") };
         let terms = session.terms.clone();
         let connected = session.connect(ack);
         if let Some(replaced) = connected.replaced {
-            table.released(key);
-            if let Some(line) = replaced.line {
+            table.released(key, &replaced);
+            // On a socket nobody waits for an answer of its own.
+            if let Way::Poll(_, Some(line)) = replaced.way {
                 line.speak(Speech::Refuse);
             }
         }
         let timeout = wanted.and_then(|wanted| wanted.timeout);
         let at_once = connected.at_once || !alone || timeout.is_some_and(|timeout| timeout <= 0.0);
-        let crowded = !at_once && !table.has_place(key);
-        let mut connect = Connect {
-            hold: fresh_number(),
-            line: None,
+        let crowded = !at_once && visitor.socket.is_none() && !table.has_place(key);
+        let way = visitor.socket.map_or_else(|| Way::Poll(fresh_number(), None), Way::Socket);
+        let connect = Connect {
+            way,
             id: request.id.map(ToOwned::to_owned),
             batch: connected.batch,
             callback: visitor.callback.map(Into::into),
@@ -246,13 +253,21 @@ impl Bayeux {
                 advice = Some(Advice { interval, multiple_clients: true, ..retry(&terms) });
             }
             replies[place] = words::connect_reply(&connect, advice, Some(now));
-            let Some(session) = table.get_mut(key) else { unreachable!("it was found under this lock") };
-            let messages = session.take();
-            session.rest(now);
-            return Said::Answer { messages, replies, browser: None };
+            let Some(socket) = visitor.socket else {
+                let Some(session) = table.get_mut(key) else { unreachable!("it was found under this lock") };
+                let messages = session.take();
+                session.rest(now);
+                return Said::Answer { messages, replies, browser: None };
+            };
+            // Under the lock, so that nothing newer is said before it.
+            let messages = table.get_mut(key).map(Session::give).unwrap_or_default();
+            table.say(key, socket, (&messages, &replies), now);
+            return Said::OnSocket;
         }
-        connect.since = now;
-        let hold = connect.hold;
+        let Way::Poll(hold, _) = connect.way else {
+            table.hold(key, connect);
+            return Said::OnSocket;
+        };
         let reply = words::connect_reply(&connect, None, None);
         let fallback = words::body(&[], &[reply], visitor.callback);
         table.hold(key, connect);
@@ -268,7 +283,6 @@ impl Bayeux {
                 end_connect(&mut table, key, None, Instant::now());
             } else if let Some(session) = table.get_mut(key)
                 && session.takes_by_the_way()
-                && !session.holds()
             {
                 messages = session.take();
             }
@@ -356,11 +370,15 @@ fn disconnect(table: &mut Table, key: Key, now: Instant) {
 pub(super) fn end_connect(table: &mut Table, key: Key, advice: Option<Advice>, now: Instant) {
     let Some(session) = table.get_mut(key) else { return };
     let Some((connect, messages)) = session.answer() else { return };
-    table.released(key);
+    table.released(key, &connect);
     let reply = words::connect_reply(&connect, advice, Some(now));
-    let body = words::body(&messages, &[reply], connect.callback.as_deref());
-    if let Some(line) = connect.line {
-        line.speak(Speech::Answer(body, messages.len()));
+    match connect.way {
+        Way::Poll(_, Some(line)) => {
+            let body = words::body(&messages, &[reply], connect.callback.as_deref());
+            line.speak(Speech::Answer(body, messages.len()));
+        }
+        Way::Poll(_, None) => {}
+        Way::Socket(socket) => table.say(key, socket, (&messages, &[reply]), now),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bayeux 1.0 over HTTP: messages come in requests, a connect that waits becomes a hold.
+//! Bayeux 1.0: messages come in requests, where a connect that waits becomes a hold, or on WebSockets.
 //!
 //! A session lives here and nowhere else: [`session`] says what it is, [`table`] which sessions want what. Requests are
 //! answered on the threads that they come on; one thread of the room ([`Courier`]) takes what the hub brings, tells
@@ -12,9 +12,12 @@ mod body;
 mod courier;
 mod desk;
 mod envelope;
+mod mail;
 mod meta;
 mod name;
 mod session;
+mod socket;
+mod sockets;
 mod table;
 mod words;
 
@@ -119,7 +122,8 @@ impl Bayeux {
             return Err(BadRequest::NoMessages);
         }
         let callback = carried.callback;
-        let visitor = Visitor { terms, browser: browser(headers), callback: callback.as_deref() };
+        let visitor =
+            Visitor { terms, browser: browser(headers), callback: callback.as_deref(), socket: None };
         match self.hear(&visitor, &messages).await {
             Said::Answer { messages, replies, browser } => {
                 let body = words::body(&messages, &replies, callback.as_deref());
@@ -137,6 +141,7 @@ impl Bayeux {
                 let ear = Ear::new(self.desk.clone(), hold);
                 Ok(Reply::Hold(Box::new(held(timeout, fallback, callback.is_some(), client, ear))))
             }
+            Said::OnSocket => unreachable!("it came in a request"),
         }
     }
 

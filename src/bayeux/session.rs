@@ -1,15 +1,16 @@
-//! One client's session: what waits for it, what it was given, the connect that it has open, when it ends; pure.
+//! One client's session: the connect that it has open, the socket that it is on, what is on its way, when it ends; pure.
 //!
-//! What waits is a queue of shared messages. An answer on its way keeps them there until its end is known: they are
-//! dropped once they are with the client's system, and stay where it was lost. With the `ack` extension they stay until
-//! the client says that it has them. At most one answer is on its way; what comes meanwhile waits for its end.
+//! At most one answer is on its way; what comes meanwhile waits for its end (`mail.rs`). A client that connects on a
+//! WebSocket is told at once what comes, and its connect stays open; one that acknowledges batches gets them by its
+//! connects there, too.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use super::mail::{Full, Mail, Room};
 use crate::config::BayeuxConfig;
 use crate::hold::{End, Line};
 use crate::hub::ChannelId;
@@ -31,19 +32,23 @@ pub(super) struct Session {
     /// What its browser is called.
     pub(super) browser: Option<Box<str>>,
     pub(super) subscriptions: HashMap<Box<str>, Subscription>,
-    queue: VecDeque<Arc<Entry>>,
-    queue_bytes: usize,
-    /// How many from the front of the queue are given, and not known to have arrived.
-    given: usize,
-    /// The last message that was looked at for it: it comes once, by however many subscriptions.
-    looked_at: Sequence,
-    acks: Option<Acks>,
+    mail: Mail,
     connect: Option<Connect>,
-    /// The hold whose answer is on its way.
-    flight: Option<u64>,
+    /// The socket on which its last connect came.
+    socket: Option<u64>,
+    flight: Option<Flight>,
     connected: bool,
-    /// When it ends, unless a connect comes before; `None` while one is open.
+    /// When it ends, unless a connect comes before; `None` from one until its answer has arrived.
     expires: Option<Instant>,
+}
+
+/// Messages on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    /// With the answer of this hold.
+    Poll(u64),
+    /// On its socket, with what was said there as the so many-th.
+    Socket(u64),
 }
 
 /// Where one subscription stands.
@@ -55,21 +60,10 @@ pub(super) struct Subscription {
     pub(super) since: Sequence,
 }
 
-/// Batches that the client has not acknowledged.
-#[derive(Default)]
-struct Acks {
-    /// Number of the last connect.
-    batch: u64,
-    /// Number of each, and how many messages it brought.
-    open: VecDeque<(u64, usize)>,
-}
-
 /// A connect that is held, or about to be.
 #[derive(Debug)]
 pub(super) struct Connect {
-    pub(super) hold: u64,
-    /// Where it can be answered, once it is held.
-    pub(super) line: Option<Line>,
+    pub(super) way: Way,
     pub(super) id: Option<Box<RawValue>>,
     /// The batch that its reply counts as.
     pub(super) batch: Option<u64>,
@@ -78,6 +72,15 @@ pub(super) struct Connect {
     /// The client's clock, as far as the reply returns it, and since when.
     pub(super) clock: Option<ClientClock>,
     pub(super) since: Instant,
+}
+
+/// How a connect is answered.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// By the answer of this hold, once it is held.
+    Poll(u64, Option<Line>),
+    /// On the socket with this number.
+    Socket(u64),
 }
 
 /// What a client's clock said, and ours when it came.
@@ -91,7 +94,7 @@ pub(super) struct ClientClock {
 /// What comes of a connect.
 #[derive(Debug)]
 pub(super) struct Connected {
-    /// The connect before, if it is still open: an error is its answer.
+    /// The connect before, if it is still open.
     pub(super) replaced: Option<Connect>,
     pub(super) batch: Option<u64>,
     /// Whether there is something that it must not wait for.
@@ -99,10 +102,6 @@ pub(super) struct Connected {
     /// Whether it is the first, by which a client learns that its transport works.
     pub(super) first: bool,
 }
-
-/// A session's queue has no more room. Messages are lost to it, so it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
 
 impl Session {
     pub(super) fn new(
@@ -112,62 +111,42 @@ impl Session {
         ack: bool,
         now: Instant,
     ) -> Session {
-        let expires = Some(now + patience(&terms));
-        Session {
-            id,
-            terms,
-            browser,
-            subscriptions: HashMap::new(),
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            given: 0,
-            looked_at: Sequence(0),
-            acks: ack.then(Acks::default),
-            connect: None,
-            flight: None,
-            connected: false,
-            expires,
-        }
+        let (subscriptions, mail, expires) = (HashMap::new(), Mail::new(ack), Some(now + patience(&terms)));
+        let (connect, socket, flight, connected) = (None, None, None, false);
+        Session { id, terms, browser, subscriptions, mail, connect, socket, flight, connected, expires }
     }
 
     /// A message of the channel of one of its subscriptions; whether it is new to it.
     pub(super) fn offer(&mut self, entry: &Arc<Entry>, since: Sequence) -> Result<bool, Full> {
-        if entry.sequence() <= since || entry.sequence() <= self.looked_at {
-            return Ok(false);
-        }
-        self.looked_at = entry.sequence();
-        let bytes = entry.message.data.bytes().len();
-        let fits = self.queue.len() < self.terms.route.queue
-            && (self.queue.is_empty() || self.queue_bytes + bytes <= self.terms.route.queue_bytes);
-        if !fits {
-            return Err(Full);
-        }
-        self.queue_bytes += bytes;
-        self.queue.push_back(Arc::clone(entry));
-        Ok(true)
+        let room = Room { messages: self.terms.route.queue, bytes: self.terms.route.queue_bytes };
+        self.mail.offer(entry, since, room)
     }
 
     /// A connect comes, with the last batch that its client has.
     pub(super) fn connect(&mut self, ack: Option<u64>) -> Connected {
-        let mut resend = false;
-        if let Some(acks) = &mut self.acks {
-            let has = ack.unwrap_or(0);
-            let mut arrived = 0;
-            while let Some(&(_, messages)) = acks.open.front().filter(|(batch, _)| *batch <= has) {
-                acks.open.pop_front();
-                arrived += messages;
-            }
-            resend = !acks.open.is_empty();
-            acks.open.clear();
-            acks.batch += 1;
+        let again = self.mail.acknowledge(ack);
+        if self.mail.is_counted() {
             self.flight = None;
-            self.given = 0;
-            self.drop_front(arrived);
         }
+        self.expires = None;
         let replaced = self.connect.take();
         let first = !std::mem::replace(&mut self.connected, true);
-        let at_once = first || resend || self.waits();
-        Connected { replaced, batch: self.acks.as_ref().map(|acks| acks.batch), at_once, first }
+        Connected { replaced, batch: self.mail.batch(), at_once: first || again || self.waits(), first }
+    }
+
+    /// Its client is on this socket from now on, or on none; the one where it was. What that one hasn't taken yet is lost
+    /// with it.
+    pub(super) fn moves_to(&mut self, socket: Option<u64>) -> Option<u64> {
+        let before = std::mem::replace(&mut self.socket, socket).filter(|before| Some(*before) != socket)?;
+        self.lose_socket();
+        Some(before)
+    }
+
+    fn lose_socket(&mut self) {
+        if let Some(Flight::Socket(_)) = self.flight {
+            self.flight = None;
+            self.mail.lost();
+        }
     }
 
     /// Its connect is to be held.
@@ -178,39 +157,86 @@ impl Session {
 
     /// Whether this hold is that of its connect.
     pub(super) fn waits_for(&self, hold: u64) -> bool {
-        self.connect.as_ref().is_some_and(|connect| connect.hold == hold)
+        self.connect.as_ref().is_some_and(|connect| connect.is_of(hold))
     }
 
     /// Its connect can be answered.
     pub(super) fn reached(&mut self, line: Line) {
-        if let Some(connect) = &mut self.connect {
-            connect.line = Some(line);
+        if let Some(Connect { way: Way::Poll(_, to), .. }) = &mut self.connect {
+            *to = Some(line);
         }
     }
 
-    /// Whether a connect is open.
-    pub(super) fn holds(&self) -> bool {
-        self.connect.is_some()
+    /// Whether a connect is open on a socket since a moment before this one.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        let is_late = |connect: &Connect| {
+            matches!(connect.way, Way::Socket(_)) && now >= connect.since + self.terms.route.timeout
+        };
+        self.connect.as_ref().is_some_and(is_late)
     }
 
     /// Whether what waits may go with other replies than those to connects.
     pub(super) fn takes_by_the_way(&self) -> bool {
-        self.acks.is_none()
+        !self.mail.is_counted() && self.socket.is_none() && self.connect.is_none()
+    }
+
+    /// The socket on which it is told at once what comes.
+    pub(super) fn pushes_to(&self) -> Option<u64> {
+        self.socket.filter(|_| !self.mail.is_counted())
     }
 
     /// Whether something waits that can go now.
     pub(super) fn waits(&self) -> bool {
-        self.flight.is_none() && self.queue.len() > self.given
+        self.flight.is_none() && self.mail.waits()
     }
 
-    /// The connect that can be answered, and with what. It is on its way then.
+    /// The connect that can be answered, and with what. It is on its way then; on a socket it has to be
+    /// [said](Session::said_as) as what.
     pub(super) fn answer(&mut self) -> Option<(Connect, Vec<Arc<Entry>>)> {
-        let connect = self.connect.take_if(|connect| connect.line.is_some())?;
+        let connect = self.connect.take_if(|connect| !matches!(connect.way, Way::Poll(_, None)))?;
         if self.flight.is_some() {
             return Some((connect, Vec::new()));
         }
-        self.flight = Some(connect.hold);
-        Some((connect, self.give()))
+        if let Way::Poll(hold, _) = connect.way {
+            self.flight = Some(Flight::Poll(hold));
+        }
+        Some((connect, self.mail.give()))
+    }
+
+    /// What waits and can go now; it has to be [said](Session::said_as) on its socket.
+    pub(super) fn give(&mut self) -> Vec<Arc<Entry>> {
+        if self.flight.is_some() { Vec::new() } else { self.mail.give() }
+    }
+
+    /// Messages were said on its socket as the so many-th.
+    pub(super) fn said_as(&mut self, number: u64) {
+        self.flight = Some(Flight::Socket(number));
+    }
+
+    /// So much of what was said on its socket is with the client's system.
+    pub(super) fn heard(&mut self, number: u64, now: Instant) {
+        if let Some(Flight::Socket(own)) = self.flight
+            && own <= number
+        {
+            self.flight = None;
+            self.mail.arrived();
+            // What comes without a connect is no sign that its client lives.
+            if self.expires.is_none() {
+                self.rest(now);
+            }
+        }
+    }
+
+    /// Its socket is gone, and with it what was said there and is nowhere yet.
+    pub(super) fn is_left(&mut self, now: Instant) {
+        self.socket = None;
+        self.connect.take_if(|connect| matches!(connect.way, Way::Socket(_)));
+        if self.flight.is_none() {
+            // Nobody was there to be told.
+            self.mail.lost();
+        }
+        self.lose_socket();
+        self.rest(now);
     }
 
     /// The connect that is open, whatever there is to say.
@@ -223,44 +249,25 @@ impl Session {
         if self.flight.is_some() {
             return Vec::new();
         }
-        let messages = self.give();
-        if self.acks.is_none() {
-            self.drop_front(self.given);
-        }
+        let messages = self.mail.give();
+        self.mail.arrived();
         messages
     }
 
-    fn give(&mut self) -> Vec<Arc<Entry>> {
-        let messages: Vec<_> = self.queue.iter().skip(self.given).cloned().collect();
-        if let Some(acks) = &mut self.acks
-            && !messages.is_empty()
-        {
-            acks.open.push_back((acks.batch, messages.len()));
-        }
-        self.given = self.queue.len();
-        messages
-    }
-
-    fn drop_front(&mut self, count: usize) {
-        let gone = self.queue.drain(..count.min(self.queue.len()));
-        self.queue_bytes -= gone.map(|entry| entry.message.data.bytes().len()).sum::<usize>();
-        self.given -= count.min(self.given);
-    }
-
-    /// A hold is over. True where it was its own, so that no connect is open any more unless another came.
-    pub(super) fn over(&mut self, hold: u64, end: End, now: Instant) -> bool {
-        if self.flight == Some(hold) {
+    /// A hold is over; its connect, where that was still open.
+    pub(super) fn over(&mut self, hold: u64, end: End, now: Instant) -> Option<Connect> {
+        let mut open = None;
+        if self.flight == Some(Flight::Poll(hold)) {
             self.flight = None;
-            match (end, &self.acks) {
-                (End::Answered, None) => self.drop_front(self.given),
-                (End::Spoken | End::Left(_) | End::Lost, None) => self.given = 0,
-                (_, Some(_)) => {}
+            match end {
+                End::Answered => self.mail.arrived(),
+                End::Spoken | End::Left(_) | End::Lost => self.mail.lost(),
             }
-        } else if self.connect.take_if(|connect| connect.hold == hold).is_none() {
-            return false;
+        } else {
+            open = Some(self.connect.take_if(|connect| connect.is_of(hold))?);
         }
         self.rest(now);
-        true
+        open
     }
 
     /// A reply to a connect is out: its clock runs until the next one.
@@ -273,6 +280,12 @@ impl Session {
     /// Whether its client has stayed away for too long.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+impl Connect {
+    fn is_of(&self, hold: u64) -> bool {
+        matches!(self.way, Way::Poll(own, _) if own == hold)
     }
 }
 
@@ -308,8 +321,8 @@ mod tests {
     }
 
     fn held(hold: u64) -> Connect {
-        let (line, since) = (Some(Line::nowhere()), Instant::now());
-        Connect { hold, line, id: None, batch: None, callback: None, clock: None, since }
+        let (way, since) = (Way::Poll(hold, Some(Line::nowhere())), Instant::now());
+        Connect { way, id: None, batch: None, callback: None, clock: None, since }
     }
 
     fn numbers(messages: &[Arc<Entry>]) -> Vec<u64> {
@@ -343,7 +356,7 @@ mod tests {
         assert!(session.connect(None).at_once);
         session.take();
         session.hold(held(1));
-        assert_eq!(session.connect(None).replaced.map(|connect| connect.hold), Some(1));
+        assert!(session.connect(None).replaced.is_some_and(|connect| connect.is_of(1)));
     }
 
     #[test]
@@ -356,9 +369,43 @@ mod tests {
         session.offer(&entry(1), Sequence(0)).unwrap();
         session.answer().unwrap();
         assert!(!session.is_expired(later));
-        assert!(session.over(1, End::Answered, now));
+        assert!(session.over(1, End::Answered, now).is_none());
         assert!(session.is_expired(later) && !session.is_expired(now));
-        assert!(!session.over(1, End::Lost, now));
+        session.hold(held(2));
+        assert!(session.over(1, End::Lost, later).is_none() && session.waits_for(2));
+        assert!(session.over(2, End::Lost, later).is_some() && !session.waits_for(2));
+    }
+
+    #[test]
+    fn what_was_said_on_a_socket_waits_again_when_the_socket_is_lost() {
+        let (mut session, now) = (session(false, 10), Instant::now());
+        session.connect(None);
+        assert_eq!(session.moves_to(Some(5)), None);
+        session.hold(Connect { way: Way::Socket(5), ..held(0) });
+        (1..=3).for_each(|number| assert_eq!(session.offer(&entry(number), Sequence(0)), Ok(true)));
+        assert_eq!((session.pushes_to(), numbers(&session.give())), (Some(5), vec![1, 2, 3]));
+        session.said_as(7);
+        session.heard(6, now);
+        assert!(!session.waits());
+        session.heard(7, now);
+        session.offer(&entry(4), Sequence(0)).unwrap();
+        assert_eq!(numbers(&session.give()), [4]);
+        session.said_as(8);
+        session.is_left(now);
+        assert!(
+            session.connect.is_none() && session.waits() && session.is_expired(now + Duration::from_secs(1))
+        );
+        assert_eq!(numbers(&session.take()), [4]);
+        assert_eq!(session.moves_to(None), None);
+    }
+
+    #[test]
+    fn a_connect_on_a_socket_is_answered_when_its_time_is_over() {
+        let (mut session, now) = (session(false, 10), Instant::now());
+        session.hold(Connect { way: Way::Socket(5), since: now, ..held(0) });
+        assert!(!session.is_overdue(now) && session.is_overdue(now + Duration::from_secs(1)));
+        session.hold(held(1));
+        assert!(!session.is_overdue(now + Duration::from_secs(100)));
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -379,6 +426,22 @@ mod tests {
             Just(Step::Piggyback),
         ];
         proptest::collection::vec(step, 0..60)
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Walk {
+        Publish,
+        Connect,
+        Push,
+        Heard,
+        Leave,
+        Poll,
+    }
+
+    fn walks() -> impl Strategy<Value = Vec<Walk>> {
+        const ALL: &[Walk] =
+            &[Walk::Publish, Walk::Connect, Walk::Push, Walk::Heard, Walk::Leave, Walk::Poll];
+        proptest::collection::vec(proptest::sample::select(ALL), 0..60)
     }
 
     proptest! {
@@ -410,7 +473,7 @@ mod tests {
                     Step::Answer if session.waits() => {
                         if let Some((connect, messages)) = session.answer() {
                             prop_assert!(on_its_way.is_none());
-                            on_its_way = Some((connect.hold, connect.batch, numbers(&messages)));
+                            on_its_way = Some((holds, connect.batch, numbers(&messages)));
                         }
                     }
                     Step::Over(well) => {
@@ -430,6 +493,67 @@ mod tests {
                 arrived.extend(messages);
             }
             arrived.extend(numbers(&session.take()));
+            prop_assert_eq!(arrived, (1..=published).collect::<Vec<_>>());
+        }
+
+        /// A client whose sockets are lost, and that goes over to long-polling and back, gets every message in order.
+        #[test]
+        fn a_client_that_goes_from_socket_to_socket_loses_nothing(walks in walks()) {
+            let (mut session, now) = (session(false, 1000), Instant::now());
+            let (mut published, mut socket, mut said) = (0, 1, 0);
+            let mut arrived: Vec<u64> = Vec::new();
+            let mut on_its_way: Option<(u64, Vec<u64>)> = None;
+            for walk in walks.into_iter().chain([Walk::Poll]) {
+                match walk {
+                    Walk::Publish => {
+                        published += 1;
+                        session.offer(&entry(published), Sequence(0)).unwrap();
+                    }
+                    Walk::Connect => {
+                        session.moves_to(Some(socket));
+                        if session.connect(None).at_once {
+                            said += 1;
+                            let messages = numbers(&session.give());
+                            if !messages.is_empty() {
+                                session.said_as(said);
+                                on_its_way = Some((said, messages));
+                            }
+                        } else {
+                            session.hold(Connect { way: Way::Socket(socket), ..held(0) });
+                        }
+                    }
+                    Walk::Push if session.waits() && session.pushes_to() == Some(socket) => {
+                        said += 1;
+                        prop_assert!(on_its_way.is_none());
+                        on_its_way = Some((said, numbers(&session.give())));
+                        session.said_as(said);
+                    }
+                    Walk::Heard => {
+                        if let Some((number, messages)) = on_its_way.take() {
+                            session.heard(number, now);
+                            arrived.extend(messages);
+                        }
+                    }
+                    Walk::Leave => {
+                        if session.pushes_to().is_some() {
+                            session.is_left(now);
+                        }
+                        on_its_way = None;
+                        socket += 1;
+                    }
+                    Walk::Poll => {
+                        on_its_way = None;
+                        session.moves_to(None);
+                        if session.connect(None).at_once {
+                            arrived.extend(numbers(&session.take()));
+                            session.rest(now);
+                        } else {
+                            session.hold(held(said));
+                        }
+                    }
+                    Walk::Push => {}
+                }
+            }
             prop_assert_eq!(arrived, (1..=published).collect::<Vec<_>>());
         }
     }

@@ -10,8 +10,11 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::mail::Full;
 use super::name::{self, Pattern};
-use super::session::{Connect, Full, Session, Subscription};
+use super::session::{Connect, Session, Subscription, Way};
+use super::sockets::Sockets;
+use super::{meta, words};
 use crate::hold::{End, Line, Speech};
 use crate::hub::{ChannelId, Hub, Refused, Tap, Turn};
 use crate::message::{ChannelName, Entry, Start};
@@ -31,6 +34,7 @@ pub(super) struct Table {
     listeners: HashMap<Box<str>, BTreeSet<Key>>,
     /// Sessions by hold, whose ends are still to be told.
     holds: HashMap<u64, Key>,
+    pub(super) sockets: Sockets,
     /// Connects that are held, by browser.
     browsers: HashMap<Box<str>, usize>,
     metrics: Metrics,
@@ -63,6 +67,7 @@ impl Table {
             readers: HashMap::new(),
             listeners: HashMap::new(),
             holds: HashMap::new(),
+            sockets: Sockets::default(),
             browsers: HashMap::new(),
             metrics,
         }
@@ -94,8 +99,11 @@ impl Table {
             self.leave(key, &name, subscription, now);
         }
         let connect = session.take_connect();
-        if connect.is_some() {
-            self.release(session.browser.as_deref());
+        if let Some(connect) = &connect {
+            self.release(connect, session.browser.as_deref());
+        }
+        if let Some(socket) = session.moves_to(None) {
+            self.sockets.leave(socket, key);
         }
         self.metrics.bayeux_sessions.dec();
         self.metrics.bayeux_sessions_ended.with_label_values(&[why.word()]).inc();
@@ -168,21 +176,35 @@ impl Table {
     /// Opens a session's connect.
     pub(super) fn hold(&mut self, key: Key, connect: Connect) {
         let session = &mut self.sessions[key];
-        self.holds.insert(connect.hold, key);
-        if let Some(browser) = &session.browser {
-            *self.browsers.entry(browser.clone()).or_default() += 1;
+        if let Way::Poll(hold, _) = connect.way {
+            self.holds.insert(hold, key);
+            if let Some(browser) = &session.browser {
+                *self.browsers.entry(browser.clone()).or_default() += 1;
+            }
         }
         session.hold(connect);
     }
 
-    /// A session's connect isn't open any more.
-    pub(super) fn released(&mut self, key: Key) {
-        let browser = self.sessions.get(key).and_then(|session| session.browser.clone());
-        self.release(browser.as_deref());
+    /// A session's client connects on this socket, or on none.
+    pub(super) fn moves(&mut self, key: Key, socket: Option<u64>) {
+        let Some(before) = self.sessions.get_mut(key).map(|session| session.moves_to(socket)) else { return };
+        if let Some(before) = before {
+            self.sockets.leave(before, key);
+        }
+        if let Some(socket) = socket {
+            self.sockets.enter(socket, key);
+        }
     }
 
-    fn release(&mut self, browser: Option<&str>) {
-        let Some(browser) = browser else { return };
+    /// A session's connect isn't open any more.
+    pub(super) fn released(&mut self, key: Key, connect: &Connect) {
+        let browser = self.sessions.get(key).and_then(|session| session.browser.clone());
+        self.release(connect, browser.as_deref());
+    }
+
+    /// Only those that take one of a browser's connections are counted.
+    fn release(&mut self, connect: &Connect, browser: Option<&str>) {
+        let Some(browser) = browser.filter(|_| matches!(connect.way, Way::Poll(..))) else { return };
         if let Some(held) = self.browsers.get_mut(browser) {
             *held -= 1;
             if *held == 0 {
@@ -211,10 +233,8 @@ impl Table {
     pub(super) fn over(&mut self, hold: u64, end: End, now: Instant) -> Option<Key> {
         let key = self.holds.remove(&hold)?;
         let session = self.sessions.get_mut(key)?;
-        let held = session.holds();
-        session.over(hold, end, now);
-        if held && !session.holds() {
-            self.released(key);
+        if let Some(connect) = session.over(hold, end, now) {
+            self.released(key, &connect);
         }
         Some(key)
     }
@@ -268,6 +288,36 @@ impl Table {
                 tracing::warn!(%refused, "a Bayeux client could not stay on a channel that was deleted");
             }
         }
+    }
+
+    /// Says to a session's client what waits for it, if it can be told now.
+    pub(super) fn deliver(&mut self, key: Key, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.waits()) else { return };
+        let Some(socket) = session.pushes_to() else { return meta::end_connect(self, key, None, now) };
+        let messages = session.give();
+        self.say(key, socket, (&messages, &[]), now);
+    }
+
+    /// Says messages that a session has given, and replies to its client, on the socket that it is on.
+    pub(super) fn say(
+        &mut self,
+        key: Key,
+        socket: u64,
+        (messages, replies): (&[Arc<Entry>], &[Vec<u8>]),
+        now: Instant,
+    ) {
+        let said = self.sockets.say(socket, words::body(messages, replies, None), messages.len());
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        match said {
+            Some(number) if !messages.is_empty() => session.said_as(number),
+            Some(_) => session.rest(now),
+            None => session.is_left(now),
+        }
+    }
+
+    /// Sessions whose connect on a socket has lasted long enough.
+    pub(super) fn overdue(&self, now: Instant) -> Vec<Key> {
+        self.sessions.iter().filter(|(_, session)| session.is_overdue(now)).map(|(key, _)| key).collect()
     }
 
     /// Sessions whose clients have stayed away.

@@ -51,7 +51,8 @@ pub(super) async fn hold(
     Ok(TakeOver::Hold(Box::new(hold), permit))
 }
 
-fn unfit(unfit: Unfit) -> Refusal {
+/// What its client is told.
+pub(super) fn unfit(unfit: Unfit) -> Refusal {
     match unfit {
         Unfit::Callback(BadCallback::Name) => {
             Refusal::BadRequest("the callback is not the name of a function")

@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -16,13 +17,14 @@ use super::Cors;
 use super::answer::{Refusal, answer};
 use super::check::{self, Asked};
 use super::files::response;
+use super::holding::unfit;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
 use super::rules::{Client, Rules};
 use super::sending::whole;
 use crate::access_log::{AccessLog, End};
 use crate::body::{Body, ClientBody};
-use crate::hold::{ClientSide, Hold, Keeper, TakeOver};
+use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Ear, Hold, Instruction, Keeper, TakeOver};
 
 /// Who a request of this kind meets.
 #[derive(Clone, Copy)]
@@ -47,6 +49,7 @@ pub struct Parley<'a> {
     parts: &'a Parts,
     record: Record,
     keep_alive: bool,
+    wants_socket: bool,
     /// Its body.
     pub body: Bytes,
 }
@@ -75,9 +78,9 @@ pub async fn parley<'a>(
         Err(refusal) => Err(refusal),
     };
     match read {
-        Ok((Asked { keep_alive, .. }, body)) => {
+        Ok((Asked { keep_alive, websocket: wants_socket, .. }, body)) => {
             record.received(body.len() as u64);
-            Ok(Parley { host, parts, record, keep_alive, body })
+            Ok(Parley { host, parts, record, keep_alive, wants_socket, body })
         }
         Err(refusal) => {
             record.refused(&refusal);
@@ -124,6 +127,33 @@ impl Parley<'_> {
         self.record.answers(StatusCode::OK);
         self.host.client.clock.start(self.host.rules.body_timeout);
         response(StatusCode::OK, headers, whole(body.into(), &mut self.record))
+    }
+
+    /// Whether it asks for a WebSocket.
+    pub fn wants_socket(&self) -> bool {
+        self.wants_socket
+    }
+
+    /// Has it held as a WebSocket without channels, which an ear listens to. The ear is made once it may be one.
+    ///
+    /// # Errors
+    /// The connection leaves.
+    pub fn hold_socket(self, ear: impl FnOnce() -> Box<Ear>) -> Result<Response<Body>, TakeOver> {
+        let headers = &self.parts.headers;
+        if !self.host.cors.admits_socket(headers) {
+            return Ok(self.refuse(&Refusal::ForeignOrigin));
+        }
+        let now = self.host.keeper.head();
+        let (query, at) = (self.parts.uri.query(), SystemTime::now());
+        let asked = AskedToHold { headers, upgrade: true, query, forwarded_at: now, now, at };
+        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
+        match Instruction::socket().hold(asked, answer, self.client_side()) {
+            Ok(mut hold) => {
+                hold.ear = Some(ear());
+                self.hold(Box::new(hold))
+            }
+            Err(reason) => Ok(self.refuse(&unfit(reason))),
+        }
     }
 
     /// Has it held; where no place is left its client is told.

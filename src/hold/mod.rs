@@ -64,7 +64,7 @@ pub enum Order {
 /// What the application wants to be held, as it said it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
-    /// At least one channel, each once.
+    /// At least one channel, each once; none where its owner speaks itself.
     pub channels: Vec<(ChannelName, Option<Since>)>,
     /// The transport it named; `None` is `auto`.
     pub transport: Option<TransportId>,
@@ -210,6 +210,21 @@ pub struct Hold {
 }
 
 impl Instruction {
+    /// A WebSocket without channels, for whoever listens to it.
+    pub fn socket() -> Instruction {
+        Instruction {
+            channels: Vec::new(),
+            transport: Some(transport::WEBSOCKET),
+            parameters: Parameters::default(),
+            timeout: None,
+            keepalive: None,
+            retry: None,
+            tag: None,
+            messages: None,
+            ticket: None,
+        }
+    }
+
     /// Joins the instruction with the request that it answers.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::Response;
 use hyper::http::request::Parts;
 
+use super::talks::{Listener, Talks};
 use crate::bayeux::{BadRequest, Bayeux, Question, Reply, Terms};
 use crate::body::{Body, ClientBody};
 use crate::exchange::{Host, Refusal, parley};
@@ -14,6 +15,7 @@ use crate::hold::TakeOver;
 pub(super) async fn answer(
     bayeux: &Bayeux,
     terms: &Arc<Terms>,
+    talks: &Talks,
     host: Host<'_>,
     parts: &Parts,
     body: ClientBody,
@@ -22,6 +24,9 @@ pub(super) async fn answer(
         Ok(parley) => parley,
         Err(response) => return Ok(response),
     };
+    if parley.wants_socket() {
+        return parley.hold_socket(|| talks.begin(Listener::Bayeux(terms.clone()), terms.route.body));
+    }
     let question = Question {
         method: &parts.method,
         headers: &parts.headers,

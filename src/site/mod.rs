@@ -370,7 +370,7 @@ impl Site {
             }
             Action::Bayeux(terms) => {
                 let host = Host { client, rules, site, cors: &route.cors, keeper, log };
-                Box::pin(bayeux::answer(&self.bayeux, terms, host, parts, body)).await
+                Box::pin(bayeux::answer(&self.bayeux, terms, &self.talks, host, parts, body)).await
             }
             Action::Script(cache_control) => {
                 // What is below its path is something else.

@@ -1,4 +1,4 @@
-//! Held WebSockets whose clients speak to an application: each message is carried there, one after another.
+//! Held WebSockets whose clients are heard: each message goes to an application or to Bayeux, one after another.
 //!
 //! Shards leave word at a desk; one task of the thread reads it, and each message is a task of its own for as long as it
 //! is on its way. A client whose message is on its way is not read on for long (`hold/talk.rs`), so what waits here is
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::route::Action;
 use super::router::Found;
 use super::{Site, authority};
+use crate::bayeux::{Bayeux, Terms};
 use crate::exchange::{Answered, Client, Context, Refusal, Speaker, carry, not_carried};
 use crate::hold::{Ear, Hears, Hold, Line, Said, Speech, TakeOver, Words, fresh_number};
 
@@ -38,17 +39,25 @@ struct Desk {
 /// One client's messages.
 struct Talk {
     /// Away with a message that is on its way.
-    speaker: Option<Box<Speaker>>,
+    listener: Option<Listener>,
     /// Until it is held there is none, and nothing is said either.
     line: Option<Line>,
     words: VecDeque<Words>,
     is_over: bool,
 }
 
-/// A message that is to be carried.
+/// Who hears a client.
+pub(super) enum Listener {
+    /// An application, which is told by requests.
+    Application(Box<Speaker>),
+    /// Bayeux on these terms.
+    Bayeux(Arc<Terms>),
+}
+
+/// A message that is to be heard.
 struct Errand {
     hold: u64,
-    speaker: Box<Speaker>,
+    listener: Listener,
     line: Line,
     words: Words,
 }
@@ -74,6 +83,14 @@ impl Desk {
 }
 
 impl Talks {
+    /// An ear for a WebSocket, which its listener gets messages of up to so many bytes from.
+    pub(super) fn begin(&self, listener: Listener, bytes_max: usize) -> Box<Ear> {
+        let number = fresh_number();
+        let talk = Talk { listener: Some(listener), line: None, words: VecDeque::new(), is_over: false };
+        self.open.borrow_mut().insert(number, talk);
+        Box::new(Ear::listening(self.desk.clone(), number, bytes_max))
+    }
+
     /// Gives a hold that names a path for messages an ear for them.
     pub(super) fn attend(
         &self,
@@ -84,55 +101,61 @@ impl Talks {
     ) {
         take_over.edit_hold(|hold| {
             if let Some(speaker) = speaker(client, request, hold) {
-                let number = fresh_number();
-                let talk = Talk {
-                    speaker: Some(Box::new(speaker)),
-                    line: None,
-                    words: VecDeque::new(),
-                    is_over: false,
-                };
-                self.open.borrow_mut().insert(number, talk);
-                hold.ear = Some(Box::new(Ear::listening(self.desk.clone(), number, bytes_max)));
+                hold.ear = Some(self.begin(Listener::Application(Box::new(speaker)), bytes_max));
             }
         });
     }
 
     /// What is to be done for something that was said.
-    fn note(&self, hold: u64, said: Said) -> Option<Errand> {
+    fn note(&self, bayeux: &Bayeux, hold: u64, said: Said) -> Option<Errand> {
         {
             let mut open = self.open.borrow_mut();
             let talk = open.get_mut(&hold)?;
             match said {
-                Said::Here(line) => talk.line = Some(line),
+                Said::Here(line) => {
+                    if talk.is_bayeux() {
+                        bayeux.socket_opens(hold, line.clone());
+                    }
+                    talk.line = Some(line);
+                }
                 Said::Words(words) => talk.words.push_back(words),
-                Said::Sent(_) => {}
+                // Nobody else asks what has arrived.
+                Said::Sent(more) => bayeux.socket_heard(hold, more),
                 Said::Over(_) => talk.is_over = true,
             }
         }
-        self.next(hold)
+        self.next(bayeux, hold)
     }
 
     /// The next message, unless one is on its way. Whoever has left is forgotten with the last.
-    fn next(&self, hold: u64) -> Option<Errand> {
+    fn next(&self, bayeux: &Bayeux, hold: u64) -> Option<Errand> {
         let mut open = self.open.borrow_mut();
         let talk = open.get_mut(&hold)?;
-        let speaker = talk.speaker.take()?;
+        let listener = talk.listener.take()?;
         match (talk.words.pop_front(), talk.line.clone()) {
-            (Some(words), Some(line)) => Some(Errand { hold, speaker, line, words }),
+            (Some(words), Some(line)) => Some(Errand { hold, listener, line, words }),
             _ if talk.is_over => {
                 open.remove(&hold);
+                bayeux.socket_ends(hold);
                 None
             }
             _ => {
-                talk.speaker = Some(speaker);
+                talk.listener = Some(listener);
                 None
             }
         }
     }
 
-    fn is_back(&self, hold: u64, speaker: Box<Speaker>) -> Option<Errand> {
-        self.open.borrow_mut().get_mut(&hold)?.speaker = Some(speaker);
-        self.next(hold)
+    fn is_back(&self, bayeux: &Bayeux, hold: u64, listener: Listener) -> Option<Errand> {
+        self.open.borrow_mut().get_mut(&hold)?.listener = Some(listener);
+        self.next(bayeux, hold)
+    }
+}
+
+impl Talk {
+    /// Before its first message, when its listener is there.
+    fn is_bayeux(&self) -> bool {
+        matches!(self.listener, Some(Listener::Bayeux(_)))
     }
 }
 
@@ -148,10 +171,10 @@ impl Site {
         loop {
             let due: Vec<Errand> = tokio::select! {
                 letters = self.talks.desk.letters() => {
-                    letters.into_iter().filter_map(|(hold, said)| self.talks.note(hold, said)).collect()
+                    letters.into_iter().filter_map(|(hold, said)| self.talks.note(&self.bayeux, hold, said)).collect()
                 }
                 Some(done) = errands.join_next() => match done {
-                    Ok((hold, speaker)) => self.talks.is_back(hold, speaker).into_iter().collect(),
+                    Ok((hold, listener)) => self.talks.is_back(&self.bayeux, hold, listener).into_iter().collect(),
                     Err(error) => {
                         tracing::error!(%error, "a message was lost with the task that carried it");
                         continue;
@@ -165,19 +188,24 @@ impl Site {
     }
 
     /// The client is read on once its message is answered, whatever was said.
-    async fn run(self: Rc<Self>, errand: Errand) -> (u64, Box<Speaker>) {
-        let Errand { hold, mut speaker, line, words } = errand;
+    async fn run(self: Rc<Self>, errand: Errand) -> (u64, Listener) {
+        let Errand { hold, mut listener, line, words } = errand;
         let Words { kind, data, receipt } = words;
-        speaker.describe(kind);
-        let Answered { message, close } = self.carry(&speaker, data).await;
-        if let Some((kind, data)) = message {
-            line.speak(Speech::Message(kind, data.into(), 0));
-        }
-        if let Some((code, reason)) = close {
-            line.speak(Speech::Close(code, reason));
+        match &mut listener {
+            Listener::Application(speaker) => {
+                speaker.describe(kind);
+                let Answered { message, close } = self.carry(speaker, data).await;
+                if let Some((kind, data)) = message {
+                    line.speak(Speech::Message(kind, data.into(), 0));
+                }
+                if let Some((code, reason)) = close {
+                    line.speak(Speech::Close(code, reason));
+                }
+            }
+            Listener::Bayeux(terms) => self.bayeux.socket_says(terms, hold, (kind, &data)).await,
         }
         drop(receipt);
-        (hold, speaker)
+        (hold, listener)
     }
 
     async fn carry(&self, speaker: &Speaker, data: Vec<u8>) -> Answered {

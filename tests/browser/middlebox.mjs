@@ -23,7 +23,9 @@ export class Middlebox {
   #pass(request, response) {
     this.requests.push(request.headers.accept);
     const { hostname: host, port } = this.target;
-    const { method, url: path, headers } = request;
+    const { method, url: path } = request;
+    // It knows of no upgrades.
+    const { upgrade, ...headers } = request.headers;
     const far = http.request({ host, port, method, path, headers, agent: false }, (answer) => {
       const held = [];
       let size = 0;

@@ -11,6 +11,7 @@ import { TimeSyncExtension } from "cometd/TimeSyncExtension.js";
 import { adapt } from "cometd-nodejs-client";
 import Faye from "faye";
 
+import { Middlebox } from "../browser/middlebox.mjs";
 import { Proxy } from "../browser/proxy.mjs";
 import { Relay } from "../browser/relay.mjs";
 
@@ -56,13 +57,24 @@ class Inbox {
 
 const url = () => `http://${proxy.address}:${proxy.port}/cometd`;
 
-async function cometd(at = url(), extensions = []) {
+const TYPES = ["long-polling", "websocket"];
+
+/** That can connect in this way and no other. */
+async function cometd(type, at = url(), extensions = []) {
   const client = new CometD();
-  client.unregisterTransport("websocket");
+  for (const other of TYPES) if (other !== type) client.unregisterTransport(other);
   client.configure({ url: at, logLevel: "error", backoffIncrement: 100 });
   for (const [name, extension] of extensions) client.registerExtension(name, extension);
   const reply = await new Promise((resolve) => client.handshake(resolve));
   assert.ok(reply.successful, JSON.stringify(reply));
+  assert.equal(client.getTransport().type, type);
+  return client;
+}
+
+/** Its handshakes are always by long-polling; a WebSocket it takes then by itself. */
+function faye(type, at = url(), options = {}) {
+  const client = new Faye.Client(at, options);
+  if (type !== "websocket") client.disable("websocket");
   return client;
 }
 
@@ -72,88 +84,94 @@ const subscribed = (client, channel, inbox) => new Promise((resolve, reject) => 
 const published = (client, channel, data) => new Promise((resolve) => client.publish(channel, data, resolve));
 const left = (client) => new Promise((resolve) => client.disconnect(resolve));
 
-test("CometD's client subscribes with wildcards, publishes, and hears the application", async () => {
-  const [reader, writer, inbox] = [await cometd(), await cometd(), new Inbox()];
-  assert.equal(reader.getTransport().type, "long-polling");
-  await subscribed(reader, "/chat/*", inbox);
-  assert.ok((await published(writer, "/chat/room", { text: "hé \u2028" })).successful);
-  assert.deepEqual(await inbox.next(), { channel: "/chat/room", data: { text: "hé \u2028" } });
-  await proxy.publish("%2Fchat%2Fother", JSON.stringify([1, null]), JSON_TYPE);
-  assert.deepEqual((await inbox.next()).data, [1, null]);
-  assert.equal((await published(writer, "/chat/", 1)).error, "405::channel_invalid");
-  await left(reader);
-  await left(writer);
-});
+for (const type of TYPES) {
+  test(`CometD's client subscribes with wildcards, publishes, and hears the application (${type})`, async () => {
+    const [reader, writer, inbox] = [await cometd(type), await cometd(type), new Inbox()];
+    await subscribed(reader, "/chat/*", inbox);
+    assert.ok((await published(writer, "/chat/room", { text: "hé \u2028" })).successful);
+    assert.deepEqual(await inbox.next(), { channel: "/chat/room", data: { text: "hé \u2028" } });
+    await proxy.publish("%2Fchat%2Fother", JSON.stringify([1, null]), JSON_TYPE);
+    assert.deepEqual((await inbox.next()).data, [1, null]);
+    assert.equal((await published(writer, "/chat/", 1)).error, "405::channel_invalid");
+    await left(reader);
+    await left(writer);
+  });
 
-test("CometD's client that would rather have a WebSocket settles for what there is", async () => {
-  const [client, inbox] = [new CometD(), new Inbox()];
+  test(`CometD's client stays through many connects, and through cut connections, without a loss (${type})`, async () => {
+    const [relay, inbox] = [await Relay.to(url()), new Inbox()];
+    const extensions = [["ack", new AckExtension()], ["timesync", new TimeSyncExtension()]];
+    const client = await cometd(type, `${relay.url}cometd`, extensions);
+    await subscribed(client, "/x/**", inbox);
+    for (let number = 0; number < 30; number += 1) {
+      await proxy.publish(`%2Fx%2F${number}`, JSON.stringify(number), JSON_TYPE);
+      if (number % 10 === 5) {
+        relay.cut();
+        relay.mend();
+      }
+      assert.equal((await inbox.next()).data, number);
+    }
+    // An idle connect, which is answered at its time, and the next one.
+    await new Promise((resolve) => {
+      let connects = 0;
+      client.addListener("/meta/connect", (message) => (message.successful && ++connects === 2) && resolve());
+    });
+    await proxy.publish("%2Fx%2Flast", "last");
+    assert.equal((await inbox.next()).data, "last");
+    assert.ok(inbox.isEmpty);
+    await left(client);
+    await relay.close();
+  });
+
+  test(`Faye's clients and CometD's talk to each other (${type})`, async () => {
+    const [reader, writer, inbox] = [faye(type), faye(type), new Inbox()];
+    await reader.subscribe("/faye/**", inbox.take);
+    assert.equal(reader._dispatcher.connectionType, type);
+    await writer.publish("/faye/a/b", { n: 1 });
+    assert.deepEqual(await inbox.next(), { n: 1 });
+    await proxy.publish("%2Ffaye%2Fc", "text");
+    assert.equal(await inbox.next(), "text");
+    const [other, heard] = [await cometd(type), new Inbox()];
+    await subscribed(other, "/faye/c", heard);
+    await writer.publish("/faye/c", "both");
+    assert.equal((await heard.next()).data, "both");
+    assert.equal(await inbox.next(), "both");
+    await left(other);
+    await reader.disconnect();
+    await writer.disconnect();
+  });
+
+  test(`Faye's client goes on after its connections were cut (${type})`, async () => {
+    const [relay, inbox] = [await Relay.to(url()), new Inbox()];
+    const client = faye(type, `${relay.url}cometd`, { retry: 1, timeout: 5 });
+    await client.subscribe("/b", inbox.take);
+    relay.cut();
+    await proxy.publish("%2Fb", "after");
+    relay.mend();
+    assert.equal(await inbox.next(), "after");
+    await client.disconnect();
+    await relay.close();
+  });
+}
+
+test("CometD's client takes a WebSocket by itself, and goes on by long-polling where none gets through", async () => {
+  const client = new CometD();
   client.configure({ url: url(), logLevel: "error" });
+  await new Promise((resolve) => client.handshake(resolve));
+  assert.equal(client.getTransport().type, "websocket");
+  await left(client);
+  const [box, behind, inbox] = [await Middlebox.to(proxy.url, 0), new CometD(), new Inbox()];
+  behind.configure({ url: `${box.url}cometd`, logLevel: "error" });
   // It says that the first way failed, and takes the next one by itself.
   await new Promise((resolve) => {
-    client.addListener("/meta/handshake", (reply) => reply.successful && resolve());
-    client.handshake();
+    behind.addListener("/meta/handshake", (reply) => reply.successful && resolve());
+    behind.handshake();
   });
-  assert.equal(client.getTransport().type, "long-polling");
-  await subscribed(client, "/a", inbox);
+  assert.equal(behind.getTransport().type, "long-polling");
+  await subscribed(behind, "/a", inbox);
   await proxy.publish("%2Fa", "x");
   assert.equal((await inbox.next()).data, "x");
-  await left(client);
-});
-
-test("CometD's client stays through many connects, and through cut connections, without a loss", async () => {
-  const [relay, inbox] = [await Relay.to(url()), new Inbox()];
-  const extensions = [["ack", new AckExtension()], ["timesync", new TimeSyncExtension()]];
-  const client = await cometd(`${relay.url}cometd`, extensions);
-  await subscribed(client, "/x/**", inbox);
-  for (let number = 0; number < 30; number += 1) {
-    await proxy.publish(`%2Fx%2F${number}`, JSON.stringify(number), JSON_TYPE);
-    if (number % 10 === 5) {
-      relay.cut();
-      relay.mend();
-    }
-    assert.equal((await inbox.next()).data, number);
-  }
-  // An idle connect, which is answered at its time, and the next one.
-  await new Promise((resolve) => {
-    let connects = 0;
-    client.addListener("/meta/connect", (message) => (message.successful && ++connects === 2) && resolve());
-  });
-  await proxy.publish("%2Fx%2Flast", "last");
-  assert.equal((await inbox.next()).data, "last");
-  assert.ok(inbox.isEmpty);
-  await left(client);
-  await relay.close();
-});
-
-test("Faye's clients and CometD's talk to each other", async () => {
-  const [reader, writer, inbox] = [new Faye.Client(url()), new Faye.Client(url()), new Inbox()];
-  for (const client of [reader, writer]) client.disable("websocket");
-  await reader.subscribe("/faye/**", inbox.take);
-  await writer.publish("/faye/a/b", { n: 1 });
-  assert.deepEqual(await inbox.next(), { n: 1 });
-  await proxy.publish("%2Ffaye%2Fc", "text");
-  assert.equal(await inbox.next(), "text");
-  const [other, heard] = [await cometd(), new Inbox()];
-  await subscribed(other, "/faye/c", heard);
-  await writer.publish("/faye/c", "both");
-  assert.equal((await heard.next()).data, "both");
-  assert.equal(await inbox.next(), "both");
-  await left(other);
-  await reader.disconnect();
-  await writer.disconnect();
-});
-
-test("Faye's client goes on after its connections were cut", async () => {
-  const [relay, inbox] = [await Relay.to(url()), new Inbox()];
-  const client = new Faye.Client(`${relay.url}cometd`, { retry: 1, timeout: 5 });
-  client.disable("websocket");
-  await client.subscribe("/b", inbox.take);
-  relay.cut();
-  await proxy.publish("%2Fb", "after");
-  relay.mend();
-  assert.equal(await inbox.next(), "after");
-  await client.disconnect();
-  await relay.close();
+  await left(behind);
+  await box.close();
 });
 
 test("a client in Python hears itself and the application", { skip: !process.env.PYTHON && "PYTHON names no interpreter" }, async () => {

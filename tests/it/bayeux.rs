@@ -95,7 +95,7 @@ fn a_handshake_gives_a_name_that_nobody_guesses_and_says_how_to_go_on() {
     let id = reply["clientId"].as_str().unwrap().to_owned();
     assert!(id.len() >= 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
     let expected = json!({"id": "1", "channel": "/meta/handshake", "successful": true, "clientId": id, "version": "1.0",
-        "minimumVersion": "1.0", "supportedConnectionTypes": ["long-polling", "callback-polling"],
+        "minimumVersion": "1.0", "supportedConnectionTypes": ["websocket", "long-polling", "callback-polling"],
         "advice": {"reconnect": "retry", "interval": 0, "timeout": 25000}});
     assert_eq!(*reply, expected);
     // The browser has its cookie now.

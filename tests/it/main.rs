@@ -7,6 +7,7 @@
 mod support;
 
 mod bayeux;
+mod bayeux_sockets;
 mod buffers;
 mod cli;
 mod clients;
