@@ -18,8 +18,7 @@ cometd.registerExtension("wire", {
   incoming: (message) => draw("got", message),
 });
 cometd.registerExtension("ack", new AckExtension());
-// Long polls, so that the wire shows the connect that is held; timers of the page's own, since its policy has no workers.
-cometd.unregisterTransport("websocket");
+// Timers of the page's own, since its policy has no workers.
 cometd.configure({ url: `${location.origin}/cometd`, useWorkerScheduler: false });
 
 cometd.addListener("/meta/handshake", ({ successful }) => {
