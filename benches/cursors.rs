@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use perihelion::hub::{ChannelId, Hub, HubSettings, Outcome, Tap, Turn, WINDOW_MESSAGES};
+use perihelion::hub::{ChannelId, Hub, HubSettings, Outcome, Policy, Tap, Turn, WINDOW_MESSAGES};
 use perihelion::message::{Batch, ChannelName, Data, Epoch, Message, Sequence, Start};
 use perihelion::metrics::Metrics;
 
@@ -83,8 +83,7 @@ fn publish_batches(bencher: Bencher, channels: usize) {
 
 fn hub() -> (Arc<Hub>, Tap) {
     let settings = HubSettings {
-        history_messages: 100,
-        history_age: None,
+        policies: Policy::keeping(100, None).into(),
         history_bytes: 256 << 20,
         channels: CHANNELS,
         window_messages: WINDOW_MESSAGES,

@@ -158,6 +158,21 @@ pub struct Message {
     pub forms: Option<Box<Forms>>,
 }
 
+impl Message {
+    /// Bytes that keeping it will cost: payload, names and the entry itself, frames left out.
+    pub fn cost_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.data.bytes().len()
+            + text(&self.event)
+            + text(&self.id)
+            // On channels that look for the newest of each, it stands in an index as well.
+            + 2 * text(&self.key)
+            + text(&self.content_type)
+            + self.forms.as_ref().map_or(0, |forms| forms.cost_bytes())
+            + size_of::<Entry>()
+    }
+}
+
 /// A payload, by what can be done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
@@ -235,18 +250,9 @@ impl Entry {
         })
     }
 
-    /// Bytes that keeping it costs: payload, names and the entry itself, frames left out.
+    /// Bytes that keeping it costs; see [`Message::cost_bytes`].
     pub fn cost_bytes(&self) -> usize {
-        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
-        let message = &self.message;
-        message.data.bytes().len()
-            + text(&message.event)
-            + text(&message.id)
-            // On channels that look for the newest of each, it stands in an index as well.
-            + 2 * text(&message.key)
-            + text(&message.content_type)
-            + message.forms.as_ref().map_or(0, |forms| forms.cost_bytes())
-            + size_of::<Entry>()
+        self.message.cost_bytes()
     }
 }
 

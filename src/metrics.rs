@@ -147,6 +147,7 @@ families! {
     comet_history_bytes: gauge("perihelion_comet_history_bytes", "Bytes of messages kept.");
     comet_history_events: gauge("perihelion_comet_history_events", "Messages kept.");
     comet_history_evicted: counter("perihelion_comet_history_evicted_total", "Messages dropped early because all channels together reached limits.history_bytes.");
+    comet_quota_refusals: counters("perihelion_comet_quota_refusals_total", "Publishes and held connections refused by a quota, by quota.", ["quota"]);
     comet_publisher_ids: gauge("perihelion_comet_publisher_ids", "Publishers' ids remembered.");
     comet_publisher_ids_forgotten: counter("perihelion_comet_publisher_ids_forgotten_total", "Publishers' ids forgotten because there were more than channels.publisher_ids.");
     presence_members: gauge("perihelion_presence_members", "Members that are on a watched channel, those within their grace included.");

@@ -58,6 +58,8 @@ const TOO_LARGE: &str = "413::message_too_large";
 const FAILED: &str = "500::publish_failed";
 const FULL: &str = "503::too_many_sessions";
 const NO_ROOM: &str = "503::too_many_channels";
+const CROWDED: &str = "503::too_many_subscribers";
+const NO_SPACE: &str = "507::history_full";
 
 /// The ways to connect, as they are offered.
 const CONNECTION_TYPES: &[&str] = &["websocket", "long-polling", "callback-polling"];
@@ -105,8 +107,7 @@ impl Bayeux {
                 let outcome = self.hub.publish(batch, Instant::now()).wait().await;
                 replies.all.push(match outcome {
                     Ok(_) => Reply::to(request).json(),
-                    Err(Refused::TooManyChannels { .. }) => Reply::refusal(request, NO_ROOM).json(),
-                    Err(_) => Reply::refusal(request, FAILED).json(),
+                    Err(refused) => Reply::refusal(request, unpublished(&refused)).json(),
                 });
             }
             Err(error) => replies.all.push(refusal(request, error)),
@@ -308,6 +309,16 @@ fn retry(terms: &Terms) -> Advice {
     Advice { reconnect: "retry", interval, timeout: Some(timeout), multiple_clients: false }
 }
 
+/// Why a message was not published.
+fn unpublished(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::TooManyChannels { .. } | Refused::RuleChannels { .. } => NO_ROOM,
+        Refused::TooLarge { .. } => TOO_LARGE,
+        Refused::RuleFull { .. } => NO_SPACE,
+        _ => FAILED,
+    }
+}
+
 /// Where the session is unknown, a connect is told to begin anew; an unknown message is no reason to.
 fn refusal(request: &Request<'_>, error: &'static str) -> Vec<u8> {
     let is_connect = request.channel() == "/meta/connect";
@@ -337,7 +348,10 @@ fn subscribe(
         return Err(TOO_MANY_SUBSCRIPTIONS);
     }
     for (text, (_, pattern)) in wanted {
-        table.subscribe(key, *pattern, text, now).map_err(|_| NO_ROOM)?;
+        table.subscribe(key, *pattern, text, now).map_err(|refused| match refused {
+            Refused::TooManySubscribers { .. } => CROWDED,
+            _ => NO_ROOM,
+        })?;
     }
     Ok(Reply { subscription: request.subscription, ..Reply::to(request) }.json())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::channel_rules::{ChannelRule, RULE, RuleDraft, rules};
 use super::form;
 use super::limits::Rate;
 use super::section::{Key, Section};
@@ -21,6 +22,24 @@ pub struct ChannelsConfig {
     pub returns: Option<Rate>,
     /// Publishers' ids that are remembered over all channels.
     pub publisher_ids: usize,
+    /// What holds for channels by their names; the first that fits counts.
+    pub rules: Vec<ChannelRule>,
+}
+
+/// As it was typed: rules get what they don't say from the rest once that is known.
+#[derive(Default)]
+pub(super) struct ChannelsDraft {
+    all: ChannelsConfig,
+    rules: Vec<RuleDraft>,
+}
+
+impl ChannelsDraft {
+    /// With the rules; `subscribers` are those that `limits` allows.
+    pub(super) fn finish(self, subscribers: Option<usize>) -> ChannelsConfig {
+        let ChannelsDraft { all, rules } = self;
+        let rules = rules.into_iter().map(|rule| rule.finish(&all, subscribers)).collect();
+        ChannelsConfig { rules, ..all }
+    }
 }
 
 /// What a channel keeps.
@@ -30,6 +49,8 @@ pub struct HistoryConfig {
     pub messages: usize,
     /// How long a message is kept; `None` is `off`.
     pub age: Option<Duration>,
+    /// Bytes that one channel keeps, whatever for; `None` is `off`.
+    pub bytes: Option<usize>,
 }
 
 /// The policy for a reader that needs what has left the window.
@@ -38,7 +59,9 @@ pub enum SlowReader {
     /// Close it; it comes back with its position.
     Close,
     /// Tell it what it missed and go on.
-    Gap,
+    Skip,
+    /// Give it the newest message of each key.
+    Newest,
 }
 
 impl Default for ChannelsConfig {
@@ -55,6 +78,7 @@ impl Default for ChannelsConfig {
             returns: None,
             // The retries of a busy minute, some tens of megabytes.
             publisher_ids: 100_000,
+            rules: Vec::new(),
         }
     }
 }
@@ -66,23 +90,28 @@ impl Default for HistoryConfig {
             messages: 100,
             // Longer than any reconnection; an older page is better loaded anew.
             age: Some(Duration::from_secs(300)),
+            // All channels together have a bound.
+            bytes: None,
         }
     }
 }
 
-pub(super) static CHANNELS: Section<ChannelsConfig> = Section {
+pub(super) static CHANNELS: Section<ChannelsDraft> = Section {
     short: None,
     required: &[],
     keys: &[
         Key::section("history", ".", &HISTORY, |channels, value| match value.is_text() {
-            true => value.put(&mut channels.history.messages, &form::COUNT_OR_NONE),
-            false => HISTORY.fill(&mut channels.history, value),
+            true => value.put(&mut channels.all.history.messages, &form::COUNT_OR_NONE),
+            false => HISTORY.fill(&mut channels.all.history, value),
         }),
-        Key::new("slow", |channels, value| value.put(&mut channels.slow, &form::SLOW)),
-        Key::new("keepalive", |channels, value| value.put(&mut channels.keepalive, &form::INTERVAL)),
-        Key::new("poll_timeout", |channels, value| value.put(&mut channels.poll_timeout, &form::DURATION)),
-        Key::new("returns", |channels, value| value.put(&mut channels.returns, &form::RATE_OR_OFF)),
-        Key::new("publisher_ids", |channels, value| value.put(&mut channels.publisher_ids, &form::COUNT)),
+        Key::new("slow", |channels, value| value.put(&mut channels.all.slow, &form::SLOW)),
+        Key::new("keepalive", |channels, value| value.put(&mut channels.all.keepalive, &form::INTERVAL)),
+        Key::new("poll_timeout", |channels, value| {
+            value.put(&mut channels.all.poll_timeout, &form::DURATION)
+        }),
+        Key::new("returns", |channels, value| value.put(&mut channels.all.returns, &form::RATE_OR_OFF)),
+        Key::new("publisher_ids", |channels, value| value.put(&mut channels.all.publisher_ids, &form::COUNT)),
+        Key::section("rules", "[].", &RULE, |channels, value| channels.rules = rules(value)),
     ],
 };
 
@@ -92,5 +121,6 @@ static HISTORY: Section<HistoryConfig> = Section {
     keys: &[
         Key::new("messages", |history, value| value.put(&mut history.messages, &form::COUNT_OR_NONE)),
         Key::new("age", |history, value| value.put(&mut history.age, &form::DURATION_OR_OFF)),
+        Key::new("bytes", |history, value| value.put(&mut history.bytes, &form::MEMORY_OR_OFF)),
     ],
 };

@@ -42,7 +42,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         control,
         pools,
         sites,
-        channels: draft.channels,
+        channels: draft.channels.finish(limits.subscribers),
         limits,
         buffers,
         timeouts: draft.timeouts,

@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use super::buffers::{BUFFERS, BuffersConfig};
-use super::channels::{CHANNELS, ChannelsConfig};
+use super::channels::{CHANNELS, ChannelsDraft};
 use super::control::{CONTROL, control};
 use super::draft::{Draft, StoreDraft};
 use super::form;
@@ -33,7 +33,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         upstream: None,
         pools: None,
         sites: None,
-        channels: ChannelsConfig::default(),
+        channels: ChannelsDraft::default(),
         limits: Limits::default(),
         buffers: BuffersConfig::default(),
         timeouts: Timeouts::default(),

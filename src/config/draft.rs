@@ -8,12 +8,12 @@ use std::time::Duration;
 use hyper::StatusCode;
 use ipnet::IpNet;
 
+use super::channels::ChannelsDraft;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
-    Action, Buffer, BuffersConfig, Carry, ChannelsConfig, CorsConfig, DrainConfig, Endpoint, GripConfig,
-    Limits, LogConfig, PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig,
-    Timeouts,
+    Action, Buffer, BuffersConfig, Carry, CorsConfig, DrainConfig, Endpoint, GripConfig, Limits, LogConfig,
+    PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -24,7 +24,7 @@ pub(super) struct Draft {
     pub(super) upstream: Option<Placed<Vec<ServerConfig>>>,
     pub(super) pools: Option<Placed<Vec<(String, PoolConfig)>>>,
     pub(super) sites: Option<Placed<Vec<SiteDraft>>>,
-    pub(super) channels: ChannelsConfig,
+    pub(super) channels: ChannelsDraft,
     pub(super) limits: Limits,
     pub(super) buffers: BuffersConfig,
     pub(super) timeouts: Timeouts,

@@ -189,6 +189,10 @@ pub(super) static SIZE_OR_OFF: Form<Option<u64>> = Form {
     read: |text| or_off(text, |text| SIZE.read(text).map(|bytes| bytes as u64), units::size),
 };
 
+/// Bytes of something that is kept in memory, or `None` for `off`.
+pub(super) static MEMORY_OR_OFF: Form<Option<usize>> =
+    Form { expected: SIZE_OR_OFF.expected, read: |text| or_off(text, |text| SIZE.read(text), units::size) };
+
 /// Bytes of something that is kept, 0 for `off`.
 pub(super) static SIZE_OR_NONE: Form<u64> = Form {
     expected: "a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for none",
@@ -247,8 +251,11 @@ pub(super) static LEVEL: Form<LogLevel> = Form {
 
 /// Policy for slow readers.
 pub(super) static SLOW: Form<SlowReader> = Form {
-    expected: "close or gap",
-    read: |text| choice(text, &[("close", SlowReader::Close), ("gap", SlowReader::Gap)]),
+    expected: "close, skip or newest",
+    read: |text| {
+        use SlowReader::*;
+        choice(text, &[("close", Close), ("skip", Skip), ("newest", Newest)])
+    },
 };
 
 /// The store that needs no settings.

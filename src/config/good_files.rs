@@ -8,9 +8,10 @@ use hyper::Method;
 
 use super::certificate::fixture::Folder;
 use super::{
-    AccessFormat, Action, Buffer, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig, HealthConfig,
-    HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig, RetriesConfig, Secret,
-    SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig, UrlPattern, VerifyConfig,
+    AccessFormat, Action, Buffer, ChannelLimits, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig,
+    HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig,
+    RetriesConfig, Secret, SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig, UrlPattern,
+    VerifyConfig,
 };
 
 fn config(text: &str) -> Config {
@@ -93,8 +94,19 @@ sites:
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: { pool: blog, https: redirect }
   "*": { pool: alone, cors: "*" }
-channels: { history: { messages: off, age: off }, slow: gap, keepalive: off, poll_timeout: 25s, returns: 500/s }
-limits: { held_connections: off, new_holds: 600/m, request_body: off, request_header: 8KiB }
+channels:
+  rules:
+    - match: [prices.*, quotes.*]
+      slow: newest
+      history: { messages: 7, bytes: off }
+      limits: { channels: 5, history_bytes: 64MiB, subscribers: off, message: 16KiB }
+    - match: quiet
+  history: { messages: off, age: off, bytes: 1MiB }
+  slow: skip
+  keepalive: off
+  poll_timeout: 25s
+  returns: 500/s
+limits: { subscribers: 9, held_connections: off, new_holds: 600/m, request_body: off, request_header: 8KiB }
 buffers: { memory: 1MiB, folder: /dev, disk: off, upload: { size: off, rate: 50KB, time: off } }
 log: { access: off, level: trace }
 trusted_proxies: [10.0.0.0/8, ::1]
@@ -190,8 +202,20 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((first.routes[2].internal, first.routes[3].internal), (false, true));
     assert_eq!((blog.name.as_str(), &blog.routes[0].action), ("blog.example", &Action::Pool("blog".into())));
     assert_eq!((rest.routes[0].path.as_str(), &rest.routes[0].action), ("/", &Action::Pool("alone".into())));
-    assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None });
-    assert_eq!((config.channels.slow, config.channels.keepalive), (SlowReader::Gap, None));
+    assert_eq!(config.channels.history, HistoryConfig { messages: 0, age: None, bytes: Some(1 << 20) });
+    assert_eq!((config.channels.slow, config.channels.keepalive), (SlowReader::Skip, None));
+    let [prices, quiet] = &config.channels.rules[..] else { panic!("{:?}", config.channels.rules) };
+    assert_eq!((prices.patterns.join(" "), prices.slow), ("prices.* quotes.*".into(), SlowReader::Newest));
+    assert_eq!(prices.history, HistoryConfig { messages: 7, age: None, bytes: None });
+    let limits = ChannelLimits {
+        channels: Some(5),
+        history_bytes: Some(64 << 20),
+        subscribers: None,
+        message: Some(16 << 10),
+    };
+    assert_eq!(prices.limits, limits);
+    assert_eq!((&quiet.history, quiet.slow), (&config.channels.history, SlowReader::Skip), "as for all");
+    assert_eq!(quiet.limits, ChannelLimits { subscribers: Some(9), ..ChannelLimits::default() });
     assert_eq!((config.limits.held_connections, config.limits.request_body), (None, None));
     let rates =
         [config.limits.new_holds, config.channels.returns].map(|rate| rate.map(|rate| rate.count.get()));

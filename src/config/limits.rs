@@ -40,6 +40,8 @@ pub struct Limits {
     pub batch: usize,
     /// Channels that live at once.
     pub channels: usize,
+    /// Held connections on one channel, where no rule says otherwise; `None` is `off`.
+    pub subscribers: Option<usize>,
     /// Bytes of all messages kept, over all channels.
     pub history_bytes: usize,
     /// Bytes that may wait for one held connection in one turn.
@@ -104,6 +106,8 @@ impl Default for Limits {
             batch: 10_000,
             // About a kilobyte each while they are empty.
             channels: 1_000_000,
+            // A channel is what many listen to.
+            subscribers: None,
             // A quarter of the memory of a small machine.
             history_bytes: 256 * MIB,
             // More than a socket's send buffer takes at once, small beside what a burst would pile up.
@@ -152,6 +156,7 @@ pub(super) static LIMITS: Section<Limits> = Section {
         Key::new("message", |limits, value| value.put(&mut limits.message, &form::SIZE)),
         Key::new("batch", |limits, value| value.put(&mut limits.batch, &form::COUNT)),
         Key::new("channels", |limits, value| value.put(&mut limits.channels, &form::COUNT)),
+        Key::new("subscribers", |limits, value| value.put(&mut limits.subscribers, &form::COUNT_OR_OFF)),
         Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
         Key::new("publish_body", |limits, value| value.put(&mut limits.publish_body, &form::SIZE)),
         Key::new("bayeux_sessions", |limits, value| value.put(&mut limits.bayeux_sessions, &form::COUNT)),

@@ -7,6 +7,7 @@ mod address;
 mod bayeux;
 mod buffers;
 mod certificate;
+mod channel_rules;
 mod channels;
 mod check;
 mod control;
@@ -55,6 +56,7 @@ use ipnet::IpNet;
 
 pub use bayeux::BayeuxConfig;
 pub use buffers::{BuffersConfig, UploadConfig};
+pub use channel_rules::{ChannelLimits, ChannelRule};
 pub use channels::{ChannelsConfig, HistoryConfig, SlowReader};
 pub use control::{ControlConfig, Endpoint};
 pub use decode::keys;

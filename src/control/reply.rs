@@ -72,8 +72,11 @@ impl Failure {
     pub(super) fn refused(refused: Refused) -> Failure {
         let status = match &refused {
             Refused::Unexpected { .. } => StatusCode::CONFLICT,
-            Refused::StoreFull(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Refused::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refused::StoreFull(_) | Refused::RuleFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Refused::TooManyChannels { .. }
+            | Refused::RuleChannels { .. }
+            | Refused::TooManySubscribers { .. }
             | Refused::TooMuchWaits
             | Refused::StoreFailed(_)
             | Refused::Unsure(_)
@@ -82,6 +85,7 @@ impl Failure {
         let failure = Failure::new(status, refused.to_string());
         match refused {
             Refused::Unexpected { item, last } => Failure { item: Some(item), last: Some(last), ..failure },
+            Refused::TooLarge { item, .. } => failure.in_item(item),
             _ => failure,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Control, ControlListener, Guard, Operations, PublishLimits};
 use crate::config::Endpoint;
-use crate::hub::{Hub, HubSettings};
+use crate::hub::{Hub, HubSettings, Policy};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
 
@@ -16,8 +16,7 @@ use crate::metrics::Metrics;
 fn control() -> SocketAddr {
     let metrics = Metrics::new().unwrap();
     let settings = HubSettings {
-        history_messages: 10,
-        history_age: None,
+        policies: Policy::keeping(10, None).into(),
         history_bytes: 1 << 20,
         channels: 3,
         window_messages: 10,

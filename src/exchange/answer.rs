@@ -103,6 +103,9 @@ pub enum Refusal {
     /// No place is left for another hold.
     #[error("too many connections are held")]
     HoldsFull,
+    /// A channel has no place for another hold.
+    #[error("too many connections are held on a channel")]
+    ChannelFull,
     /// Too many clients want to be held at once; how long this one has to wait.
     #[error("too many connections come to be held")]
     HoldsRush(Duration),
@@ -123,6 +126,7 @@ impl From<Crowd> for Refusal {
         match crowd {
             Crowd::Full => Refusal::HoldsFull,
             Crowd::Rush(wait) => Refusal::HoldsRush(wait),
+            Crowd::Channel => Refusal::ChannelFull,
         }
     }
 }
@@ -146,6 +150,7 @@ impl Refusal {
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
             Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_))
             | Refusal::HoldsFull
+            | Refusal::ChannelFull
             | Refusal::HoldsRush(_)
             | Refusal::Unfetched => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NoLease(NoLease::ConnectTimeout { .. })
@@ -166,7 +171,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 26] = [
+    pub(super) const REASONS: [&str; 27] = [
         "bad_request",
         "no_route",
         "method",
@@ -193,6 +198,7 @@ impl Refusal {
         "maintenance",
         "storage",
         "holds_rush",
+        "channel_full",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -224,6 +230,7 @@ impl Refusal {
             Refusal::Maintenance(_) => 23,
             Refusal::Storage => 24,
             Refusal::HoldsRush(_) => 25,
+            Refusal::ChannelFull => 26,
         }
     }
 

@@ -67,10 +67,10 @@ pub(super) async fn obey(
     let last = follow(ctx, (parts, marks), &mut terms, &mut answer, record).await?;
     let forwarded_at = last.unwrap_or(forwarded_at);
     let Some(mode) = terms.mode else { return Ok(Outcome::Answered(answered(ctx, &terms, answer, record))) };
-    let permit = ctx.keeper.admit()?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let mut hold = terms.hold(mode, answer, client, forwarded_at, at);
+    let permit = ctx.keeper.admit(&hold.wishes)?;
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
     hold.subject = record.held(hold.answer.status);
     Ok(Outcome::Left(TakeOver::Hold(Box::new(hold), permit)))

@@ -34,13 +34,13 @@ pub(super) async fn hold(
     let of_application = terms.is_some().then(|| head.headers.clone());
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
-    let permit = ctx.keeper.admit()?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);
     let asked = AskedToHold { headers, upgrade, query, forwarded_at, now: ctx.keeper.head(), at };
     let answer = Answer { status: head.status, headers: head.headers, body };
     let mut hold = instruction.hold(asked, answer, client).map_err(unfit)?;
+    let permit = ctx.keeper.admit(&hold.wishes)?;
     if hold.is_socket() && !ctx.cors.admits_socket(headers) {
         return Err(Refusal::ForeignOrigin);
     }

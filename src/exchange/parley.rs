@@ -161,7 +161,7 @@ impl Parley<'_> {
     /// # Errors
     /// The connection leaves.
     pub fn hold(mut self, mut hold: Box<Hold>) -> Result<Response<Body>, TakeOver> {
-        let permit = match self.host.keeper.admit() {
+        let permit = match self.host.keeper.admit(&hold.wishes) {
             Ok(permit) => permit,
             Err(crowd) => return Ok(self.refuse(&crowd.into())),
         };

@@ -149,7 +149,7 @@ fn silent_position(headers: &HeaderMap, ticket: &Ticket) -> Option<Position> {
 
 fn take_over(ctx: &Context<'_>, parts: &Parts, back: Back, record: &mut Record) -> Result<TakeOver, Refusal> {
     let Back { mut hold, terms, headers } = back;
-    let permit = ctx.keeper.admit()?;
+    let permit = ctx.keeper.admit(&hold.wishes)?;
     give(ctx, parts, &terms, &headers, &mut hold);
     ctx.site.ticket(TicketEnd::Taken);
     hold.subject = record.held(hold.answer.status);

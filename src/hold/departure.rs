@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::tunnel::Tunnel;
 use super::{Hold, Tickets};
-use crate::message::{Epoch, Position, Sequence};
+use crate::message::{ChannelName, Epoch, Position, Sequence, Start};
 use crate::quota::Guest;
 use crate::wire::Wire;
 
@@ -19,11 +19,11 @@ pub trait Keeper: Send + Sync {
     /// The last place in the order that was given out; a hold begins here when its request is forwarded.
     fn head(&self) -> Position;
 
-    /// A place for one more held connection.
+    /// A place for one more held connection, with these channels.
     ///
     /// # Errors
-    /// `limits.held_connections` or `limits.new_holds` allows none now.
-    fn admit(&self) -> Result<Permit, Crowd>;
+    /// `limits.held_connections`, `limits.new_holds` or a quota of its channels allows none now.
+    fn admit(&self, wishes: &[(ChannelName, Start)]) -> Result<Permit, Crowd>;
 
     /// Connections held now.
     fn held(&self) -> usize;
@@ -42,6 +42,8 @@ pub enum Crowd {
     Full,
     /// Too many have come at once; how long this one should wait.
     Rush(Duration),
+    /// A channel has as many subscribers as it may, or would be one too many.
+    Channel,
 }
 
 /// The keeper where nothing can be held: it has no place for any connection.
@@ -53,7 +55,7 @@ impl Keeper for Refuse {
         Position { epoch: Epoch(0), sequence: Sequence(0) }
     }
 
-    fn admit(&self) -> Result<Permit, Crowd> {
+    fn admit(&self, _: &[(ChannelName, Start)]) -> Result<Permit, Crowd> {
         Err(Crowd::Full)
     }
 

@@ -3,7 +3,7 @@
 //! Pure: windows and places in, entries and holes out.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, vec_deque};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::message::{ChannelName, Entry, Gap, Position, Sequence};
@@ -13,34 +13,43 @@ impl Past {
     /// Where a reader begins that has everything up to `after`.
     pub(super) fn resume(&self, after: Position) -> Begin {
         if after.sequence >= self.dropped {
-            return Begin { after: after.sequence, hole: None };
+            return Begin::after(after.sequence);
         }
         let counted = self.count > 0 && (self.vouched..self.first).contains(&after.sequence);
         let missing = counted.then_some(self.count);
-        Begin { after: self.dropped, hole: Some(Hole { missing, after: Some(after) }) }
+        let hole = Hole { missing, after: Some(after) };
+        Begin { hole: Some(hole), ..Begin::after(self.dropped) }
     }
 
     /// Where a reader begins whose last position says nothing about this store.
     pub(super) fn restart(&self, after: Option<Position>) -> Begin {
-        Begin { after: self.dropped, hole: Some(Hole { missing: None, after }) }
+        Begin { hole: Some(Hole { missing: None, after }), ..Begin::after(self.dropped) }
     }
 }
 
-/// Where a reader begins in one channel: it gets everything after `after`.
+/// Where a reader begins in one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Begin {
+    /// It gets everything after this.
     pub(super) after: Sequence,
+    /// And of what stands before that, what is still there after this.
+    pub(super) given_after: Sequence,
     pub(super) hole: Option<Hole>,
 }
 
 /// Messages that a reader misses before its beginning in one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hole {
-    missing: Option<u64>,
-    after: Option<Position>,
+    pub(super) missing: Option<u64>,
+    pub(super) after: Option<Position>,
 }
 
 impl Begin {
+    /// After a place, without a hole.
+    pub(super) fn after(after: Sequence) -> Begin {
+        Begin { after, given_after: after, hole: None }
+    }
+
     /// The hole as readers are told of it.
     pub(super) fn gap(&self, channel: &ChannelName, head: Position) -> Option<Gap> {
         self.hole.map(|hole| Gap {
@@ -66,8 +75,8 @@ pub(super) struct Extent {
 
 /// Merges entries of several channels in total order. Returns the place reached: everything up to it that
 /// these channels have was given; `upto` where nothing was cut off.
-pub(super) fn merge(
-    sources: &mut [vec_deque::Iter<'_, Arc<Entry>>],
+pub(super) fn merge<'e>(
+    sources: &mut [impl Iterator<Item = &'e Arc<Entry>> + Clone],
     extent: Extent,
     entries: &mut Vec<Arc<Entry>>,
 ) -> Sequence {
@@ -90,7 +99,7 @@ pub(super) fn merge(
     extent.upto
 }
 
-fn peek(source: &vec_deque::Iter<'_, Arc<Entry>>) -> Option<Sequence> {
+fn peek<'e>(source: &(impl Iterator<Item = &'e Arc<Entry>> + Clone)) -> Option<Sequence> {
     source.clone().next().map(|entry| entry.sequence())
 }
 
@@ -137,7 +146,7 @@ mod tests {
             let hole = missing.map(|missing| Hole { missing, after: Some(at(after)) });
             assert_eq!(
                 past.resume(at(after)),
-                Begin { after: Sequence(begins), hole },
+                Begin { hole, ..Begin::after(Sequence(begins)) },
                 "{past:?} after {after}"
             );
         }

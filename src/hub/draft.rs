@@ -11,6 +11,7 @@ use crate::message::{Batch, ChannelName, Expected, Message, Sequence};
 use crate::store::Numbered;
 
 use super::channel::Channel;
+use super::quotas::Demands;
 use super::state::{State, Wake};
 use super::{ChannelId, Receipt, Refused};
 
@@ -23,6 +24,8 @@ pub(super) struct Draft {
     last: HashMap<ChannelName, Sequence>,
     fresh: HashSet<ChannelName>,
     indexed: usize,
+    /// What it takes of rules.
+    pub(super) demands: Demands,
 }
 
 impl Draft {
@@ -35,6 +38,7 @@ impl Draft {
             last: HashMap::new(),
             fresh: HashSet::new(),
             indexed: 0,
+            demands: Demands::new(),
         }
     }
 
@@ -74,6 +78,7 @@ impl State {
     ) -> Result<Vec<Receipt>, Refused> {
         self.check_expected(&batch, draft)?;
         self.check_room(&batch, draft, now)?;
+        self.check_quotas(&batch, draft, now)?;
         Ok(batch.messages.into_iter().map(|message| self.plan_one(message, draft)).collect())
     }
 
@@ -86,7 +91,7 @@ impl State {
         }
     }
 
-    fn known_id(&self, message: &Message, draft: &Draft) -> Option<Sequence> {
+    pub(super) fn known_id(&self, message: &Message, draft: &Draft) -> Option<Sequence> {
         let id = message.id.as_deref()?;
         self.ids.find(&message.channel, id).or_else(|| draft.find_id(message))
     }
@@ -113,18 +118,19 @@ impl State {
         }
     }
 
-    /// Whether a batch finds room for its new channels, where no draft is on its way.
-    pub(super) fn has_room(&mut self, batch: &Batch, now: Instant) -> Result<(), Refused> {
-        self.check_room(batch, &Draft::after(self.head), now)
+    /// Whether a batch finds room behind others that a log will number, of which the draft knows what they take of rules.
+    pub(super) fn has_room(&mut self, batch: &Batch, draft: &mut Draft, now: Instant) -> Result<(), Refused> {
+        self.check_room(batch, draft, now)?;
+        self.check_quotas(batch, draft, now)
     }
 
     /// New channels have to find room, if need be that of others which nobody would miss.
     fn check_room(&mut self, batch: &Batch, draft: &Draft, now: Instant) -> Result<(), Refused> {
         let limit = self.settings.channels;
         if self.channels_with(batch, draft) > limit {
-            self.make_room(now);
+            self.make_room(None, now);
             if self.channels_with(batch, draft) > limit {
-                return Err(Refused::TooManyChannels { limit });
+                return Err(self.counted(Refused::TooManyChannels { limit }));
             }
         }
         Ok(())

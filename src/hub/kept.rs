@@ -1,10 +1,11 @@
-//! The account of all messages kept: how many, how many bytes, and which is the oldest.
+//! The account of all messages kept: how many, how many bytes, for which rules, and which is the oldest.
 
 use std::collections::{VecDeque, vec_deque};
 
 use crate::message::{Entry, Sequence};
 
 use super::ChannelId;
+use super::policy::RuleId;
 
 /// Sums over all windows, and the order in which messages would be evicted.
 #[derive(Default)]
@@ -14,6 +15,17 @@ pub(super) struct Kept {
     /// Oldest first; messages that left their windows in other ways stay in it until they come to the front or
     /// outnumber the others.
     order: VecDeque<Place>,
+    /// Of each rule.
+    tallies: Vec<Tally>,
+}
+
+/// What there is of the channels of one rule.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Channels that live.
+    pub(super) channels: usize,
+    /// Bytes of the messages that they keep.
+    pub(super) bytes: usize,
 }
 
 /// Where a message is kept, if it still is.
@@ -34,16 +46,38 @@ impl Kept {
         self.entries
     }
 
-    /// A message went into a window.
-    pub(super) fn add(&mut self, entry: &Entry, channel: ChannelId) {
+    /// What there is of a rule; nothing is counted without one.
+    pub(super) fn tally(&self, rule: RuleId) -> Tally {
+        rule.index().and_then(|index| self.tallies.get(index)).copied().unwrap_or_default()
+    }
+
+    /// So many rules, each without anything.
+    pub(super) fn clear_tallies(&mut self, rules: usize) {
+        self.tallies.clear();
+        self.tallies.resize(rules, Tally::default());
+    }
+
+    /// The place where a rule is counted.
+    pub(super) fn tally_mut(&mut self, rule: RuleId) -> Option<&mut Tally> {
+        self.tallies.get_mut(rule.index()?)
+    }
+
+    /// A message went into the window of a channel, which has this rule.
+    pub(super) fn add(&mut self, entry: &Entry, channel: ChannelId, rule: RuleId) {
         self.bytes += entry.cost_bytes();
+        if let Some(tally) = self.tally_mut(rule) {
+            tally.bytes += entry.cost_bytes();
+        }
         self.entries += 1;
         self.order.push_back(Place { sequence: entry.sequence(), channel });
     }
 
-    /// A message left its window.
-    pub(super) fn remove(&mut self, entry: &Entry) {
+    /// A message of a channel with this rule isn't kept any more.
+    pub(super) fn remove(&mut self, entry: &Entry, rule: RuleId) {
         self.bytes -= entry.cost_bytes();
+        if let Some(tally) = self.tally_mut(rule) {
+            tally.bytes -= entry.cost_bytes();
+        }
         self.entries -= 1;
     }
 

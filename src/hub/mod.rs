@@ -12,8 +12,9 @@
 //!
 //! What a channel keeps: messages inside the history (count and age), and the newest
 //! [`HubSettings::window_messages`] of the last [`WINDOW_AGE`], readers or not, so that nothing is lost while an
-//! application renders or between two polls; and whatever a tap has not taken yet. All channels together keep
-//! [`HubSettings::history_bytes`] and what the newest publish brought.
+//! application renders or between two polls; the newest of each key, where readers keep up by that ([`Slow::Newest`]);
+//! and whatever a tap has not taken yet. All channels together keep [`HubSettings::history_bytes`] and what the newest
+//! publish brought.
 //!
 //! The room knows no HTTP, no sockets and no threads: whoever reads is woken through a closure.
 
@@ -23,11 +24,14 @@ mod cursor;
 mod directory;
 mod draft;
 mod kept;
+mod keyed;
 mod line;
 mod outcome;
 mod overheard;
+mod policy;
 mod presence;
 mod publisher_ids;
+mod quotas;
 mod reading;
 mod restore;
 mod shared;
@@ -37,7 +41,7 @@ mod tap;
 mod tombstones;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -51,10 +55,11 @@ use draft::Draft;
 use line::Line;
 pub use outcome::Outcome;
 pub use overheard::Hearsay;
+pub use policy::{Pattern, Policies, Policy, Rule, Slow};
 pub use presence::{Change, ChangeKind, Changes, Member, MemberPage, Presence, PresenceRule, Seat, Way};
 pub use shared::{Appender, Follower};
 use state::{State, Wake};
-pub use tap::{Joined, News, Tap, Turn};
+pub use tap::{Joined, Missed, News, Tap, Turn};
 
 /// Usual size of the window for readers that lag: a second of full socket at a thousand messages a second,
 /// for 8 KiB of pointers a busy channel.
@@ -67,10 +72,8 @@ pub const WINDOW_AGE: Duration = Duration::from_secs(60);
 /// What the hub keeps, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
-    /// Messages of history for each channel; 0 keeps none.
-    pub history_messages: usize,
-    /// How long a message is history; `None` is for ever.
-    pub history_age: Option<Duration>,
+    /// What holds for channels by their names.
+    pub policies: Policies,
     /// Bytes of messages kept by all channels together. What one publish brings may exceed it until the next.
     pub history_bytes: usize,
     /// Channels that live at once. Those without readers and history make room for others.
@@ -86,6 +89,8 @@ pub struct Hub {
     epoch: Epoch,
     /// Copy of the head inside `state`, stored under its lock, so that reading it needs none.
     head: AtomicU64,
+    /// Whether a policy could refuse anything, so that nobody looks where none does.
+    may_refuse: AtomicBool,
     state: Mutex<State>,
     /// Where publishers wait for the store; without one they don't.
     line: Option<Arc<Line>>,
@@ -122,6 +127,38 @@ pub enum Refused {
         item: usize,
         /// The channel's last message, as long as it is known.
         last: Option<Position>,
+    },
+    /// A new channel would be one too many for its rule.
+    #[error("all {limit} channels of {rule:?} are in use")]
+    RuleChannels {
+        /// The first pattern of the rule.
+        rule: Box<str>,
+        /// [`Rule::channels`].
+        limit: usize,
+    },
+    /// The channels of a rule keep as much as they may.
+    #[error("the channels of {rule:?} may keep {limit} bytes of messages")]
+    RuleFull {
+        /// The first pattern of the rule.
+        rule: Box<str>,
+        /// [`Rule::bytes`].
+        limit: usize,
+    },
+    /// A message is too large for its channel.
+    #[error("a message of this channel has at most {limit} bytes")]
+    TooLarge {
+        /// The message of the batch, from 0.
+        item: usize,
+        /// [`Policy::message`].
+        limit: usize,
+    },
+    /// A channel has as many readers as it may.
+    #[error("channel {channel} has all of its {limit} subscribers")]
+    TooManySubscribers {
+        /// Which.
+        channel: ChannelName,
+        /// [`Policy::subscribers`].
+        limit: usize,
     },
     /// Publishers are faster than the store.
     #[error("too many messages wait for the store")]
@@ -241,13 +278,30 @@ impl Hub {
 
     fn with_state(state: State, line: Option<Arc<Line>>) -> Arc<Hub> {
         let Position { epoch, sequence } = state.head();
-        Arc::new(Hub { epoch, head: AtomicU64::new(sequence.0), state: Mutex::new(state), line })
+        let may_refuse = AtomicBool::new(state.settings.policies.refuse());
+        Arc::new(Hub { epoch, head: AtomicU64::new(sequence.0), may_refuse, state: Mutex::new(state), line })
     }
 
     /// Takes new settings. What exceeds them goes as channels are used or swept; history beyond them is not
     /// shown from now on.
     pub fn reconfigure(&self, settings: HubSettings) {
-        self.state.lock().settings = settings;
+        self.may_refuse.store(settings.policies.refuse(), Ordering::Relaxed);
+        self.state.lock().reconfigure(settings);
+    }
+
+    /// Whether a reader of these channels would be taken now; [`Tap::join`] asks again.
+    ///
+    /// # Errors
+    /// What has no room for it.
+    pub fn has_place<'n>(
+        &self,
+        names: impl Iterator<Item = &'n ChannelName> + Clone,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        match self.may_refuse.load(Ordering::Relaxed) {
+            true => self.state.lock().has_place(names, now),
+            false => Ok(()),
+        }
     }
 
     /// The last position given; one atomic load.
@@ -367,13 +421,14 @@ mod tests {
         assert_eq!((turn.news[0].lost_upto, turn.entries.len()), (Some(Sequence(1)), 2));
         let reached =
             tap.missed(&joined.channels, Sequence(0), turn.head, usize::MAX, now, &mut missed, &mut gaps);
-        assert_eq!((reached, missed.len()), (turn.head, 2));
+        assert_eq!((reached, missed.len()), (Missed { reached: turn.head, too_slow: true }, 2));
         assert_eq!((gaps[0].missing, gaps[0].before.sequence), (Some(1), Sequence(1)));
     }
 
     #[test]
     fn what_is_replayed_is_counted_by_whether_it_is_all_some_or_none() {
-        let (hub, metrics) = hub(HubSettings { history_messages: 2, window_messages: 0, ..settings() });
+        let (hub, metrics) =
+            hub(HubSettings { policies: Policy::keeping(2, None).into(), window_messages: 0, ..settings() });
         let mut tap = hub.attach(Box::new(|| {}));
         let now = Instant::now();
         let start = Start::After(hub.head());
@@ -394,7 +449,8 @@ mod tests {
 
     #[test]
     fn channels_that_only_serve_those_who_lag_make_room_for_others() {
-        let (hub, _) = hub(HubSettings { history_messages: 0, channels: 1, ..settings() });
+        let (hub, _) =
+            hub(HubSettings { policies: Policy::keeping(0, None).into(), channels: 1, ..settings() });
         let mut tap = hub.attach(Box::new(|| {}));
         let now = Instant::now();
         let start = Start::After(hub.head());
@@ -410,8 +466,7 @@ mod tests {
 
     fn settings() -> HubSettings {
         HubSettings {
-            history_messages: 100,
-            history_age: None,
+            policies: Policy::keeping(100, None).into(),
             history_bytes: usize::MAX,
             channels: 100,
             window_messages: 100,

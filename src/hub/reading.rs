@@ -10,8 +10,9 @@ use crate::message::{ChannelName, Entry, Gap, Sequence, Start};
 use super::channel::{Channel, TapId};
 use super::cursor::{Begin, Extent, merge};
 use super::overheard::Overheard;
+use super::policy::Slow;
 use super::state::{State, TapState, Wake};
-use super::tap::{Joined, News, Turn};
+use super::tap::{Joined, Missed, News, Turn};
 use super::{ChannelId, Refused};
 
 impl State {
@@ -43,7 +44,12 @@ impl State {
         backlog: &mut Vec<Arc<Entry>>,
         gaps: &mut Vec<Gap>,
     ) -> Result<Joined, Refused> {
-        let opened = self.open_all(wishes.iter().map(|(name, _)| name), now)?;
+        let opened = self.open_all(wishes.iter().map(|(name, _)| name), now);
+        let opened = opened.map_err(|refused| self.counted(refused))?;
+        if let Err(refused) = self.check_subscribers(&opened) {
+            opened.into_iter().for_each(|id| self.settle(id, now));
+            return Err(self.counted(refused));
+        }
         self.trim(&opened, now);
         let head = self.head();
         let mut channels = Vec::with_capacity(opened.len());
@@ -55,8 +61,8 @@ impl State {
             }
             let channel = self.directory.get(id).expect("a channel that was opened for this reader is there");
             let begin = channel.begin(*start, self.shown(), &self.settings, now);
-            let missed = channel.after(begin.after);
-            self.count_replay(&begin, missed.len());
+            let missed = channel.source(&begin);
+            self.count_replay(&begin, missed.clone().next().is_none());
             gaps.extend(begin.gap(&channel.name, head));
             extent.at_least = extent.at_least.max(begin.after);
             sources.push(missed);
@@ -91,12 +97,12 @@ impl State {
         self.metrics.comet_channels.set(self.directory.len() as i64);
     }
 
-    fn count_replay(&self, begin: &Begin, messages: usize) {
-        let result = match (begin.hole.is_some(), messages) {
-            (false, 0) => return,
-            (false, _) => &self.replays.hit,
-            (true, 0) => &self.replays.miss,
-            (true, _) => &self.replays.partial,
+    fn count_replay(&self, begin: &Begin, is_empty: bool) {
+        let result = match (begin.hole.is_some(), is_empty) {
+            (false, true) => return,
+            (false, false) => &self.replays.hit,
+            (true, true) => &self.replays.miss,
+            (true, false) => &self.replays.partial,
         };
         result.inc();
     }
@@ -147,19 +153,22 @@ impl State {
         now: Instant,
         entries: &mut Vec<Arc<Entry>>,
         gaps: &mut Vec<Gap>,
-    ) -> Sequence {
+    ) -> Missed {
         self.trim(channels, now);
         let after = self.position(places.start);
         let mut extent = Extent { at_least: places.start, upto: places.end, limit_bytes };
         let mut sources = Vec::with_capacity(channels.len());
+        let mut too_slow = false;
         for channel in channels.iter().filter_map(|&id| self.directory.get(id)) {
-            let begin = channel.past().resume(after);
+            let begin = channel.resume(after);
             gaps.extend(begin.gap(&channel.name, self.head()));
+            too_slow |=
+                begin.hole.is_some() && self.settings.policies.policy(channel.rule()).slow == Slow::Close;
             extent.at_least = extent.at_least.max(begin.after);
-            sources.push(channel.after(begin.after));
+            sources.push(channel.source(&begin));
         }
         extent.upto = extent.upto.max(extent.at_least);
-        merge(&mut sources, extent, entries)
+        Missed { reached: merge(&mut sources, extent, entries), too_slow }
     }
 
     pub(super) fn name(&self, id: ChannelId) -> ChannelName {

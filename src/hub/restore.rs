@@ -28,7 +28,7 @@ impl State {
             let name = &numbered.message.channel;
             let channel = state.directory.find(name).unwrap_or_else(|| {
                 let past = pasts.remove(name).unwrap_or(Past::unknown_upto(forgotten));
-                state.directory.insert(Channel::new(name.clone(), past))
+                state.insert(Channel::new(name.clone(), past, &state.settings.policies))
             });
             // A clock that was set back makes a message new, never older than it is.
             let age = at.duration_since(published).unwrap_or(Duration::ZERO);
@@ -44,7 +44,7 @@ impl State {
         channels.into_iter().for_each(|channel| state.settle(channel, now));
         state.evict(head);
         if state.directory.len() > state.settings.channels {
-            state.make_room(now);
+            state.make_room(None, now);
         }
         state.count_kept();
         state

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::store::{Appended, LogError, Mark, Numbered, OldEntries, Record, RedisLog, Repeated, Told, Word};
 
 use super::channel::Channel;
+use super::draft::Draft;
 use super::line::{Answer, Group, Line};
 use super::sieve::Sieve;
 use super::state::{State, Wake};
@@ -131,9 +132,10 @@ impl Appender {
         now: Instant,
     ) -> (Vec<Batch>, Vec<Answer<Vec<Receipt>>>) {
         let mut state = self.hub.state.lock();
+        let mut draft = Draft::after(state.head);
         let mut kept = (Vec::with_capacity(batches.len()), Vec::with_capacity(batches.len()));
         for (batch, answer) in batches {
-            match state.has_room(&batch, now) {
+            match state.has_room(&batch, &mut draft, now) {
                 Ok(()) => {
                     kept.0.push(batch);
                     kept.1.push(answer);
@@ -424,8 +426,7 @@ mod tests {
 
     fn shared() -> Arc<Hub> {
         let settings = HubSettings {
-            history_messages: 100,
-            history_age: None,
+            policies: crate::hub::Policy::keeping(100, None).into(),
             history_bytes: usize::MAX,
             channels: 100,
             window_messages: 100,

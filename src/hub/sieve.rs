@@ -9,7 +9,6 @@ use std::ops::RangeInclusive;
 use crate::message::{ChannelName, Message, Sequence};
 use crate::store::{Past, Record, Sifted};
 
-use super::channel::Channel;
 use super::state::State;
 
 /// What has come out of the records so far.
@@ -70,7 +69,7 @@ impl State {
 
     fn keeps(&self, channel: &ChannelName, sequence: Sequence) -> bool {
         let channel = self.directory.find(channel).and_then(|id| self.directory.get(id));
-        channel.and_then(Channel::oldest).is_some_and(|oldest| oldest <= sequence)
+        channel.is_some_and(|channel| channel.has_in_window(sequence))
     }
 
     /// Adds the accounts of channels; of those that aren't known, that they may have been.
@@ -105,8 +104,8 @@ impl State {
         for (looked_at, place) in
             self.kept.after(after).take_while(|place| place.sequence <= upto).enumerate()
         {
-            let oldest = self.directory.get(place.channel).and_then(Channel::oldest);
-            kept += usize::from(oldest.is_some_and(|oldest| oldest <= place.sequence));
+            let channel = self.directory.get(place.channel);
+            kept += usize::from(channel.is_some_and(|channel| channel.has_in_window(place.sequence)));
             if looked_at + 1 == limit {
                 return (kept, Some(place.sequence));
             }

@@ -14,6 +14,7 @@ use super::directory::Directory;
 use super::draft::Draft;
 use super::kept::Kept;
 use super::overheard::Overheard;
+use super::policy::RuleId;
 use super::publisher_ids::PublisherIds;
 use super::tombstones::Tombstones;
 use super::{ChannelFacts, ChannelId, History, HubSettings, Page, Receipt, Refused, SLOTS_PER_LOCK};
@@ -70,11 +71,13 @@ impl State {
     pub(super) fn new(epoch: Epoch, settings: HubSettings, metrics: Metrics) -> State {
         let [hit, partial, miss] =
             ["hit", "partial", "miss"].map(|result| metrics.comet_replays.with_label_values(&[result]));
+        let mut kept = Kept::default();
+        kept.clear_tallies(settings.policies.rules());
         State {
             settings,
             metrics,
             directory: Directory::default(),
-            kept: Kept::default(),
+            kept,
             taps: Slab::new(),
             eavesdroppers: Vec::new(),
             epoch,
@@ -84,6 +87,30 @@ impl State {
             ids: PublisherIds::default(),
             hand: 0,
             replays: Replays { hit, partial, miss },
+        }
+    }
+
+    /// Takes new settings. Every channel looks for its rule anew, where rules have changed.
+    pub(super) fn reconfigure(&mut self, settings: HubSettings) {
+        let has_changed = self.settings.policies != settings.policies;
+        self.settings = settings;
+        if !has_changed {
+            return;
+        }
+        let policies = &self.settings.policies;
+        self.kept.clear_tallies(0);
+        let ids: Vec<ChannelId> = self.directory.ids().collect();
+        for &id in &ids {
+            if let Some(channel) = self.directory.get_mut(id) {
+                channel.set_policies(policies, &mut self.kept);
+            }
+        }
+        self.kept.clear_tallies(policies.rules());
+        for channel in ids.iter().filter_map(|&id| self.directory.get(id)) {
+            if let Some(tally) = self.kept.tally_mut(channel.rule()) {
+                tally.channels += 1;
+                tally.bytes += channel.bytes();
+            }
         }
     }
 
@@ -126,8 +153,8 @@ impl State {
         let position = self.head();
         let channel = self.directory.get_mut(id).expect("a channel that was just opened is there");
         let entry = Arc::new(Entry::new(position, channel.next_ordinal(), published, message));
-        channel.push(Arc::clone(&entry));
-        self.kept.add(&entry, id);
+        channel.push(Arc::clone(&entry), &mut self.kept);
+        self.kept.add(&entry, id, channel.rule());
         entry
     }
 
@@ -149,18 +176,16 @@ impl State {
         }
     }
 
-    /// The channels of these names, made where they are missing: all or none.
+    /// The channels of these names, made where they are missing, if need be in the place of others: all or none.
     pub(super) fn open_all<'a>(
         &mut self,
         names: impl Iterator<Item = &'a ChannelName> + Clone,
         now: Instant,
     ) -> Result<Vec<ChannelId>, Refused> {
-        self.try_open_all(names.clone(), now).or_else(|_| {
-            self.make_room(now);
-            self.try_open_all(names, now)
-        })
+        self.try_open_all(names.clone(), now).or_else(|_| self.try_open_all(names, now))
     }
 
+    /// Makes room for another try where there is none.
     fn try_open_all<'a>(
         &mut self,
         names: impl Iterator<Item = &'a ChannelName> + Clone,
@@ -172,7 +197,8 @@ impl State {
                 Ok(id) => opened.push(id),
                 Err(refused) => {
                     opened.into_iter().for_each(|id| self.settle(id, now));
-                    self.count_kept();
+                    let is_of_rule = matches!(refused, Refused::RuleChannels { .. });
+                    self.make_room(is_of_rule.then(|| self.settings.policies.rule_of(name)), now);
                     return Err(refused);
                 }
             }
@@ -187,6 +213,7 @@ impl State {
         if self.directory.len() >= self.settings.channels {
             return Err(Refused::TooManyChannels { limit: self.settings.channels });
         }
+        self.check_rule_channels(name)?;
         Ok(self.open_anyway(name))
     }
 
@@ -194,8 +221,15 @@ impl State {
     pub(super) fn open_anyway(&mut self, name: &ChannelName) -> ChannelId {
         self.directory.find(name).unwrap_or_else(|| {
             let past = self.tombstones.raise(name);
-            self.directory.insert(Channel::new(name.clone(), past))
+            self.insert(Channel::new(name.clone(), past, &self.settings.policies))
         })
+    }
+
+    pub(super) fn insert(&mut self, channel: Channel) -> ChannelId {
+        if let Some(tally) = self.kept.tally_mut(channel.rule()) {
+            tally.channels += 1;
+        }
+        self.directory.insert(channel)
     }
 
     /// Drops what a channel need not keep, and the channel itself where nobody uses it.
@@ -208,6 +242,9 @@ impl State {
     pub(super) fn vanish_if_unused(&mut self, id: ChannelId) {
         if self.directory.get(id).is_some_and(Channel::is_unused) {
             let channel = self.directory.remove(id);
+            if let Some(tally) = self.kept.tally_mut(channel.rule()) {
+                tally.channels -= 1;
+            }
             if !channel.ended {
                 let past = *channel.past();
                 self.tombstones.bury(channel.name, past);
@@ -229,8 +266,7 @@ impl State {
         }
         let directory = &self.directory;
         self.kept.compact(|place| {
-            let oldest = directory.get(place.channel).and_then(Channel::oldest);
-            oldest.is_some_and(|oldest| oldest <= place.sequence)
+            directory.get(place.channel).is_some_and(|channel| channel.keeps(place.sequence))
         });
     }
 
@@ -249,11 +285,14 @@ impl State {
     }
 
     /// Gives up channels that have neither readers nor history, though someone may be about to come back to
-    /// them: their tombstones tell those what is missing. Looks at a bounded number.
-    pub(super) fn make_room(&mut self, now: Instant) {
+    /// them: their tombstones tell those what is missing. With a rule only those of that. Looks at a bounded number.
+    pub(super) fn make_room(&mut self, of: Option<RuleId>, now: Instant) {
         for _ in 0..SLOTS_PER_LOCK.min(self.directory.slots()) {
             let id = self.next_slot();
             let Some(channel) = self.directory.get_mut(id) else { continue };
+            if of.is_some_and(|rule| channel.rule() != rule) {
+                continue;
+            }
             if channel.taps.is_empty() && channel.history(&self.settings, now).len() == 0 {
                 channel.drop_all(&mut self.kept);
                 self.vanish_if_unused(id);
@@ -337,9 +376,9 @@ impl State {
         self.facts(name, now)?;
         let channel = self.directory.get(self.directory.find(name)?)?;
         let begin = channel.begin(start, self.shown(), &self.settings, now);
-        let kept = channel.after(begin.after);
-        let more = kept.len() > limit;
-        let entries: Vec<_> = kept.take(limit).cloned().collect();
+        let mut kept = channel.source(&begin);
+        let entries: Vec<_> = kept.by_ref().take(limit).cloned().collect();
+        let more = kept.next().is_some();
         let reached = entries.last().map_or(self.position(begin.after), |entry| entry.position);
         let position = if more { reached } else { self.position(self.head.max(begin.after)) };
         Some(History { entries, gap: begin.gap(name, self.head()), more, position })

@@ -29,6 +29,15 @@ pub struct Joined {
     pub complete: bool,
 }
 
+/// How far a reader that was behind has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed {
+    /// From where it goes on.
+    pub reached: Sequence,
+    /// A channel that it has a gap in closes those who are too slow.
+    pub too_slow: bool,
+}
+
 /// What is new for a tap since its last turn: a consistent cut at `head`. Made once and filled again and again.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -124,7 +133,7 @@ impl Tap {
     }
 
     /// What a reader that is behind gets next: entries of its channels after `after`, merged in order, and the
-    /// gaps before them where windows have moved on. Returns the place reached, from where it goes on.
+    /// gaps before them where windows have moved on.
     ///
     /// Ends at `upto`, or before the entries cost more than `limit_bytes` as in [`join`](Tap::join). Where a
     /// window begins only after `upto`, it goes on to that beginning, so that no gap is told twice.
@@ -138,7 +147,7 @@ impl Tap {
         now: Instant,
         entries: &mut Vec<Arc<Entry>>,
         gaps: &mut Vec<Gap>,
-    ) -> Sequence {
+    ) -> Missed {
         self.hub.state.lock().missed(channels, after..upto, limit_bytes, now, entries, gaps)
     }
 

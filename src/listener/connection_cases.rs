@@ -39,6 +39,7 @@ fn limits() -> Limits {
         message: 1000,
         batch: 10,
         channels: 10,
+        subscribers: None,
         history_bytes: 1000,
         turn_bytes: 1000,
         publish_body: 1000,

@@ -8,10 +8,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::access_log::AccessLog;
 use crate::bayeux::{Bayeux, Courier};
-use crate::config::{Config, StoreConfig};
+use crate::config::{ChannelRule, Config, HistoryConfig, SlowReader, StoreConfig};
 use crate::control::PublishLimits;
 use crate::hold::{Keeper, TicketSettings, Tickets};
-use crate::hub::{Hub, HubSettings, WINDOW_MESSAGES};
+use crate::hub::{Hub, HubSettings, Pattern, Policies, Policy, Rule, Slow, WINDOW_MESSAGES};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::shard::{Revoker, ShardSettings, Shards};
@@ -171,12 +171,45 @@ fn ticket_settings(config: &Config) -> TicketSettings {
 
 fn hub_settings(config: &Config) -> HubSettings {
     HubSettings {
-        history_messages: config.channels.history.messages,
-        history_age: config.channels.history.age,
+        policies: policies(config),
         history_bytes: config.limits.history_bytes,
         channels: config.limits.channels,
         window_messages: WINDOW_MESSAGES,
         publisher_ids: config.channels.publisher_ids,
+    }
+}
+
+/// What holds for channels by their names.
+fn policies(config: &Config) -> Policies {
+    let channels = &config.channels;
+    let all = policy(&channels.history, channels.slow, config.limits.subscribers, None);
+    let rule = |rule: &ChannelRule| Rule {
+        patterns: rule.patterns.iter().map(|pattern| Pattern::new(pattern)).collect(),
+        policy: policy(&rule.history, rule.slow, rule.limits.subscribers, rule.limits.message),
+        channels: rule.limits.channels,
+        bytes: rule.limits.history_bytes,
+    };
+    Policies::new(all, channels.rules.iter().map(rule).collect())
+}
+
+fn policy(
+    history: &HistoryConfig,
+    slow: SlowReader,
+    subscribers: Option<usize>,
+    message: Option<usize>,
+) -> Policy {
+    let slow = match slow {
+        SlowReader::Close => Slow::Close,
+        SlowReader::Skip => Slow::Skip,
+        SlowReader::Newest => Slow::Newest,
+    };
+    Policy {
+        history_messages: history.messages,
+        history_age: history.age,
+        history_bytes: history.bytes,
+        slow,
+        subscribers,
+        message,
     }
 }
 
@@ -187,7 +220,6 @@ fn shard_settings(config: &Config) -> ShardSettings {
         returns: config.channels.returns,
         keepalive: config.channels.keepalive,
         poll_timeout: config.channels.poll_timeout,
-        slow: config.channels.slow,
         stall: config.timeouts.body,
         turn_bytes: config.limits.turn_bytes,
         read_ahead: config.limits.request_header,

@@ -16,7 +16,8 @@ use crate::transport::{self, Delivery, MediaType, Opening};
 use crate::wire::Wire;
 
 impl EventLoop {
-    /// Takes a connection in. A hub that refuses it (too many channels) closes it, which the client retries.
+    /// Takes a connection in. Where a hub refuses it, which it was asked for before and has counted, it is closed, and its
+    /// client comes back.
     pub(super) fn arrive(&mut self, departure: Departure) {
         let Departure { wire, read_ahead, mut hold, permit, home } = departure;
         self.spread_return(&mut hold, &permit);
@@ -28,7 +29,7 @@ impl EventLoop {
         let joined = self.tap.join(&hold.wishes, limit, self.now, &mut self.entries, &mut self.gaps);
         let joined = match joined {
             Ok(joined) => joined,
-            Err(refused) => return tracing::warn!(%refused, "a connection could not be held"),
+            Err(refused) => return tracing::debug!(%refused, "a connection could not be held"),
         };
         // What is missing is caught up to here, even if no turn was taken yet.
         self.seen = self.seen.max(joined.head);

@@ -6,8 +6,7 @@ use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::LAST_WORDS;
 use super::held::{Memberships, Reason, Stage};
 use super::runs;
-use crate::config::SlowReader;
-use crate::hub::{News, Turn};
+use crate::hub::{Missed, News, Turn};
 use crate::message::{Entry, Frame, Position};
 use crate::transport::{self, Delivery};
 
@@ -150,18 +149,18 @@ impl EventLoop {
             if up_to_date || held.stage != Stage::Live || held.blocked() {
                 return;
             }
-            let settings = self.settings.load();
-            let (limit, slow) = (settings.turn_bytes, settings.slow);
+            let limit = self.settings.load().turn_bytes;
             self.entries.clear();
             self.gaps.clear();
             let channels = held.memberships.channels();
             let (after, upto) = (held.position, self.seen);
-            held.position =
+            let Missed { reached, too_slow } =
                 self.tap.missed(channels, after, upto, limit, self.now, &mut self.entries, &mut self.gaps);
+            held.position = reached;
             let transport = held.transport;
             if !self.gaps.is_empty() {
                 self.measures.gaps(transport, self.gaps.len());
-                if slow == SlowReader::Close {
+                if too_slow {
                     return self.cut(key, Reason::Slow);
                 }
             }

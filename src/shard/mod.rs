@@ -38,10 +38,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::access_log::AccessLog;
-use crate::config::{Rate, SlowReader};
+use crate::config::Rate;
 use crate::hold::{Crowd, Departure, Keeper, Permit, Tickets, Whose};
 use crate::hub::{Hub, Presence};
-use crate::message::Position;
+use crate::message::{ChannelName, Position, Start};
 use crate::metrics::Metrics;
 
 use admission::Admission;
@@ -64,8 +64,6 @@ pub struct ShardSettings {
     pub keepalive: Option<Duration>,
     /// How long a poll is held where the application names no timeout.
     pub poll_timeout: Duration,
-    /// What happens to a reader that needs what has left the window.
-    pub slow: SlowReader,
     /// How long a socket may be full before its client counts as gone.
     pub stall: Duration,
     /// Bytes that are handed to one connection at once.
@@ -207,12 +205,17 @@ impl Keeper for Shared {
         self.hub.head()
     }
 
-    fn admit(&self) -> Result<Permit, Crowd> {
+    fn admit(&self, wishes: &[(ChannelName, Start)]) -> Result<Permit, Crowd> {
+        let now = Instant::now();
+        if let Err(refused) = self.hub.has_place(wishes.iter().map(|(name, _)| name), now) {
+            tracing::debug!(%refused, "a connection is not held");
+            return Err(Crowd::Channel);
+        }
         let settings = self.settings.load();
         // A place is looked for first: what time gives is not to be spent on those who find none.
         let permit = Permit::take(&self.held, settings.held_connections).ok_or(Crowd::Full)?;
         if let Some(rate) = settings.new_holds {
-            self.admission.take(rate, Instant::now()).map_err(Crowd::Rush)?;
+            self.admission.take(rate, now).map_err(Crowd::Rush)?;
         }
         Ok(permit)
     }

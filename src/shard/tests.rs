@@ -11,11 +11,10 @@ use tokio::sync::mpsc;
 
 use super::{ShardSettings, Shards};
 use crate::access_log::AccessLog;
-use crate::config::SlowReader;
 use crate::hold::{
     Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Return, Source, TicketSettings, Tickets,
 };
-use crate::hub::{Hub, HubSettings, Outcome};
+use crate::hub::{Hub, HubSettings, Outcome, Policy, Slow};
 use crate::message::{Batch, ChannelName, Data, Epoch, Message, Position, Sequence, Start};
 use crate::metrics::Metrics;
 use crate::transport;
@@ -40,18 +39,17 @@ impl Drop for House {
 
 impl House {
     pub(super) fn new() -> House {
-        House::with(SlowReader::Close, 1000)
+        House::with(Slow::Close, 1000)
     }
 
-    fn with(slow: SlowReader, window_messages: usize) -> House {
+    fn with(slow: Slow, window_messages: usize) -> House {
         House::with_patience(slow, window_messages, Duration::from_secs(60))
     }
 
-    fn with_patience(slow: SlowReader, window_messages: usize, stall: Duration) -> House {
+    fn with_patience(slow: Slow, window_messages: usize, stall: Duration) -> House {
         let metrics = Metrics::new().unwrap();
         let settings = HubSettings {
-            history_messages: 10,
-            history_age: None,
+            policies: Policy { slow, ..Policy::keeping(10, None) }.into(),
             history_bytes: 64 << 20,
             channels: 100,
             window_messages,
@@ -64,7 +62,6 @@ impl House {
             returns: None,
             keepalive: None,
             poll_timeout: Duration::from_secs(60),
-            slow,
             stall,
             turn_bytes: 64 << 10,
             read_ahead: 4096,
@@ -203,7 +200,7 @@ fn what_was_published_before_the_socket_arrived_is_there_first() {
 
 #[test]
 fn a_long_history_comes_whole_to_the_first_reader() {
-    let house = House::with(SlowReader::Close, 1000);
+    let house = House::with(Slow::Close, 1000);
     let filler = "x".repeat(20_000);
     (0..10).for_each(|number| house.publish("news", &[&format!("{filler}<{number}>")]));
     let start = Start::After(Position { epoch: Epoch(14), sequence: Sequence(0) });
@@ -314,7 +311,7 @@ fn deleting_a_channel_ends_its_streams_cleanly() {
 
 #[test]
 fn a_reader_that_stops_for_a_while_gets_everything_in_order_afterwards() {
-    let house = House::with(SlowReader::Close, 100_000);
+    let house = House::with(Slow::Close, 100_000);
     let mut client = house.hold("news", |_| ());
     house.wait_for_readers("news", 1);
     let filler = "x".repeat(1000);
@@ -328,7 +325,7 @@ fn a_reader_that_stops_for_a_while_gets_everything_in_order_afterwards() {
 }
 
 /// A house whose one reader stands still, its socket full and what it needs out of the window.
-fn house_with_a_lost_reader(slow: SlowReader) -> (House, TcpStream) {
+fn house_with_a_lost_reader(slow: Slow) -> (House, TcpStream) {
     let house = House::with(slow, 50);
     let client = house.hold("news", |_| ());
     house.wait_for_readers("news", 1);
@@ -349,7 +346,7 @@ fn house_with_a_lost_reader(slow: SlowReader) -> (House, TcpStream) {
 
 #[test]
 fn a_reader_that_has_fallen_out_of_the_window_is_told_where_that_is_the_policy() {
-    let (_house, mut client) = house_with_a_lost_reader(SlowReader::Gap);
+    let (_house, mut client) = house_with_a_lost_reader(Slow::Skip);
     let text = read_until(&mut client, "the last\n\n\r\n");
     let (_, after) = text.split_once("event: comet.gap\n").expect("a gap");
     assert!(after.starts_with("data: {\"channel\":\"news\",\"missing\":"), "{after}");
@@ -358,7 +355,7 @@ fn a_reader_that_has_fallen_out_of_the_window_is_told_where_that_is_the_policy()
 
 #[test]
 fn a_reader_that_has_fallen_out_of_the_window_is_closed_by_default() {
-    let (house, mut client) = house_with_a_lost_reader(SlowReader::Close);
+    let (house, mut client) = house_with_a_lost_reader(Slow::Close);
     let mut buffer = vec![0; 64 << 10];
     while client.read(&mut buffer).is_ok_and(|read| read > 0) {}
     house.wait_for_readers("news", 0);
@@ -368,7 +365,7 @@ fn a_reader_that_has_fallen_out_of_the_window_is_closed_by_default() {
 
 #[test]
 fn a_reader_that_takes_nothing_for_too_long_is_let_go() {
-    let house = House::with_patience(SlowReader::Gap, 1000, Duration::from_millis(500));
+    let house = House::with_patience(Slow::Skip, 1000, Duration::from_millis(500));
     let client = house.hold("news", |_| ());
     house.wait_for_readers("news", 1);
     let filler = "x".repeat(100_000);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use perihelion::hub::{Appender, Follower, Hub, HubSettings};
+use perihelion::hub::{Appender, Follower, Hub, HubSettings, Policy};
 use perihelion::message::{Batch, ChannelName, Data, Epoch, Message, Start};
 use perihelion::metrics::Metrics;
 use perihelion::store::{RedisLog, RedisSettings};
@@ -268,8 +268,7 @@ fn hub_on(redis: &Redis) -> (Arc<Hub>, Appender, Follower) {
     };
     let (log, _) = RedisLog::open(&log, [Epoch(1), Epoch(2)]).unwrap();
     let settings = HubSettings {
-        history_messages: 2,
-        history_age: None,
+        policies: Policy::keeping(2, None).into(),
         history_bytes: usize::MAX,
         channels: 10,
         window_messages: 0,

@@ -102,3 +102,31 @@ fn limits_of_an_address_change_by_a_reload() {
     assert_eq!(proxy.reload(&text).status(), 200);
     assert_eq!(raw.get("/").status(), 200);
 }
+
+#[test]
+fn a_channel_over_its_quota_refuses_publishers_and_subscribers_by_name_of_the_quota() {
+    let origin = origin();
+    let rule = "{ match: n*, limits: { subscribers: 1, message: 5B, history_bytes: 2KiB, channels: 1 } }";
+    let proxy = Perihelion::before_with(&origin, &format!("channels: {{ rules: [{rule}] }}"));
+    let (mut first, mut second) = (proxy.connect(), proxy.connect());
+    first.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(first.head().status(), 200);
+    proxy.wait_subscribers("news", 1);
+    let refused = second.get("/hold");
+    assert_eq!((refused.status(), refused.head.get("retry-after").is_some()), (503, true));
+    proxy.wait_metric("perihelion_request_errors_total", &[("reason", "channel_full")], 1.0);
+    let status = |channel: &str, data: &str| {
+        let answer = proxy.control("POST", &format!("/channels/{channel}"), data);
+        (answer.status(), answer.json()["error"].as_str().map(str::to_owned))
+    };
+    assert_eq!(status("news", "123456"), (413, Some("a message of this channel has at most 5 bytes".into())));
+    assert_eq!(status("new", "1"), (503, Some("all 1 channels of \"n*\" are in use".into())));
+    let full = (0..10).map(|_| status("news", "12345")).find(|(status, _)| *status != 200);
+    let error = "the channels of \"n*\" may keep 2048 bytes of messages";
+    assert_eq!(full, Some((507, Some(error.into()))));
+    assert_eq!(status("other", "123456").0, 200);
+    for (quota, count) in [("subscribers", 1.0), ("message", 1.0), ("channels", 1.0), ("history_bytes", 1.0)]
+    {
+        proxy.wait_metric("perihelion_comet_quota_refusals_total", &[("quota", quota)], count);
+    }
+}

@@ -68,7 +68,7 @@ fn a_reader_that_sleeps_may_be_told_of_the_gap_instead() {
     let origin = origin();
     let proxy = Perihelion::before_with(
         &origin,
-        &format!("channels: {{ {SMALL}, slow: gap }}\nlimits: {{ history_bytes: 8MiB }}"),
+        &format!("channels: {{ {SMALL}, slow: skip }}\nlimits: {{ history_bytes: 8MiB }}"),
     );
     let mut reader = EventSource::open(proxy.http(), "/");
     let mut sleeper = reads_nothing(&proxy);
@@ -110,4 +110,31 @@ fn a_hundred_sleepers_delay_nobody_and_are_let_go_though_they_never_read() {
     drop(sleepers);
     proxy.publish("news", "and on");
     assert_eq!(reader.next().data, "and on");
+}
+
+#[test]
+fn a_reader_that_sleeps_gets_the_newest_of_each_key_and_stays() {
+    let origin = origin();
+    let rule = "channels: { rules: [{ match: ne*, slow: newest, history: off }] }";
+    let proxy = Perihelion::before_with(&origin, &format!("{rule}\nlimits: {{ history_bytes: 256MiB }}"));
+    let mut sleeper = reads_nothing(&proxy);
+    proxy.wait_subscribers("news", 1);
+    let filling = "x".repeat(MESSAGE);
+    proxy.publish_with("news", "X-Comet-Key: rare\r\n", "000000 rare");
+    for n in 1..=MESSAGES {
+        proxy.publish_with("news", "X-Comet-Key: busy\r\n", &format!("{n:06} {filling}"));
+        if n == MESSAGES / 2 {
+            proxy.wait_metric("perihelion_comet_slow_streams", &[], 1.0);
+            proxy.publish_with("news", "X-Comet-Key: rare\r\n", "last rare");
+        }
+    }
+    let mut text = String::new();
+    while !text.contains(&format!("{MESSAGES:06} ")) {
+        text.push_str(std::str::from_utf8(&sleeper.chunk().unwrap()).unwrap());
+    }
+    assert!(!text.contains("comet.gap"), "nothing is missing that was promised");
+    let busy = text.lines().filter(|line| line.ends_with('x')).count();
+    assert!(busy < MESSAGES / 2, "{busy} of {MESSAGES}");
+    let (rare, last) = (text.find("last rare").unwrap(), text.find(&format!("{MESSAGES:06} ")).unwrap());
+    assert!(rare < last, "in their order");
 }

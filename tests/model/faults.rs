@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use perihelion::hub::{Committer, Hub, HubSettings, Outcome, Receipt, Refused};
+use perihelion::hub::{Committer, Hub, HubSettings, Outcome, Policy, Receipt, Refused};
 use perihelion::message::{Batch, ChannelName, Data, Epoch, Message, Position, Sequence, Start};
 use perihelion::metrics::Metrics;
 use perihelion::store::{Disk, DiskSettings, OpenError};
@@ -244,8 +244,7 @@ fn open(
     let boot = format!("boot-{boots}");
     let (store, recovered) = Disk::open(Box::new(disk.clone()), settings(sync_each), fresh, Some(&boot))?;
     let settings = HubSettings {
-        history_messages: HISTORY,
-        history_age: None,
+        policies: Policy::keeping(HISTORY, None).into(),
         history_bytes: usize::MAX,
         channels: 10,
         window_messages: 0,

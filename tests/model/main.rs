@@ -6,6 +6,7 @@
 
 mod disk;
 mod faults;
+mod newest;
 mod oracle;
 mod program;
 mod threads;
@@ -13,6 +14,7 @@ mod world;
 
 use std::hash::{BuildHasher, RandomState};
 
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use program::{Case, cases};
@@ -22,6 +24,15 @@ const CASES: u32 = 10_000;
 
 #[test]
 fn every_reader_gets_everything_once_in_order_or_is_told_what_is_missing() {
+    run(&cases(), |Case { shape, steps }| {
+        let mut world = World::new(shape);
+        steps.into_iter().for_each(|step| world.step(step));
+        world.finish();
+    });
+}
+
+/// Runs random programs.
+fn run<P: Strategy>(programs: &P, run_one: impl Fn(P::Value)) {
     let seed: u64 = match std::env::var("MODEL_SEED") {
         Ok(text) => text.parse().expect("MODEL_SEED is a number"),
         Err(_) => RandomState::new().hash_one("model"),
@@ -32,10 +43,8 @@ fn every_reader_gets_everything_once_in_order_or_is_told_what_is_missing() {
     let cases_wanted = cases_wanted.map_or(CASES, |text| text.parse().expect("MODEL_CASES is a number"));
     let config = Config { cases: cases_wanted, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let result = runner.run(&cases(), |Case { shape, steps }| {
-        let mut world = World::new(shape);
-        steps.into_iter().for_each(|step| world.step(step));
-        world.finish();
+    let result = runner.run(programs, |program| {
+        run_one(program);
         Ok(())
     });
     match result {

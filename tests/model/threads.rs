@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use perihelion::hub::{Hub, HubSettings, Outcome, Tap, Turn};
+use perihelion::hub::{Hub, HubSettings, Outcome, Policy, Tap, Turn};
 use perihelion::message::{Batch, ChannelName, Data, Epoch, Message, Start};
 use perihelion::metrics::Metrics;
 
@@ -18,8 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[test]
 fn readers_that_come_while_others_publish_miss_nothing_and_are_woken_for_it() {
     let settings = HubSettings {
-        history_messages: 10,
-        history_age: None,
+        policies: Policy::keeping(10, None).into(),
         history_bytes: usize::MAX,
         channels: 10,
         window_messages: 10,

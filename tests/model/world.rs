@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use perihelion::hub::{ChannelId, Committer, Hub, HubSettings, News, Outcome, Receipt, Refused, Tap, Turn};
+use perihelion::hub::{
+    ChannelId, Committer, Hub, HubSettings, Missed, News, Outcome, Policy, Receipt, Refused, Tap, Turn,
+};
 use perihelion::message::{Batch, ChannelName, Data, Entry, Epoch, Gap, Message, Position, Sequence, Start};
 use perihelion::metrics::Metrics;
 use perihelion::store::{Disk, DiskSettings};
@@ -337,7 +339,7 @@ impl World {
         let turn_head = self.taps[tap].head;
         let upto = if to_turn { turn_head } else { self.hub.head().sequence };
         let (mut entries, mut gaps) = (Vec::new(), Vec::new());
-        let reached = self.taps[tap].tap.missed(
+        let Missed { reached, too_slow } = self.taps[tap].tap.missed(
             &self.readers[index].ids,
             Sequence(position),
             upto,
@@ -346,6 +348,7 @@ impl World {
             &mut entries,
             &mut gaps,
         );
+        assert_eq!(too_slow, !gaps.is_empty(), "every channel closes who is too slow");
         assert!(upto.0 <= position || reached.0 > position, "it gets on");
         self.deliver(index, &entries, &gaps, reached.0);
         if reached >= turn_head && reached.0 >= joined {
@@ -494,8 +497,7 @@ fn open(
 ) -> (Arc<Hub>, Option<Committer>, Metrics) {
     let metrics = Metrics::new().expect("metrics register");
     let settings = HubSettings {
-        history_messages: shape.history,
-        history_age: shape.history_seconds.map(Duration::from_secs),
+        policies: Policy::keeping(shape.history, shape.history_seconds.map(Duration::from_secs)).into(),
         history_bytes: shape.evict_over.map_or(usize::MAX, |messages| messages * cost_bytes()),
         channels: shape.channels,
         window_messages: shape.window,

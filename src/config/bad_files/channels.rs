@@ -22,8 +22,8 @@ upstream: http://127.0.0.1:8000
 limits: {held_conections: 5, "request_heders": 3}
 "#,
         problems: &[
-            r"3:10: unknown key `held_conections` (expected connections, per_address, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `held_connections`?)",
-            r"3:30: unknown key `request_heders` (expected connections, per_address, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `request_headers`?)",
+            r"3:10: unknown key `held_conections` (expected connections, per_address, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `held_connections`?)",
+            r"3:30: unknown key `request_heders` (expected connections, per_address, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `request_headers`?)",
         ],
     },
     Bad {
@@ -113,10 +113,35 @@ upstream: http://127.0.0.1:8000
 channels: {slow: drop, keepalive: 0s, history: {messages: 0, age: 5 m}}
 ",
         problems: &[
-            r"3:18: `slow` can't be `drop` (expected close or gap)",
+            r"3:18: `slow` can't be `drop` (expected close, skip or newest)",
             r"3:35: `keepalive` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never; did you mean `off`?)",
             r"3:59: `messages` can't be `0` (expected a whole number from 1, or `off` for none; did you mean `off`?)",
             r"3:67: `age` can't be `5 m` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for no limit; did you mean `5m`?)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+channels:
+  rules:
+    - { match: [a, b*], slow: newst, history: { bytes: 0, mesages: 5 } }
+    - { math: c, limits: { subscriber: 5, message: off, channels: -1 } }
+    - { match: ['', b*], history: lots }
+    - prices
+",
+        problems: &[
+            r"5:31: `slow` can't be `newst` (expected close, skip or newest; did you mean `newest`?)",
+            r"5:56: `bytes` can't be `0` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB, or `off` for no limit; did you mean `off`?)",
+            r"5:59: unknown key `mesages` (expected messages, age or bytes; did you mean `messages`?)",
+            r"6:7: `match` is missing (expected the name of a channel, in which each `*` stands for any characters, as in prices.*)",
+            r"6:9: unknown key `math` (expected match, history, slow or limits; did you mean `match`?)",
+            r"6:28: unknown key `subscriber` (expected channels, history_bytes, subscribers or message; did you mean `subscribers`?)",
+            r"6:52: `message` can't be `off` (expected a size from 1B such as 512B, 64KiB, 10MB or 1GiB)",
+            r"6:67: `channels` can't be `-1` (expected a whole number from 1, or `off` for no limit; did you mean `off`?)",
+            r"7:17: `match` can't be `` (expected the name of a channel, in which each `*` stands for any characters, as in prices.*)",
+            r"7:21: pattern `b*` is given twice, first on line 5 (expected each pattern once: the first rule that fits counts)",
+            r"7:35: `history` can't be `lots` (expected a whole number from 1, or `off` for none)",
+            r"8:7: `rules` is text (expected a mapping with match, history, slow and limits)",
         ],
     },
     Bad {

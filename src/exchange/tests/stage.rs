@@ -23,7 +23,7 @@ use crate::config::{
 };
 use crate::hold::{Crowd, Departure, Hold, Home, Passport, Permit};
 use crate::listener::{Arrival, Connection, Ended, Leaving, Serve, Terms};
-use crate::message::{Epoch, Position, Sequence};
+use crate::message::{ChannelName, Epoch, Position, Sequence, Start};
 use crate::metrics::Metrics;
 use crate::spool::Spools;
 use crate::wire::WireStream;
@@ -94,7 +94,7 @@ impl Keeper for FakeKeeper {
         Position { epoch: Epoch(10), sequence: Sequence(7) }
     }
 
-    fn admit(&self) -> Result<Permit, Crowd> {
+    fn admit(&self, _: &[(ChannelName, Start)]) -> Result<Permit, Crowd> {
         Permit::take(&self.held, Some(self.limit)).ok_or(Crowd::Full)
     }
 
