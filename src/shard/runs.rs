@@ -125,3 +125,33 @@ pub(super) fn segments(entries: &[Arc<Entry>], limit: usize) -> impl Iterator<It
         (!segment.is_empty()).then_some(segment)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::message::{ChannelName, Data, Epoch, Message, Sequence};
+
+    #[test]
+    fn identical_answers_cost_one_frame() {
+        let entries = [1, 2].map(entry);
+        let mut runs = Runs::default();
+        let answers =
+            [0, 0, 1, 0, 1].map(|skipped| runs.answer(&entries, skipped, transport::LONG_POLL).clone());
+        let place = |answer: &Frame| answer.payload().as_ptr();
+        let [whole, again, rest, third, rest_again] = answers.each_ref().map(place);
+        assert_eq!((again, third, rest_again), (whole, whole, rest));
+        assert_ne!(whole, rest);
+        assert_eq!(runs.0.len(), 2, "who has the first message gets another answer, and that once as well");
+    }
+
+    fn entry(sequence: u64) -> Arc<Entry> {
+        let channel = ChannelName::parse("news").expect("a name");
+        let data = Data::Text("x".into());
+        let message =
+            Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None };
+        let position = Position { epoch: Epoch(1), sequence: Sequence(sequence) };
+        Arc::new(Entry::new(position, sequence, Instant::now(), message))
+    }
+}
