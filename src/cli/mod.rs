@@ -4,6 +4,7 @@
 //! begins with the program's name, but for the problems of a configuration, which begin with their place.
 
 mod control_client;
+mod pushpin;
 mod table;
 
 use std::io::{IsTerminal, Read, Write};
@@ -43,8 +44,33 @@ enum Command {
     },
     /// Publish one message through the control port.
     Publish(Publish),
+    /// Write a configuration from that of another server.
+    Import {
+        #[command(subcommand)]
+        from: Import,
+    },
     /// List the channels of a running proxy with subscribers and history.
     Channels(Port),
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// Print a configuration for what Pushpin does, with a comment for each thing that has no equivalent.
+    Pushpin {
+        #[command(subcommand)]
+        what: Pushpin,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Pushpin {
+    /// From its routes file and its `pushpin.conf`.
+    Routes {
+        /// The routes file.
+        routes: PathBuf,
+        /// `pushpin.conf`; what is left out is taken for Pushpin's defaults.
+        conf: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +115,9 @@ pub fn main() -> ExitCode {
         Command::Check(File { config }) => check(&config),
         Command::Demo { listen } => demo(listen),
         Command::Publish(publish) => self::publish(publish),
+        Command::Import { from: Import::Pushpin { what: Pushpin::Routes { routes, conf } } } => {
+            import(&routes, conf.as_deref())
+        }
         Command::Channels(port) => channels(&port),
     };
     match outcome {
@@ -164,6 +193,15 @@ fn read_standard_input() -> anyhow::Result<Vec<u8>> {
     let mut data = Vec::new();
     std::io::stdin().read_to_end(&mut data).context("standard input can't be read")?;
     Ok(data)
+}
+
+fn import(routes: &Path, conf: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("`{}` can't be read", path.display()))
+    };
+    let (routes, conf) = (read(routes)?, conf.map(read).transpose()?);
+    std::io::stdout().write_all(pushpin::import(&routes, conf.as_deref()).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn channels(port: &Port) -> anyhow::Result<ExitCode> {

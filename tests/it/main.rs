@@ -25,6 +25,7 @@ mod headers;
 mod health;
 mod hold;
 mod hostile;
+mod import;
 mod log;
 mod metrics;
 mod misbehaving;

@@ -1,0 +1,117 @@
+//! `import pushpin`: a configuration of ours from Pushpin's routes file and `pushpin.conf`.
+//!
+//! Pure: texts in, text out. What has no equivalent becomes a comment where it would stand, so that nobody finds out
+//! later. What Pushpin's own default is isn't written down, unless ours differs and an application relies on it.
+//! After Pushpin 1.36, its `routes` and `pushpin.conf`.
+
+mod routes;
+mod settings;
+mod sites;
+mod yaml;
+
+use settings::Settings;
+use sites::Layout;
+use yaml::Yaml;
+
+/// The YAML for a routes file, and a `pushpin.conf` where there is one.
+pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
+    let (rules, bad) = routes::read(routes);
+    let settings = Settings::read(conf.unwrap_or_default());
+    let mut out = Yaml::default();
+    out.comment("From Pushpin's configuration. Lines that begin with `not taken over` say what has no equivalent here.");
+    settings.write(&mut out);
+    Layout::of(&rules, settings.has_open_origins()).write(&mut out);
+    for line in bad {
+        out.not_taken_over(&format!("line {} of the routes: {}", line.number, line.reason));
+    }
+    out.text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// Text that loads, since nobody can use another.
+    fn imported(routes: &str, conf: Option<&str>) -> (String, Config) {
+        let text = import(routes, conf);
+        let environment = |name: &str| (name == "PERIHELION_TOKEN").then(|| "t0ken".to_owned());
+        let config = Config::parse("imported.yaml", &text, &environment);
+        let config = config.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        (text, config)
+    }
+
+    #[test]
+    fn the_routes_that_pushpin_ships_become_one_pool_behind_its_ports() {
+        let (text, config) = imported("* localhost:80,over_http\n", None);
+        assert_eq!(config.listen[0].address, "0.0.0.0:7999".parse().unwrap());
+        assert!(text.contains("control: 127.0.0.1:5561\n"), "{text}");
+        assert_eq!(config.pools["localhost-80"].servers[0].name, "http://localhost:80");
+        assert!(text.contains("grip: { key: \"changeme\", issuer: \"pushpin\" }"), "{text}");
+    }
+
+    #[test]
+    fn hosts_become_sites_and_the_longest_path_wins_as_before() {
+        let routes = "\
+# shop and everything else
+shop.example,path_beg=/live,header=X-Live:1 10.0.0.5:8000 10.0.0.6:8000   # two of them
+shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
+* app:8000
+";
+        let (text, config) = imported(routes, None);
+        let site = |name: &str| config.sites.iter().find(|site| site.name == name).unwrap();
+        let paths: Vec<_> = site("shop.example").routes.iter().map(|route| route.path.as_str()).collect();
+        assert_eq!(paths, ["/live", "/"]);
+        assert_eq!(site("*").routes.len(), 1);
+        assert_eq!(config.pools["10.0.0.5-8000"].servers.len(), 2);
+        assert_eq!(config.pools["10.0.0.7-443"].servers[0].name, "https://10.0.0.7:443");
+        for said in
+            ["verify: off", "set: { \"Host\": \"internal.example\" }", "\"X-Live\": \"1\"", "in order"]
+        {
+            assert!(text.contains(said), "{said}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_equivalent_is_said_where_it_would_stand() {
+        let routes = "\
+*,path_beg=/v1,prefix=v1-,sockjs=/sock,id=one localhost:8000,sub=news
+*,path_beg=/v1 localhost:9000
+*,path_beg=/test test
+,id=hidden localhost:7000
+* zhttp/tcp://127.0.0.1:10000
+* \"unclosed
+";
+        let conf = "[runner]\nhttp_port=\nhttps_ports=443\n[proxy]\nsig_key=base64:Y2hhbmdlbWU=\nsig_iss=mine\n\
+                    cdn_loop=x\n[handler]\npush_in_http_addr=0.0.0.0\npush_in_http_port=5562\nmessage_rate=2500\n\
+                    message_wait=100\n";
+        let (text, config) = imported(routes, Some(conf));
+        let comments: Vec<_> = text.lines().filter(|line| line.contains("not taken over")).collect();
+        for said in [
+            "prefix",
+            "sockjs",
+            "sub",
+            "another rule for the same path",
+            "test",
+            "zhttp",
+            "id=hidden",
+            "line 6",
+            "https_ports",
+            "cdn_loop",
+            "message_wait",
+        ] {
+            assert!(comments.iter().any(|comment| comment.contains(said)), "{said}\n{text}");
+        }
+        assert!(!comments.iter().any(|comment| comment.contains("message_rate")), "{text}");
+        assert!(text.contains("key: \"base64:Y2hhbmdlbWU=\", issuer: \"mine\""), "{text}");
+        assert!(config.control.is_some_and(|control| control.token.is_some()));
+    }
+
+    #[test]
+    fn nothing_that_is_typed_can_become_yaml() {
+        let (_, config) = imported("*,header=\"X-A: b\\\"\\nlisten: ${HOME} # \" localhost:80\n", None);
+        assert_eq!(config.listen.len(), 1);
+        let (text, _) = imported("", None);
+        assert!(text.contains("upstream: http://127.0.0.1:80"), "{text}");
+    }
+}

@@ -1,0 +1,291 @@
+//! Rules become sites by host and routes by path, their targets pools.
+//!
+//! Pushpin looks among the rules of a host alone, if there are any, and takes the longest path: so do sites. It tries
+//! targets in order; servers of a pool are used all together.
+
+use std::collections::BTreeSet;
+
+use super::routes::{Part, Rule};
+use super::yaml::{Yaml, quoted};
+
+/// Pools and sites in the order of the rules.
+#[derive(Default)]
+pub(super) struct Layout {
+    pools: Vec<Pool>,
+    sites: Vec<Site>,
+    remarks: Vec<String>,
+    /// Whether pages of every origin may read what is held.
+    open: bool,
+}
+
+struct Pool {
+    name: String,
+    servers: Vec<String>,
+    /// Lines below it.
+    more: Vec<String>,
+    remarks: Vec<String>,
+}
+
+struct Site {
+    host: String,
+    routes: Vec<Route>,
+    paths: BTreeSet<String>,
+    open: bool,
+}
+
+struct Route {
+    path: String,
+    pool: String,
+    /// Fields of the request that are set, and that are removed.
+    set: Vec<(String, String)>,
+    remove: Vec<String>,
+    remarks: Vec<String>,
+}
+
+/// Properties of a condition without an equivalent.
+const CONDITIONS: &[(&str, &str)] = &[
+    ("proto", "a route takes HTTP and WebSockets"),
+    ("ssl", "a route takes requests with TLS and without; `https: redirect` of a site leads to TLS"),
+    ("id", "routes have no ids"),
+    ("sig_iss", "`grip` is the same for all routes"),
+    ("sig_key", "`grip` is the same for all routes"),
+    ("prefix", "channels have the names that the application gives them"),
+    ("orig_headers", "fields are sent once"),
+    ("as_host", "the client's Host is looked at"),
+    ("path_rem", "paths are passed on as they are"),
+    ("replace_beg", "paths are passed on as they are"),
+    ("debug", "reasons are in the log, never in answers to clients"),
+    ("jsonp_mode", "JSON-P is the transport `jsonp`"),
+    ("jsonp_cb", "JSON-P is the transport `jsonp`"),
+    ("jsonp_body", "JSON-P is the transport `jsonp`"),
+    ("jsonp_defcb", "JSON-P is the transport `jsonp`"),
+    ("jsonp_defmethod", "JSON-P is the transport `jsonp`"),
+    ("session", "positions are in the messages"),
+    ("sockjs", "there is no SockJS here: `perihelion.js` falls back by itself"),
+    ("sockjs_as_path", "there is no SockJS here: `perihelion.js` falls back by itself"),
+    ("no_grip", "GRIP is understood on every route"),
+    ("log_level", "`log.level` is the same for all routes"),
+];
+
+/// Properties of a target without an equivalent.
+const TARGETS: &[(&str, &str)] = &[
+    ("sub", "the application's answer names the channels"),
+    ("one_event", "events that are there go together"),
+    ("ipc_file_mode", "there is no ZeroMQ here"),
+    ("trust_connect_host", "`pools.NAME.tls.name` says whose certificate is expected"),
+];
+
+impl Layout {
+    pub(super) fn of(rules: &[Rule], open: bool) -> Layout {
+        let mut layout = Layout { open, ..Layout::default() };
+        for rule in rules {
+            layout.add(rule);
+        }
+        layout
+    }
+
+    fn add(&mut self, Rule { condition, targets }: &Rule) {
+        let host = condition.value.to_lowercase();
+        if host.is_empty() {
+            let id = condition.get("id").unwrap_or_default();
+            return self.remark(&format!(
+                "the rule with id={id}, which requests reach by that alone: routes have no ids"
+            ));
+        }
+        let path = condition.get("path_beg").filter(|path| path.starts_with('/')).unwrap_or("/").to_owned();
+        let what = format!("the rule for {host}{path}");
+        let Some(pool) = self.pool(&what, targets) else { return };
+        let open = self.open || condition.has("aco");
+        let site = self.site(&host);
+        if !site.paths.insert(path.clone()) {
+            return self.remark(&format!(
+                "{what} to {}: another rule for the same path came before",
+                targets[0].value
+            ));
+        }
+        site.open |= open;
+        site.routes.push(route(path, pool, condition, targets));
+    }
+
+    fn remark(&mut self, what: &str) {
+        self.remarks.push(what.to_owned());
+    }
+
+    fn site(&mut self, host: &str) -> &mut Site {
+        let index = self.sites.iter().position(|site| site.host == host).unwrap_or_else(|| {
+            let site =
+                Site { host: host.to_owned(), routes: Vec::new(), paths: BTreeSet::new(), open: false };
+            self.sites.push(site);
+            self.sites.len() - 1
+        });
+        &mut self.sites[index]
+    }
+
+    /// The name of the pool for these targets, made where there is none like it.
+    fn pool(&mut self, what: &str, targets: &[Part]) -> Option<String> {
+        for target in targets.iter().filter(|target| !is_server(target)) {
+            let about = if target.value == "test" {
+                "there is no test application"
+            } else {
+                "there is no ZeroMQ here"
+            };
+            self.remark(&format!("{what}, target {}: {about}", target.value));
+        }
+        let servers: Vec<&Part> = targets.iter().filter(|target| is_server(target)).collect();
+        let first = servers.first()?;
+        let wanted = Pool::of(&servers, self.free_name(&first.value));
+        let same = |pool: &&Pool| pool.servers == wanted.servers && pool.more == wanted.more;
+        if let Some(pool) = self.pools.iter().find(same) {
+            return Some(pool.name.clone());
+        }
+        let name = wanted.name.clone();
+        self.pools.push(wanted);
+        Some(name)
+    }
+
+    /// A name after a target, which no other pool has.
+    fn free_name(&self, target: &str) -> String {
+        let allowed = |character: char| {
+            if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '-' }
+        };
+        let base: String = target.chars().map(allowed).take(58).collect();
+        let base = base.trim_matches('-').to_owned();
+        let is_taken = |name: &str| self.pools.iter().any(|pool| pool.name == name);
+        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        std::iter::once(base.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(base)
+    }
+
+    pub(super) fn write(&self, out: &mut Yaml) {
+        for remark in &self.remarks {
+            out.not_taken_over(remark);
+        }
+        if self.sites.is_empty() {
+            out.comment("No rule leads to an application: name yours here.");
+            return out.line("upstream: http://127.0.0.1:80");
+        }
+        out.line("pools:");
+        self.pools.iter().for_each(|pool| pool.write(out));
+        out.line("sites:");
+        self.sites.iter().for_each(|site| site.write(out));
+    }
+}
+
+/// Whether a target is reached over HTTP.
+fn is_server(target: &Part) -> bool {
+    target.value != "test" && !target.value.contains('/')
+}
+
+fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
+    let mut route = Route { path, pool, set: Vec::new(), remove: Vec::new(), remarks: Vec::new() };
+    if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
+        route.set.push(("Host".into(), host.to_owned()));
+    }
+    for (name, value) in condition.properties.iter().filter(|(name, _)| name == "header") {
+        match value.split_once(':') {
+            Some((field, value)) if !value.trim().is_empty() => {
+                route.set.push((field.trim().to_owned(), value.trim().to_owned()));
+            }
+            Some((field, _)) => route.remove.push(field.trim().to_owned()),
+            None => route.remarks.push(format!("{name}={value}: a field has a colon")),
+        }
+    }
+    // A field that no request may carry would make the whole file a bad one.
+    let (good, bad) = route.set.into_iter().partition(|(name, value)| is_field(name, value));
+    route.set = good;
+    let bad: Vec<(String, String)> = bad;
+    route.remarks.extend(bad.iter().map(|(name, _)| format!("header={name}: no such field can be sent")));
+    route.remarks.extend(without(condition, CONDITIONS));
+    for target in targets {
+        route.remarks.extend(without(target, TARGETS));
+        if target.has("over_http") {
+            route.remarks.push("over_http: WebSockets are passed through to the application".into());
+        }
+    }
+    route.remarks.dedup();
+    route
+}
+
+fn is_field(name: &str, value: &str) -> bool {
+    let is_name = hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    is_name && hyper::header::HeaderValue::from_str(value).is_ok()
+}
+
+fn without<'p>(part: &'p Part, known: &'static [(&str, &str)]) -> impl Iterator<Item = String> + 'p {
+    let about = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, about)| *about);
+    part.properties.iter().filter_map(move |(name, value)| {
+        let about = about(name)?;
+        Some(if value.is_empty() { format!("{name}: {about}") } else { format!("{name}={value}: {about}") })
+    })
+}
+
+impl Pool {
+    fn of(targets: &[&Part], name: String) -> Pool {
+        let server = |target: &&Part| {
+            let scheme = if target.has("ssl") { "https" } else { "http" };
+            format!("{scheme}://{}", target.value)
+        };
+        let mut tls = Vec::new();
+        if targets.iter().any(|target| target.has("insecure")) {
+            tls.push("verify: off".to_owned());
+        }
+        for (theirs, ours) in [("client_cert", "certificate"), ("client_key", "key")] {
+            if let Some(path) = targets.iter().find_map(|target| target.get(theirs)) {
+                tls.push(format!("{ours}: {}", quoted(path)));
+            }
+        }
+        let more = if tls.is_empty() { Vec::new() } else { vec![format!("tls: {{ {} }}", tls.join(", "))] };
+        let mut remarks = Vec::new();
+        if targets.len() > 1 {
+            remarks.push(
+                "targets in order: all servers are used, the least busy first, and who fails is left out"
+                    .into(),
+            );
+        }
+        Pool { name, servers: targets.iter().map(server).collect(), more, remarks }
+    }
+
+    fn write(&self, out: &mut Yaml) {
+        out.line(&format!("  {}:", quoted(&self.name)));
+        for remark in &self.remarks {
+            out.line(&format!("    # not taken over: {remark}"));
+        }
+        let servers: Vec<_> = self.servers.iter().map(|server| quoted(server)).collect();
+        out.line(&format!("    servers: [{}]", servers.join(", ")));
+        self.more.iter().for_each(|line| out.line(&format!("    {line}")));
+    }
+}
+
+impl Site {
+    fn write(&self, out: &mut Yaml) {
+        out.line(&format!("  {}:", quoted(&self.host)));
+        if self.open {
+            out.line("    cors: \"*\"   # for pages that send cookies, name their origins");
+        }
+        out.line("    routes:");
+        self.routes.iter().for_each(|route| route.write(out));
+    }
+}
+
+impl Route {
+    fn write(&self, out: &mut Yaml) {
+        for remark in &self.remarks {
+            out.line(&format!("      # not taken over: {}", remark.replace(char::is_control, " ")));
+        }
+        out.line(&format!("      - path: {}", quoted(&self.path)));
+        out.line(&format!("        pool: {}", quoted(&self.pool)));
+        if self.set.is_empty() && self.remove.is_empty() {
+            return;
+        }
+        out.line("        headers:");
+        out.line("          request:");
+        if !self.set.is_empty() {
+            let set: Vec<_> =
+                self.set.iter().map(|(name, value)| format!("{}: {}", quoted(name), quoted(value))).collect();
+            out.line(&format!("            set: {{ {} }}", set.join(", ")));
+        }
+        if !self.remove.is_empty() {
+            let remove: Vec<_> = self.remove.iter().map(|name| quoted(name)).collect();
+            out.line(&format!("            remove: [{}]", remove.join(", ")));
+        }
+    }
+}
