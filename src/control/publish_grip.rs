@@ -57,14 +57,12 @@ fn read(item: &Map<String, Value>) -> Result<Message, String> {
     let channel = ChannelName::parse(channel).map_err(|error| error.to_string())?;
     let (id, prev_id) =
         (text(item, "id", "publish item object")?, text(item, "prev-id", "publish item object")?);
-    let formats = match item.get("formats") {
-        None => item,
-        Some(Value::Object(formats)) => formats,
+    let (formats, is_empty) = match item.get("formats") {
+        None => (item, !FORMATS.iter().any(|name| item.contains_key(*name))),
+        Some(Value::Object(formats)) => (formats, formats.is_empty()),
         Some(_) => return Err("publish item object contains 'formats' with wrong type".into()),
     };
-    if formats.is_empty()
-        || formats.len() == item.len() && !FORMATS.iter().any(|name| item.contains_key(*name))
-    {
+    if is_empty {
         return Err("no formats specified".into());
     }
     let forms = Forms {
@@ -333,6 +331,11 @@ mod tests {
         let forms = flat.unwrap();
         assert_eq!((forms.id.as_deref(), forms.prev_id.as_deref()), (Some("2"), Some("1")));
         assert_eq!(forms.stream.unwrap().act, ToStream::Send("x".into()));
+        // As many as there are keys on the item, as @fanoutio/grip sends them.
+        let both =
+            item(r#"{"channel":"a","formats":{"http-response":{"body":"x"},"http-stream":{"content":"x"}}}"#)
+                .unwrap();
+        assert!(both.response.is_some() && both.stream.is_some());
         let all = item(
             r#"{"channel":"a","http-response":{"code":201,"headers":{"A":"1"},"body-bin":"AAEC"},
                 "http-stream":{"action":"close"},"ws-message":{"content-bin":"AA==","type":"text"},
