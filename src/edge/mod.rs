@@ -6,6 +6,7 @@
 
 mod access;
 mod compress;
+mod decoder;
 mod edits;
 mod encoder;
 mod location;
@@ -19,6 +20,7 @@ use crate::body::Body;
 use crate::config::{EdgeConfig, Edit, ErrorPage, SiteConfig};
 
 pub use access::Access;
+pub use decoder::{Undecoded, decode};
 pub use edits::edit;
 pub use location::{Canon, Redirect};
 pub use maintenance::{Closed, Maintenance};

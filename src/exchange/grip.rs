@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use hyper::Response;
 use hyper::Uri;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::http::request;
 
 use super::answer::Refusal;
@@ -20,6 +21,7 @@ use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
+use crate::edge::{Undecoded, decode};
 use crate::hold::grip::{Status, Terms};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, Order, TakeOver, read_instruction};
 use crate::jwt::Signer;
@@ -126,6 +128,8 @@ const UNFIT: Refusal = Refusal::BadAnswer("the server's link leads nowhere");
 async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Result<Answer, Refusal> {
     let Upstream { mut head, lease, .. } = upstream;
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
+    // What is published later, and pages behind this one, are plain bytes: they can't stand behind or in place of coded ones.
+    let body = undone(&mut head.headers, body, ctx.rules.hold_body)?;
     let mut answer = match terms.is_body {
         true => terms.read_body(head.status, &body).map_err(Refusal::BadInstruction)?,
         false => {
@@ -140,6 +144,21 @@ async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Resul
     Ok(answer)
 }
 
+/// The body as it was before the application compressed it for the client.
+fn undone(headers: &mut HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Refusal> {
+    let Some(coding) = headers.get(CONTENT_ENCODING).cloned() else { return Ok(body) };
+    decode(headers, body, limit).map_err(|error| match error {
+        Undecoded::TooLarge => Refusal::HoldBody,
+        Undecoded::Unknown | Undecoded::Broken => {
+            let value = String::from_utf8_lossy(coding.as_bytes()).chars().take(200).collect();
+            Refusal::BadInstruction(BadInstruction { header: CODING, value, reason: error.to_string() })
+        }
+    })
+}
+
+/// Where the log says what is wrong with it.
+const CODING: &str = "Content-Encoding";
+
 fn unfiltered(error: &impl ToString) -> Refusal {
     let value = "build-id".to_owned();
     Refusal::BadInstruction(BadInstruction { header: "Grip-Channel", value, reason: error.to_string() })
@@ -150,7 +169,7 @@ fn answered(ctx: &Context<'_>, terms: &Terms, answer: Answer, record: &mut Recor
     record.answers(answer.status);
     ctx.client.clock.start(ctx.rules.body_timeout);
     let body = match Length::of(answer.status, 0) {
-        Length::Bodiless => bytes::Bytes::new(),
+        Length::Bodiless => Bytes::new(),
         _ => answer.body,
     };
     let mut response = response(answer.status, answer.headers, whole(body, record));
@@ -170,7 +189,7 @@ async fn bodiless(
     head.headers.remove(CONTENT_LENGTH);
     record.answers(head.status);
     ctx.client.clock.start(ctx.rules.body_timeout);
-    Ok(response(head.status, head.headers, whole(bytes::Bytes::new(), record)))
+    Ok(response(head.status, head.headers, whole(Bytes::new(), record)))
 }
 
 fn say(status: Option<&Status>, extensions: &mut hyper::http::Extensions) {
@@ -182,7 +201,7 @@ fn say(status: Option<&Status>, extensions: &mut hyper::http::Extensions) {
 
 /// Whether the client of a refused answer is told so in the words that applications of GRIP know.
 pub(super) fn is_grip(bad: &BadInstruction) -> bool {
-    bad.header.starts_with("Grip-") || bad.value == "application/grip-instruct"
+    bad.header.starts_with("Grip-") || bad.header == CODING || bad.value == "application/grip-instruct"
 }
 
 /// Those words.

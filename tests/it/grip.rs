@@ -1,5 +1,7 @@
 //! Applications that speak GRIP: what they are sent, what their clients get, what their publishers are answered.
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -371,4 +373,62 @@ fn whoever_publishes_needs_the_key_where_there_is_one() {
     let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ4IiwiZXhwIjo0MTAyNDQ0ODAwfQ.21cvg7mchwPSNOwFyuo_6QTmJSXkE0ycQISNlUrcSpg";
     assert_eq!(said(&format!("Authorization: Bearer {token}\r\n")), 200);
     assert_eq!(proxy.control("GET", "/channels", "").status(), 200);
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_the_application_compressed_is_plain_where_plain_bytes_follow_it_and_stays_so_elsewhere() {
+    let origin = Origin::replying(|request: &Received| {
+        let coded = |body: &[u8]| Reply::ok(gzip(body)).with("Content-Encoding", "gzip");
+        let held = |reply: Reply| reply.with("Grip-Channel", "a").with("Grip-Timeout", "60");
+        match request.target() {
+            "/stream" => held(coded(b"open\n")).with("Grip-Hold", "stream"),
+            "/poll" => held(coded(b"late\n")).with("Grip-Hold", "response"),
+            "/body" => {
+                let body =
+                    br#"{"hold":{"mode":"stream","channels":[{"name":"a"}]},"response":{"body":"open\n"}}"#;
+                coded(body).with("Content-Type", "application/grip-instruct")
+            }
+            "/pages" => coded(b"one\n").with("Grip-Link", "</page>; rel=next"),
+            "/page" => Reply::ok("two\n"),
+            "/ordinary" => coded(b"ordinary").with("Grip-Expose-Headers", "X-App"),
+            "/false" => held(Reply::ok("plain").with("Content-Encoding", "gzip")).with("Grip-Hold", "stream"),
+            _ => held(coded(&[b'x'; 200_000])).with("Grip-Hold", "stream"),
+        }
+    });
+    let proxy = Perihelion::before_with(&origin, "limits: {hold_body: 100KiB}\n");
+    for target in ["/stream", "/body"] {
+        let mut raw = ask(&proxy, target);
+        assert!(!raw.head().has("content-encoding"), "{target}");
+        assert_eq!(raw.chunk().unwrap(), b"open\n");
+        proxy.wait_subscribers("a", 1);
+        published(
+            &proxy,
+            r#"{"channel":"a","http-stream":{"content":"more\n"}}, {"channel":"a","http-stream":{"action":"close"}}"#,
+        );
+        assert_eq!((raw.chunk().as_deref(), raw.chunk()), (Some(&b"more\n"[..]), None));
+        proxy.wait_subscribers("a", 0);
+    }
+    let mut raw = ask(&proxy, "/poll");
+    proxy.wait_subscribers("a", 1);
+    published(&proxy, r#"{"channel":"a","http-response":{"body":"now\n"}}"#);
+    let answer = raw.answer();
+    assert_eq!((answer.head.has("content-encoding"), answer.text().as_str()), (false, "now\n"));
+    let answer = raw.get("/pages");
+    assert_eq!((answer.head.has("content-encoding"), answer.text().as_str()), (false, "one\ntwo\n"));
+    let answer = raw.get("/ordinary");
+    assert_eq!(
+        (answer.head.get("content-encoding"), &answer.body[..]),
+        (Some("gzip"), &gzip(b"ordinary")[..])
+    );
+    let answer = raw.get("/false");
+    assert_eq!((answer.status(), answer.text().as_str()), (502, "Error while proxying to origin.\n"));
+    assert_eq!(raw.get("/large").status(), 502);
+    let log = proxy.stderr();
+    assert!(log.contains("Content-Encoding") && log.contains("the body is not in this coding"), "{log}");
 }

@@ -18,7 +18,9 @@ mod session;
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING,
+};
 
 use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
 use crate::message::{ChannelName, Position, Start};
@@ -171,10 +173,10 @@ impl Terms {
             *status = meant.code;
         }
         if !self.expose.is_empty() {
-            // Framing isn't the application's to hide, and is written anew.
+            // Framing isn't the application's to hide, and is written anew; a body whose coding is hidden can't be read.
             let is_hidden = |name: &&HeaderName| {
                 !self.expose.contains(name)
-                    && !matches!(**name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION)
+                    && !matches!(**name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | CONTENT_ENCODING)
             };
             let hidden: Vec<HeaderName> = headers.keys().filter(is_hidden).cloned().collect();
             hidden.into_iter().for_each(|name| drop(headers.remove(name)));
