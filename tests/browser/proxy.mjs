@@ -8,28 +8,36 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+// Ports are fixed and addresses are not, as in the tests in Rust.
+const ADDRESS = `127.255.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 const PORT = 8080;
 const CONTROL_PORT = 7070;
 const DEADLINE_MS = 10_000;
 
+/** Where applications publish. */
+export const CONTROL = `http://${ADDRESS}:${CONTROL_PORT}`;
+
 export class Proxy {
   /**
-   * Of an application `(request, response)`; `sites` is the YAML of its sites, with `$PORT` and the pool `app`, and `more`
-   * that of further sections, with `$FOLDER`.
+   * Of an application `(request, response)`, or of one that runs already at a URL; `sites` is the YAML of its
+   * sites, with `$PORT` and the pool `app`, and `more` that of further sections, with `$FOLDER`.
    */
   static async before(application, sites, more = "") {
     assert.ok(process.env.PERIHELION_BIN, "set PERIHELION_BIN");
     const proxy = new Proxy();
-    // Ports are fixed and addresses are not, as in the tests in Rust.
-    proxy.address = `127.255.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+    proxy.address = ADDRESS;
     proxy.port = PORT;
-    proxy.server = http.createServer(application).listen(0, "127.0.0.1");
-    await once(proxy.server, "listening");
+    let origin = application;
+    if (typeof application === "function") {
+      proxy.server = http.createServer(application).listen(0, "127.0.0.1");
+      await once(proxy.server, "listening");
+      origin = `http://127.0.0.1:${proxy.server.address().port}`;
+    }
     proxy.folder = await mkdtemp(join(tmpdir(), "perihelion-"));
     proxy.file = join(proxy.folder, "perihelion.yaml");
     await writeFile(proxy.file, `listen: ${proxy.address}:${PORT}
-control: ${proxy.address}:${CONTROL_PORT}
-pools: { app: http://127.0.0.1:${proxy.server.address().port} }
+control: ${ADDRESS}:${CONTROL_PORT}
+pools: { app: ${origin} }
 sites:
 ${sites.replaceAll("$PORT", PORT)}
 ${more.replaceAll("$FOLDER", proxy.folder)}
@@ -74,13 +82,13 @@ log: { access: off, level: warn }
 
   async stop() {
     await this.kill();
-    this.server.closeAllConnections();
-    this.server.close();
+    this.server?.closeAllConnections();
+    this.server?.close();
     await rm(this.folder, { recursive: true });
   }
 
   #control(path, options) {
-    return fetch(`http://${this.address}:${CONTROL_PORT}${path}`, options);
+    return fetch(`${CONTROL}${path}`, options);
   }
 
   async #ready() {
