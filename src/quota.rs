@@ -1,4 +1,4 @@
-//! How much one address may take: connections at once, and requests in a time.
+//! How much one address may take: connections and holds at once, and requests in a time.
 //!
 //! An IPv6 client has a whole network to choose addresses from, so that one of them counts as its /64 does. What is known
 //! of an address is forgotten when its last connection has gone, or when it has been quiet for longer than most: what is
@@ -27,6 +27,8 @@ pub struct Quota {
     hasher: RandomState,
     /// Connections that are open, those of held clients included; an address without any has no entry.
     connections: [Mutex<HashMap<Address, usize>>; SHARDS],
+    /// Those of them that are held, by the client's real address.
+    holds: [Mutex<HashMap<Address, usize>>; SHARDS],
     requests: [Mutex<Requests>; SHARDS],
     /// What times are counted from.
     began: Instant,
@@ -36,6 +38,7 @@ pub struct Quota {
 /// What the configuration allows.
 struct Terms {
     connections: Option<usize>,
+    holds: Option<usize>,
     /// Nobody in these is counted.
     except: Vec<IpNet>,
 }
@@ -87,10 +90,27 @@ impl Requests {
     }
 }
 
-/// A connection counted for its address, until dropped.
+/// A connection, or a hold, counted for its address, until dropped.
 pub struct Guest {
     quota: Arc<Quota>,
     address: Address,
+    kind: Kind,
+    /// The same connection counted for something else.
+    with: Option<Box<Guest>>,
+}
+
+/// What an address is counted for.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Connection,
+    Hold,
+}
+
+impl Guest {
+    /// Keeps another count of the same connection as long as this one.
+    pub fn along_with(&mut self, other: Option<Box<Guest>>) {
+        self.with = other;
+    }
 }
 
 impl std::fmt::Debug for Guest {
@@ -117,6 +137,7 @@ impl Quota {
             terms: ArcSwap::from_pointee(Terms::new(config)),
             hasher: RandomState::new(),
             connections: Default::default(),
+            holds: Default::default(),
             requests: Default::default(),
             began: Instant::now(),
             forgotten: metrics.addresses_forgotten.clone(),
@@ -135,7 +156,19 @@ impl Quota {
     pub fn connect(self: &Arc<Quota>, ip: IpAddr) -> Result<Option<Box<Guest>>, Full> {
         let terms = self.terms.load();
         match terms.connections.filter(|_| !terms.excepts(ip)) {
-            Some(limit) => self.enter(Address::of(ip), limit).map(Some).ok_or(Full),
+            Some(limit) => self.enter(Kind::Connection, Address::of(ip), limit).map(Some).ok_or(Full),
+            None => Ok(None),
+        }
+    }
+
+    /// Counts a hold. `None` where holds aren't counted, or those of this address.
+    ///
+    /// # Errors
+    /// The address has as many as it may.
+    pub fn hold(self: &Arc<Quota>, ip: IpAddr) -> Result<Option<Box<Guest>>, Full> {
+        let terms = self.terms.load();
+        match terms.holds.filter(|_| !terms.excepts(ip)) {
+            Some(limit) => self.enter(Kind::Hold, Address::of(ip), limit).map(Some).ok_or(Full),
             None => Ok(None),
         }
     }
@@ -143,17 +176,26 @@ impl Quota {
     /// The same for a connection that was counted until now and is never refused.
     pub fn keep(self: &Arc<Quota>, ip: IpAddr) -> Option<Box<Guest>> {
         let terms = self.terms.load();
-        terms.connections.filter(|_| !terms.excepts(ip)).and_then(|_| self.enter(Address::of(ip), usize::MAX))
+        terms.connections.filter(|_| !terms.excepts(ip))?;
+        self.enter(Kind::Connection, Address::of(ip), usize::MAX)
     }
 
-    fn enter(self: &Arc<Quota>, address: Address, limit: usize) -> Option<Box<Guest>> {
-        let mut connections = self.shard(&self.connections, address).lock();
-        let count = connections.entry(address).or_default();
+    fn enter(self: &Arc<Quota>, kind: Kind, address: Address, limit: usize) -> Option<Box<Guest>> {
+        let mut counts = self.counts(kind, address).lock();
+        let count = counts.entry(address).or_default();
         if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Box::new(Guest { quota: self.clone(), address }))
+        Some(Box::new(Guest { quota: self.clone(), address, kind, with: None }))
+    }
+
+    fn counts(&self, kind: Kind, address: Address) -> &Mutex<HashMap<Address, usize>> {
+        let counts = match kind {
+            Kind::Connection => &self.connections,
+            Kind::Hold => &self.holds,
+        };
+        self.shard(counts, address)
     }
 
     /// Counts a request.
@@ -188,7 +230,7 @@ impl Quota {
     }
 }
 
-/// The address has as many connections as it may.
+/// The address has as many as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
@@ -197,7 +239,8 @@ impl Terms {
         // A proxy stands for many clients, which are counted by their own addresses.
         let except =
             config.limits.per_address.except.iter().chain(&config.trusted_proxies).copied().collect();
-        Terms { connections: config.limits.per_address.connections, except }
+        let PerAddress { connections, holds, .. } = config.limits.per_address;
+        Terms { connections, holds, except }
     }
 
     fn excepts(&self, ip: IpAddr) -> bool {
@@ -207,11 +250,11 @@ impl Terms {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut connections = self.quota.shard(&self.quota.connections, self.address).lock();
-        if let Some(count) = connections.get_mut(&self.address) {
+        let mut counts = self.quota.counts(self.kind, self.address).lock();
+        if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                connections.remove(&self.address);
+                counts.remove(&self.address);
             }
         }
     }
@@ -265,6 +308,21 @@ mod tests {
             quota.connections.iter().all(|shard| shard.lock().is_empty()),
             "nothing is left of those who left"
         );
+    }
+
+    #[test]
+    fn holds_are_counted_beside_connections_and_both_go_together() {
+        let (quota, _) = quota("connections: 2, holds: 1");
+        let (client, other) = (ip("192.0.2.7"), ip("192.0.2.8"));
+        let connection = quota.connect(client).unwrap();
+        let mut hold = quota.hold(client).unwrap().expect("holds are counted");
+        assert_eq!(quota.hold(client).unwrap_err(), Full);
+        assert!(quota.hold(other).unwrap().is_some());
+        hold.along_with(connection);
+        drop(hold);
+        let counts = quota.connections.iter().chain(&quota.holds);
+        assert!(counts.into_iter().all(|shard| shard.lock().is_empty()), "nothing is left of those who left");
+        assert!(quota.hold(client).is_ok());
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Limits {
 pub struct PerAddress {
     /// Connections at once, held ones included.
     pub connections: Option<usize>,
+    /// Held connections at once.
+    pub holds: Option<usize>,
     /// Requests in a time.
     pub requests: Option<Rate>,
     /// Requests that may come at once; `None` for as many as the rate has.
@@ -125,6 +127,7 @@ impl Default for PerAddress {
         PerAddress {
             // Behind one address there may be an office, or a country's mobile network.
             connections: None,
+            holds: None,
             requests: None,
             burst: None,
             // Some megabytes, and more than a busy site has clients in a minute.
@@ -169,6 +172,7 @@ static PER_ADDRESS: Section<PerAddress> = Section {
     required: &[],
     keys: &[
         Key::new("connections", |limits, value| value.put(&mut limits.connections, &form::COUNT_OR_OFF)),
+        Key::new("holds", |limits, value| value.put(&mut limits.holds, &form::COUNT_OR_OFF)),
         Key::new("requests", |limits, value| value.put(&mut limits.requests, &form::RATE_OR_OFF)),
         Key::new("burst", |limits, value| limits.burst = value.read(&form::BURST)),
         Key::new("addresses", |limits, value| value.put(&mut limits.addresses, &form::COUNT)),

@@ -106,6 +106,9 @@ pub enum Refusal {
     /// A channel has no place for another hold.
     #[error("too many connections are held on a channel")]
     ChannelFull,
+    /// The client's address has no place for another hold.
+    #[error("too many connections of this address are held")]
+    AddressFull,
     /// Too many clients want to be held at once; how long this one has to wait.
     #[error("too many connections come to be held")]
     HoldsRush(Duration),
@@ -127,6 +130,7 @@ impl From<Crowd> for Refusal {
             Crowd::Full => Refusal::HoldsFull,
             Crowd::Rush(wait) => Refusal::HoldsRush(wait),
             Crowd::Channel => Refusal::ChannelFull,
+            Crowd::Address => Refusal::AddressFull,
         }
     }
 }
@@ -151,6 +155,7 @@ impl Refusal {
             Refusal::NoLease(NoLease::QueueFull | NoLease::QueueTimeout(_))
             | Refusal::HoldsFull
             | Refusal::ChannelFull
+            | Refusal::AddressFull
             | Refusal::HoldsRush(_)
             | Refusal::Unfetched => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NoLease(NoLease::ConnectTimeout { .. })
@@ -171,7 +176,7 @@ impl Refusal {
         Refusal::REASONS[self.index()]
     }
 
-    pub(super) const REASONS: [&str; 27] = [
+    pub(super) const REASONS: [&str; 28] = [
         "bad_request",
         "no_route",
         "method",
@@ -199,6 +204,7 @@ impl Refusal {
         "storage",
         "holds_rush",
         "channel_full",
+        "address_full",
     ];
 
     /// Its place in [`Refusal::REASONS`].
@@ -231,6 +237,7 @@ impl Refusal {
             Refusal::Storage => 24,
             Refusal::HoldsRush(_) => 25,
             Refusal::ChannelFull => 26,
+            Refusal::AddressFull => 27,
         }
     }
 

@@ -100,7 +100,9 @@ impl SiteMetrics {
         self.errors[refusal.index()].get_or_init(counter).inc();
         match refusal {
             Refusal::BadInstruction(_) => self.takeovers[1].inc(),
-            Refusal::HoldsFull | Refusal::ChannelFull | Refusal::HoldsRush(_) => self.takeovers[2].inc(),
+            Refusal::HoldsFull | Refusal::ChannelFull | Refusal::AddressFull | Refusal::HoldsRush(_) => {
+                self.takeovers[2].inc();
+            }
             Refusal::HoldBody => self.takeovers[3].inc(),
             _ => {}
         }

@@ -44,6 +44,8 @@ pub enum Crowd {
     Rush(Duration),
     /// A channel has as many subscribers as it may, or would be one too many.
     Channel,
+    /// The client's address has as many as it may.
+    Address,
 }
 
 /// The keeper where nothing can be held: it has no place for any connection.
@@ -94,9 +96,12 @@ impl Permit {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Keeps the client counted for its address as long as it is held.
+    /// Keeps the client counted for its address as long as it is held, beside what it is counted for already.
     pub fn keep(&mut self, guest: Option<Box<Guest>>) {
-        self.guest = guest;
+        match &mut self.guest {
+            Some(known) => known.along_with(guest),
+            none => *none = guest,
+        }
     }
 }
 

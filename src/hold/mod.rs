@@ -5,6 +5,7 @@
 //! listener adds the socket and makes it a [`Departure`]. Nothing here does I/O or knows the hub.
 
 mod comet;
+mod counting;
 mod departure;
 pub mod grip;
 mod head;
@@ -24,6 +25,7 @@ use crate::message::{ChannelName, Position, Start, TransportId};
 use crate::transport::{self, Parameters};
 
 pub use crate::transport::BadCallback;
+pub use counting::Counting;
 pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head, write_reason};
 pub use revocations::Whose;

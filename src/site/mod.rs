@@ -30,7 +30,7 @@ use crate::exchange::{
     SiteMetrics, exchange, is_own, redirect, refuse, serve_file, serve_script,
 };
 use crate::files::Folder;
-use crate::hold::{Keeper, TakeOver};
+use crate::hold::{Counting, Keeper, TakeOver};
 use crate::metrics::Metrics;
 use crate::quota::{Pace, Quota};
 use crate::spool::Spools;
@@ -52,6 +52,8 @@ pub struct Snapshot {
     rules: Rules,
     /// How fast an address may ask; `None` for any.
     pace: Option<Pace>,
+    /// Whether holds are counted for addresses.
+    counts_holds: bool,
     /// As the control port sees them, by the router's index.
     facts: Vec<Facts>,
     /// The same for every snapshot.
@@ -134,6 +136,7 @@ impl Snapshot {
             other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
             rules: Rules::new(config),
             pace: Pace::new(&config.limits.per_address),
+            counts_holds: config.limits.per_address.holds.is_some(),
             facts: config.sites.iter().map(|site| Facts::new(site, before, metrics)).collect(),
             spools,
             pools,
@@ -263,7 +266,15 @@ impl Site {
         };
         let wish = self.bar(snapshot, index, client, &parts.headers).map_or(wish, Wish::None);
         let site = index.map_or(&snapshot.other, |index| &snapshot.sites[index]);
-        let errand = Errand { client, snapshot, rules: &snapshot.rules, site };
+        let counting = snapshot.counts_holds.then(|| {
+            let address = client.address_behind(&snapshot.rules, &parts.headers);
+            Counting { keeper: self.keeper.as_ref(), quota: &self.quota, address }
+        });
+        let keeper: &dyn Keeper = match &counting {
+            Some(counting) => counting,
+            None => self.keeper.as_ref(),
+        };
+        let errand = Errand { client, snapshot, rules: &snapshot.rules, site, keeper };
         match edge {
             None => self.act(errand, wish, &[], parts, body).await,
             // In a box of its own, so that requests without an edge don't carry its size.
@@ -348,12 +359,12 @@ impl Site {
         parts: &Parts,
         body: ClientBody,
     ) -> Result<Response<Body>, TakeOver> {
-        let Errand { client, rules, site, .. } = errand;
+        let Errand { client, rules, site, keeper, .. } = errand;
         let (index, route) = match wish {
             Wish::Route(index, route) => (index, route),
             Wish::None(refusal) => return Ok(self.refuse(errand, (parts, &body), &refusal)),
         };
-        let (keeper, log) = (self.keeper.as_ref(), &self.log);
+        let log = &self.log;
         match &route.action {
             Action::Pool(pool, handoffs) => {
                 let (cors, handoffs, route) = (&route.cors, handoffs.as_ref(), &route.rules);
@@ -416,6 +427,8 @@ struct Errand<'a> {
     snapshot: &'a Snapshot,
     rules: &'a Rules,
     site: &'a Arc<SiteMetrics>,
+    /// Who holds, if there is a place for its address.
+    keeper: &'a dyn Keeper,
 }
 
 /// What a request is for.
@@ -466,12 +479,12 @@ impl Site {
         path: &str,
         elsewhere: Box<Elsewhere>,
     ) -> Result<Response<Body>, TakeOver> {
-        let Errand { client, rules, site, .. } = errand;
+        let Errand { client, rules, site, keeper, .. } = errand;
         match (&route.action, plain(path)) {
             (Action::Pool(pool, _), _) => {
                 let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
                 let (cors, route, handoffs) = (&route.cors, &route.rules, None);
-                let (keeper, log) = (self.keeper.as_ref(), &self.log);
+                let log = &self.log;
                 let ctx = Context { client, rules, route, site, cors, pool, handoffs, keeper, log, edits };
                 elsewhere.ask(ctx).await
             }

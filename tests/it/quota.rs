@@ -73,6 +73,29 @@ fn requests_that_come_too_fast_are_answered_429_with_the_time_to_wait() {
     assert_eq!(proxy.metric("perihelion_request_errors_total", &[("reason", "too_fast")]), 2.0);
 }
 
+#[test]
+fn an_address_has_no_more_holds_than_it_may_and_is_told_when_to_come_again() {
+    let origin = origin();
+    let proxy = limited(&origin, "connections: 9, holds: 1", "trusted_proxies: 127.0.0.0/8\n");
+    let hold = |client: &str| {
+        let mut raw = proxy.connect();
+        raw.send(format!("GET /hold HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n"));
+        let head = raw.head();
+        (head.status(), head.get("retry-after").is_some(), raw)
+    };
+    let (status, _, first) = hold("192.0.2.7");
+    assert_eq!(status, 200);
+    proxy.wait_subscribers("news", 1);
+    let (status, told, _refused) = hold("192.0.2.7");
+    assert_eq!((status, told), (503, true));
+    assert_eq!(proxy.metric("perihelion_request_errors_total", &[("reason", "address_full")]), 1.0);
+    let (status, _, _other) = hold("192.0.2.8");
+    assert_eq!(status, 200);
+    assert_eq!(proxy.connect().get("/").status(), 200, "whatever isn't held is served");
+    drop(first);
+    wait_until("the place is free", || hold("192.0.2.7").0 == 200);
+}
+
 fn ask(raw: &mut Raw, client: &str) -> u16 {
     raw.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n"));
     raw.answer().status()

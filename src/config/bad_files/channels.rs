@@ -13,7 +13,7 @@ limits: { per_address: { connections: 0, requests: 5/d, burst: 0, except: [a], r
             r"3:52: `requests` can't be `5/d` (expected a number in a time such as 50/s, 600/m or 1000/h, or `off` for no limit)",
             r"3:64: `burst` can't be `0` (expected a whole number from 1)",
             r"3:76: `except` can't be `a` (expected an IP address or a network such as 10.0.0.0/8)",
-            r"3:80: unknown key `rate` (expected connections, requests, burst, addresses or except)",
+            r"3:80: unknown key `rate` (expected connections, holds, requests, burst, addresses or except)",
         ],
     },
     Bad {
