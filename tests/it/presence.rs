@@ -119,6 +119,8 @@ fn polls_of_one_member_are_one_stay() {
     let mut told = Raw::connect(proxy.http());
     let mut ann = Raw::connect(proxy.http());
     for number in 0..5 {
+        // A poll that has been answered leaves its channel a moment later.
+        proxy.wait_subscribers("room-1", 0);
         ann.send("GET /room-1;ann HTTP/1.1\r\nHost: a\r\n\r\n");
         proxy.wait_subscribers("room-1", 1);
         proxy.publish("room-1", &number.to_string());
