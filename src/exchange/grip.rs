@@ -6,11 +6,12 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::Uri;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, ORIGIN};
 use hyper::http::request;
 
 use super::answer::Refusal;
 use super::check::{self, Asked};
+use super::decoded::decoded;
 use super::files::response;
 use super::forward::{Answer as Upstream, Forwarded, forward};
 use super::forwarding::to_client;
@@ -21,7 +22,6 @@ use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
-use crate::edge::{Undecoded, decode};
 use crate::hold::grip::{Status, Terms};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, Order, TakeOver, read_instruction};
 use crate::jwt::Signer;
@@ -129,7 +129,7 @@ async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Resul
     let Upstream { mut head, lease, .. } = upstream;
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     // What is published later, and pages behind this one, are plain bytes: they can't stand behind or in place of coded ones.
-    let body = undone(&mut head.headers, body, ctx.rules.hold_body)?;
+    let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;
     let mut answer = match terms.is_body {
         true => terms.read_body(head.status, &body).map_err(Refusal::BadInstruction)?,
         false => {
@@ -142,18 +142,6 @@ async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Resul
     let changed = terms.session().change_beginning(&answer.body).map(std::borrow::Cow::into_owned);
     answer.body = changed.map_err(|error| unfiltered(&error))?.into();
     Ok(answer)
-}
-
-/// The body as it was before the application compressed it for the client.
-fn undone(headers: &mut HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Refusal> {
-    let Some(coding) = headers.get(CONTENT_ENCODING).cloned() else { return Ok(body) };
-    decode(headers, body, limit).map_err(|error| match error {
-        Undecoded::TooLarge => Refusal::HoldBody,
-        Undecoded::Unknown | Undecoded::Broken => {
-            let value = String::from_utf8_lossy(coding.as_bytes()).chars().take(200).collect();
-            Refusal::BadInstruction(BadInstruction { header: CODING, value, reason: error.to_string() })
-        }
-    })
 }
 
 /// Where the log says what is wrong with it.

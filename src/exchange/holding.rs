@@ -8,6 +8,7 @@ use hyper::http::request;
 use super::Context;
 use super::answer::Refusal;
 use super::check::Asked;
+use super::decoded::decoded;
 use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
@@ -27,13 +28,14 @@ pub(super) async fn hold(
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at } = upstream;
     let at = SystemTime::now();
+    let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
+    let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
     // A request that was handed on has another URL than the one that its client will come back to.
     let terms = instruction.ticket.take().filter(|_| first_hand);
     let of_application = terms.is_some().then(|| head.headers.clone());
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
-    let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);
@@ -50,6 +52,9 @@ pub(super) async fn hold(
     hold.subject = record.held(hold.answer.status);
     Ok(TakeOver::Hold(Box::new(hold), permit))
 }
+
+/// Where the log says what is wrong with it.
+const CODING: &str = "Content-Encoding beside X-Comet-Subscribe";
 
 /// What its client is told.
 pub(super) fn unfit(unfit: Unfit) -> Refusal {

@@ -12,6 +12,7 @@ mod chain;
 mod check;
 mod classify;
 mod cors;
+mod decoded;
 mod files;
 mod forward;
 mod forwarding;

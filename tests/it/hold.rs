@@ -1,5 +1,6 @@
 //! Taking a connection over: every transport byte for byte, and the application's worker free at once.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,6 +48,29 @@ fn an_event_stream_is_the_applications_beginning_and_then_each_message() {
     assert_eq!(raw.chunk().unwrap(), format!("id: {second}\nevent: chat\ndata: three\n\n").as_bytes());
     proxy.wait_metric("perihelion_comet_streams", &[("transport", "sse")], 1.0);
     proxy.wait_metric("perihelion_comet_deliveries_total", &[("transport", "sse")], 2.0);
+}
+
+#[test]
+fn what_an_application_compressed_is_plain_where_a_stream_begins_with_it() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"beginning").unwrap();
+    let coded = gzip.finish().unwrap();
+    let origin = Origin::replying(move |request| {
+        let coding = if request.target() == "/unknown" { "lzma" } else { "gzip" };
+        let hold = Reply::hold("news").body(&coded).with("Content-Encoding", coding);
+        hold.with("X-Comet-Transport", if request.target() == "/poll" { "long-poll" } else { "stream" })
+            .with("X-Comet-Timeout", "1")
+    });
+    let proxy = Perihelion::before(&origin);
+    let mut raw = ask(&proxy, "/hold", "Accept-Encoding: gzip\r\n");
+    let head = raw.head();
+    assert!(!head.has("content-encoding"), "{head:?}");
+    assert_eq!(raw.chunk().unwrap(), b"beginning");
+    proxy.wait_subscribers("news", 1);
+    proxy.publish("news", "and more");
+    assert_eq!(raw.chunk().unwrap(), b"and more");
+    assert_eq!(ask(&proxy, "/poll", "Accept-Encoding: gzip\r\n").answer().text(), "beginning");
+    assert_eq!(ask(&proxy, "/unknown", "").answer().status(), 502);
 }
 
 #[test]
