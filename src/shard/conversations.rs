@@ -205,15 +205,18 @@ fn a_client_that_takes_nothing_is_not_heard_and_at_last_too_slow() {
     talk.send(0x81, b"hear me");
     // It is heard once it has taken what there was.
     (0..messages).for_each(|_| assert_eq!(talk.frame(), (0x82, large.clone())));
-    let mut told = 0;
-    let (_, words, _receipt) = loop {
+    let (mut told, mut heard) = (0, None);
+    while told < messages || heard.is_none() {
         match talk.next() {
             Said::Sent(messages) => told += messages,
-            Said::Words(words) => break (words.kind, words.data, words.receipt),
+            Said::Words(words) => {
+                assert!(told > 0, "heard though it takes nothing");
+                heard = Some((words.data, words.receipt));
+            }
             said => panic!("{said:?}"),
         }
-    };
-    assert_eq!((words, told), (b"hear me".to_vec(), messages));
+    }
+    assert_eq!((heard.map(|(words, _receipt)| words), told), (Some(b"hear me".to_vec()), messages));
     (0..400).for_each(|_| talk.line.speak(Speech::Message(Kind::Binary, large.clone(), 0)));
     wait(|| talk.house.metrics.comet_streams_closed.with_label_values(&["websocket", "slow"]).get() == 1);
 }
