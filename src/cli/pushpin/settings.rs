@@ -56,7 +56,7 @@ const WITHOUT: &[(&str, &str, &str, &str)] = &[
     ("handler", "message_hwm", "25000", "nothing waits in a queue for each connection"),
     ("handler", "message_block_size", "", "what it counts is in the metrics in bytes"),
     ("handler", "message_wait", "5000", "messages are in the order in which they are published"),
-    ("handler", "id_cache_ttl", "60", "ids are remembered as long as their messages"),
+    ("handler", "id_cache_ttl", "60", "the id of an item counts for a minute"),
     ("handler", "subscription_linger", "60", "a channel lives while it has subscribers or history"),
     ("handler", "stats_connection_ttl", "120", "`GET /channels` on the control port"),
     ("handler", "stats_subscription_ttl", "60", "`GET /channels` on the control port"),
