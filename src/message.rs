@@ -12,8 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 mod forms;
+mod nesting;
 
 pub use forms::{Form, Forms, Pairs, Reply, ReplyBody, SocketType, ToResponse, ToSocket, ToStream};
+pub use nesting::{NESTING_MAX, nesting};
 
 /// The name of a channel: 1 to 1,024 bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

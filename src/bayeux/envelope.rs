@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::message::{NESTING_MAX, nesting};
+
 /// A message of a client.
 #[derive(Debug, Deserialize)]
 pub(super) struct Request<'a> {
@@ -99,7 +101,7 @@ impl<'a> Request<'a> {
 
 /// The messages of one text: a list, or one alone. `None` where it is neither, or nested too deeply.
 pub(super) fn read(text: &str) -> Option<Vec<Request<'_>>> {
-    if depth(text) > DEPTH_MAX {
+    if nesting(text.as_bytes()) > NESTING_MAX {
         return None;
     }
     if text.trim_start().starts_with('[') {
@@ -107,27 +109,6 @@ pub(super) fn read(text: &str) -> Option<Vec<Request<'_>>> {
     } else {
         serde_json::from_str(text).ok().map(|one| vec![one])
     }
-}
-
-/// Values in values: what a parser in a browser takes without a thought, with room for the message around it.
-const DEPTH_MAX: usize = 100;
-
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// What a client is advised to do.

@@ -112,16 +112,19 @@ impl Rules<'_> {
         }
     }
 
-    fn control(&mut self, draft: ControlDraft, seen: &mut Lines<SocketAddr>) -> Option<ControlConfig> {
-        let Placed { place, value: address } = draft.address?;
+    fn control(&mut self, mut draft: ControlDraft, seen: &mut Lines<SocketAddr>) -> Option<ControlConfig> {
+        let address = draft.address.take();
+        let token_typed = draft.token_typed;
+        let tokens = draft.tokens(self.problems);
+        let Placed { place, value: address } = address?;
         if let Endpoint::Tcp(tcp) = address {
             self.once(&Placed { place, value: tcp }, seen);
-            if !tcp.ip().to_canonical().is_loopback() && !draft.token_typed {
+            if !tcp.ip().to_canonical().is_loopback() && !token_typed {
                 let fault = Fault::OpenControl(tcp.to_string());
                 self.tell(place, fault, "a `token`, a loopback address or a Unix socket");
             }
         }
-        Some(ControlConfig { address, token: draft.token })
+        Some(ControlConfig { address, tokens })
     }
 
     /// Tells what is there a second time. Port 0 is another port each time.

@@ -36,6 +36,8 @@ impl Variables {
             "PERIHELION_FILES" => Some(self.0.path.display().to_string()),
             "PERIHELION_PAGE" => Some(self.0.file("503.html")),
             "PERIHELION_TOKEN" => Some("s3cret".to_owned()),
+            "SHOP_TOKEN" => Some("another".to_owned()),
+            "GRAPHS_TOKEN" => Some("a-third".to_owned()),
             "TICKET_KEY" => Some("a key of at least thirty-two bytes".to_owned()),
             "OLD_TICKET_KEY" => Some("the one before, which is read still".to_owned()),
             "GRIP_KEY" => Some("changeme".to_owned()),

@@ -13,7 +13,7 @@ use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
     Action, Buffer, BuffersConfig, Carry, CorsConfig, DrainConfig, Endpoint, GripConfig, Limits, LogConfig,
-    PoolConfig, PresenceConfig, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
+    PoolConfig, PresenceConfig, Role, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
 };
 
 /// A whole file, defaults included.
@@ -91,9 +91,18 @@ pub(super) struct CertificateDraft {
 #[derive(Default)]
 pub(super) struct ControlDraft {
     pub(super) address: Option<Placed<Endpoint>>,
-    pub(super) token: Option<Secret>,
+    pub(super) token: Option<Placed<Secret>>,
+    pub(super) tokens: Vec<TokenDraft>,
     /// Whether a token was typed, good or bad: a bad one is told once.
     pub(super) token_typed: bool,
+}
+
+/// One entry of `control.tokens`; `None` where a problem was told.
+#[derive(Default)]
+pub(super) struct TokenDraft {
+    pub(super) name: Option<Placed<String>>,
+    pub(super) token: Option<Placed<Secret>>,
+    pub(super) roles: Vec<Role>,
 }
 
 /// One entry of `sites`.

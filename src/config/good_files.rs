@@ -10,8 +10,8 @@ use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Buffer, ChannelLimits, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig,
     HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig,
-    RetriesConfig, Secret, SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig, UrlPattern,
-    VerifyConfig,
+    RetriesConfig, Role, Secret, SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig,
+    UrlPattern, VerifyConfig,
 };
 
 fn config(text: &str) -> Config {
@@ -39,7 +39,7 @@ fn three_lines_are_a_whole_configuration() {
     assert!(config.listen[0].tls.is_empty());
     let control = config.control.unwrap();
     assert_eq!(control.address, Endpoint::Tcp(address("127.0.0.1:7070")));
-    assert_eq!(control.token, None);
+    assert_eq!(control.tokens, []);
     let pool = &config.pools["upstream"];
     assert_eq!(pool.servers[0].name, "http://127.0.0.1:8000");
     assert_eq!(pool.servers[0].target, Target::Tcp { host: "127.0.0.1".into(), port: 8000 });
@@ -115,7 +115,8 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
 "#,
     );
     assert_eq!(config.listen.len(), 3);
-    assert_eq!(format!("{:?}", config.control.unwrap().token), "Some(Secret(…))");
+    let token = &config.control.unwrap().tokens[0];
+    assert_eq!((format!("{:?}", token.token).as_str(), &token.roles[..]), ("Secret(…)", &[Role::Admin][..]));
     let sync = SyncTime::Interval(Duration::from_millis(50));
     let disk = DiskConfig { path: "/dev".into(), sync, waiting: 1 << 20 };
     assert_eq!(config.store, StoreConfig::Disk(disk));
@@ -271,7 +272,7 @@ fn variables_fill_values_of_every_type_and_stay_one_value() {
     folder.write("token", "s3cret\n");
     let token = format!("control: {{ address: 10.0.0.1:1, token: '${{file:{}}}' }}\n", folder.file("token"));
     let config = with(&format!("{token}limits: {{ connections: '${{OFF}}', batch: '${{PORT}}' }}\n"));
-    assert_eq!(config.control.unwrap().token.unwrap().0, "s3cret");
+    assert_eq!(config.control.unwrap().tokens[0].token.0, "s3cret");
     assert_eq!((config.limits.connections, config.limits.batch), (None, 8000));
 
     let text = "listen: 127.0.0.1:0\nupstream: http://a:${PORT}\nlog: {level: '${YAML}'}\n";

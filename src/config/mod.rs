@@ -58,7 +58,7 @@ pub use bayeux::BayeuxConfig;
 pub use buffers::{BuffersConfig, UploadConfig};
 pub use channel_rules::{ChannelLimits, ChannelRule};
 pub use channels::{ChannelsConfig, HistoryConfig, SlowReader};
-pub use control::{ControlConfig, Endpoint};
+pub use control::{ControlConfig, Endpoint, Role, TokenConfig};
 pub use decode::keys;
 pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
 pub use grip::GripConfig;

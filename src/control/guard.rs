@@ -1,23 +1,30 @@
-//! Who may use the control port: whoever has the token, or where there is none, whoever is surely no web page.
+//! Who may use the control port: whoever has a token with the role for it, or where there is none, whoever is surely no
+//! web page.
 //!
 //! A page in an operator's browser can send requests to a loopback address, and by a name that it lets point there
 //! (DNS rebinding) even read the answers. So a request without a token is refused if it carries `Origin`, or a
 //! `Host` that is not the address itself.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use hyper::StatusCode;
+use arc_swap::ArcSwap;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 
 use super::reply::Failure;
+use crate::config::{Endpoint, Role, TokenConfig};
 use crate::jwt;
+
+/// The tokens in use, which a reload replaces.
+pub type Tokens = Arc<ArcSwap<Vec<TokenConfig>>>;
 
 /// The check before every request.
 #[derive(Clone)]
 pub struct Guard {
-    token: Option<Box<[u8]>>,
+    tokens: Tokens,
     /// `None` for a Unix socket, whose `Host` says nothing.
     address: Option<SocketAddr>,
     /// With what publishers of GRIP sign.
@@ -25,14 +32,13 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a TCP address as bound.
-    pub fn tcp(address: SocketAddr, token: Option<&str>) -> Guard {
-        Guard { token: token.map(|token| token.as_bytes().into()), address: Some(address), publish_key: None }
-    }
-
-    /// For a Unix socket.
-    pub fn unix(token: Option<&str>) -> Guard {
-        Guard { token: token.map(|token| token.as_bytes().into()), address: None, publish_key: None }
+    /// For an address as bound.
+    pub fn new(address: &Endpoint, tokens: Tokens) -> Guard {
+        let address = match address {
+            Endpoint::Tcp(address) => Some(*address),
+            Endpoint::Unix(_) => None,
+        };
+        Guard { tokens, address, publish_key: None }
     }
 
     /// The same with a key by which publishers are known.
@@ -40,31 +46,53 @@ impl Guard {
         Guard { publish_key: key, ..self }
     }
 
-    /// Who may publish by GRIP: with a key whoever has signed a JWT with it, and who may do everything.
-    pub(super) fn check_publisher(&self, headers: &HeaderMap, now: SystemTime) -> Result<(), Failure> {
-        let Some(key) = &self.publish_key else { return self.check(headers) };
+    /// Who may publish by GRIP: with a key whoever has signed a JWT with it, and whoever has a token for it.
+    pub(super) fn check_publisher(&self, headers: &HeaderMap, now: SystemTime) -> Result<Caller, Failure> {
+        let Some(key) = &self.publish_key else { return self.check(headers, Role::Publish) };
         let said = bearer(headers).map(|token| jwt::verify(token, key, now));
         match said {
-            Some(Ok(())) => Ok(()),
-            _ if self.token.is_some() => self.check(headers),
+            Some(Ok(())) => Ok(Caller::Publisher),
+            _ if !self.tokens.load().is_empty() => self.check(headers, Role::Publish),
             Some(Err(bad)) => Err(Failure::new(StatusCode::UNAUTHORIZED, format!("the token: {bad}"))),
             None => Err(Failure::new(StatusCode::UNAUTHORIZED, "publishing needs a JWT")),
         }
     }
 
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        match &self.token {
-            Some(token) if bearer(headers).is_some_and(|said| said.ct_eq(token).into()) => Ok(()),
-            Some(_) => Err(Failure::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong")),
-            None if headers.contains_key(ORIGIN) => {
-                Err(Failure::new(StatusCode::FORBIDDEN, "a request with Origin needs a token"))
-            }
-            None if !self.host_is_ours(headers) => Err(Failure::new(
-                StatusCode::FORBIDDEN,
-                "without a token Host has to be the control port's address",
-            )),
-            None => Ok(()),
+    /// Who asks, if they may do what `role` may.
+    pub(super) fn check(&self, headers: &HeaderMap, role: Role) -> Result<Caller, Failure> {
+        let tokens = self.tokens.load();
+        if tokens.is_empty() {
+            return self.check_stranger(headers).map(|()| Caller::Anybody);
         }
+        let said = bearer(headers).unwrap_or_default();
+        // Each is compared, so that the time says nothing of which is nearly right.
+        let mut found = None;
+        for token in tokens.iter() {
+            if bool::from(said.ct_eq(token.token.0.as_bytes())) {
+                found = Some(token);
+            }
+        }
+        let Some(token) = found else {
+            return Err(Failure::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong"));
+        };
+        match token.roles.contains(&role) || token.roles.contains(&Role::Admin) {
+            true => Ok(Caller::Token(token.name.as_str().into())),
+            false => {
+                let error = format!("the token {:?} lacks the role {:?}", token.name, word(role));
+                Err(Failure::new(StatusCode::FORBIDDEN, error))
+            }
+        }
+    }
+
+    fn check_stranger(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        if headers.contains_key(ORIGIN) {
+            return Err(Failure::new(StatusCode::FORBIDDEN, "a request with Origin needs a token"));
+        }
+        if !self.host_is_ours(headers) {
+            let error = "without a token Host has to be the control port's address";
+            return Err(Failure::new(StatusCode::FORBIDDEN, error));
+        }
+        Ok(())
     }
 
     fn host_is_ours(&self, headers: &HeaderMap) -> bool {
@@ -87,6 +115,46 @@ fn same_machine(named: IpAddr, bound: IpAddr) -> bool {
     named == bound || (named.is_loopback() && bound.is_loopback())
 }
 
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// There are no tokens.
+    Anybody,
+    /// Has this token.
+    Token(Arc<str>),
+    /// Has signed with the key of GRIP's publishers.
+    Publisher,
+}
+
+impl Caller {
+    /// As the log names them.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Caller::Anybody => "anybody",
+            Caller::Token(name) => name,
+            Caller::Publisher => "grip",
+        }
+    }
+}
+
+/// What a request needs; `path` in its segments. What isn't known is for whoever may do everything.
+pub(super) fn role_for(method: &Method, path: &[&str]) -> Role {
+    match (method, path) {
+        (_, ["publish"]) => Role::Publish,
+        (&Method::POST, ["channels", _] | ["revoke"]) => Role::Publish,
+        (&Method::GET | &Method::HEAD, _) => Role::Read,
+        _ => Role::Admin,
+    }
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Publish => "publish",
+        Role::Read => "read",
+        Role::Admin => "admin",
+    }
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -97,18 +165,36 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
-    fn allowed(guard: &Guard, headers: &[(&'static str, &'static str)]) -> bool {
+    fn guard(address: &str, tokens: &[(&str, &str, &[Role])]) -> Guard {
+        let token = |(name, token, roles): &(&str, &str, &[Role])| TokenConfig {
+            name: (*name).to_owned(),
+            token: Secret((*token).to_owned()),
+            roles: roles.to_vec(),
+        };
+        let address = match address.parse() {
+            Ok(address) => Endpoint::Tcp(address),
+            Err(_) => Endpoint::Unix(address.into()),
+        };
+        Guard::new(&address, Arc::new(ArcSwap::from_pointee(tokens.iter().map(token).collect())))
+    }
+
+    fn asked(guard: &Guard, headers: &[(&'static str, &'static str)], role: Role) -> Result<Caller, Failure> {
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| {
             map.append(*name, value.parse().unwrap());
         });
-        guard.check(&map).is_ok()
+        guard.check(&map, role)
+    }
+
+    fn allowed(guard: &Guard, headers: &[(&'static str, &'static str)]) -> bool {
+        asked(guard, headers, Role::Read).is_ok()
     }
 
     #[test]
     fn a_token_is_all_that_counts_where_there_is_one() {
-        let guard = Guard::tcp("127.0.0.1:7070".parse().unwrap(), Some("s3cret"));
+        let guard = guard("127.0.0.1:7070", &[("token", "s3cret", &[Role::Admin])]);
         assert!(allowed(&guard, &[("authorization", "Bearer s3cret"), ("origin", "http://evil")]));
         assert!(allowed(&guard, &[("authorization", "bearer  s3cret")]));
         for wrong in ["Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret", "Bearer", "Bearer "] {
@@ -119,16 +205,60 @@ mod tests {
     }
 
     #[test]
+    fn a_token_opens_what_its_roles_are_for() {
+        use Role::{Admin, Publish, Read};
+        let tokens: &[(&str, &str, &[Role])] =
+            &[("shop", "one", &[Publish]), ("graphs", "two", &[Read]), ("both", "three", &[Publish, Read])];
+        let guard = guard("127.0.0.1:7070", tokens);
+        let table = [
+            ("Bearer one", [true, false, false]),
+            ("Bearer two", [false, true, false]),
+            ("Bearer three", [true, true, false]),
+        ];
+        for (token, expected) in table {
+            let may = [Publish, Read, Admin].map(|role| asked(&guard, &[("authorization", token)], role));
+            assert_eq!(may.each_ref().map(Result::is_ok), expected, "{token}");
+            let refused = may.into_iter().find_map(Result::err).unwrap();
+            assert_eq!(refused.reply().status(), StatusCode::FORBIDDEN);
+        }
+        let named = asked(&guard, &[("authorization", "Bearer one")], Publish).unwrap();
+        assert_eq!(named.name(), "shop");
+        let unknown = asked(&guard, &[("authorization", "Bearer four")], Read).unwrap_err();
+        assert_eq!(unknown.reply().status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn what_changes_something_needs_more_than_to_look() {
+        let table: [(&str, &[&str], Role); 12] = [
+            ("POST", &["channels", "news"], Role::Publish),
+            ("POST", &["publish"], Role::Publish),
+            ("GET", &["publish"], Role::Publish),
+            ("POST", &["revoke"], Role::Publish),
+            ("GET", &["channels", "news"], Role::Read),
+            ("HEAD", &["metrics"], Role::Read),
+            ("DELETE", &["channels", "news"], Role::Admin),
+            ("POST", &["reload"], Role::Admin),
+            ("PUT", &["pools", "app", "servers", "x"], Role::Admin),
+            ("POST", &["sites", "a", "maintenance"], Role::Admin),
+            ("POST", &["channels", "news", "messages"], Role::Admin),
+            ("BREW", &["channels"], Role::Admin),
+        ];
+        for (method, path, role) in table {
+            assert_eq!(role_for(&method.parse().unwrap(), path), role, "{method} {path:?}");
+        }
+    }
+
+    #[test]
     fn without_a_token_no_web_page_gets_in() {
-        let guard = Guard::tcp("127.0.0.1:7070".parse().unwrap(), None);
+        let open = guard("127.0.0.1:7070", &[]);
         for host in ["127.0.0.1:7070", "localhost:7070", "LOCALHOST:7070", "127.0.0.5:7070", "[::1]:7070"] {
-            assert!(allowed(&guard, &[("host", host)]), "{host}");
+            assert!(allowed(&open, &[("host", host)]), "{host}");
         }
         for host in ["evil.example:7070", "127.0.0.1", "127.0.0.1:80", "localhost", "10.0.0.1:7070", ""] {
-            assert!(!allowed(&guard, &[("host", host)]), "{host}");
+            assert!(!allowed(&open, &[("host", host)]), "{host}");
         }
-        assert!(!allowed(&guard, &[("host", "127.0.0.1:7070"), ("origin", "null")]));
-        assert!(!allowed(&guard, &[]));
-        assert!(allowed(&Guard::unix(None), &[("host", "whatever")]));
+        assert!(!allowed(&open, &[("host", "127.0.0.1:7070"), ("origin", "null")]));
+        assert!(!allowed(&open, &[]));
+        assert!(allowed(&guard("/run/control.sock", &[]), &[("host", "whatever")]));
     }
 }

@@ -29,18 +29,20 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
+use tracing::Instrument as _;
 
-use crate::config::{Endpoint, ServerConfig};
+use crate::config::{Role, ServerConfig};
 use crate::hub::{Hub, Outcome, Presence};
 use crate::message::ChannelName;
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
 
-pub use guard::Guard;
+pub use guard::{Guard, Tokens};
 pub use revoke::Parting;
 pub use serve::ControlListener;
 pub use sites::SiteInUse;
 
+use guard::role_for;
 use reply::{Failure, Reply};
 
 /// A reload on its way: what there is to say about it, or every problem.
@@ -133,9 +135,9 @@ impl Control {
         Control { hub, metrics, guard, limits, operations, answered, accepted, recent_ids }
     }
 
-    /// Answers one request.
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
-        let reply = match self.route(request).await {
+    /// Answers one request of a connection from `peer`.
+    async fn answer(&self, request: Request<Incoming>, peer: &str) -> Reply {
+        let reply = match self.admit(request, peer).await {
             Ok(reply) => reply,
             Err(failure) => failure.reply(),
         };
@@ -148,20 +150,39 @@ impl Control {
         reply
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+    async fn admit(&self, request: Request<Incoming>, peer: &str) -> Result<Reply, Failure> {
+        let path = request.uri().path().trim_end_matches('/').to_owned();
+        let method = request.method();
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        if let ["healthz" | "readyz"] = segments[..] {
+            return self.health(segments[0], method);
+        }
+        let role = role_for(method, &segments);
+        let caller = match segments[..] {
+            ["publish"] => self.guard.check_publisher(request.headers(), SystemTime::now()),
+            _ => self.guard.check(request.headers(), role),
+        };
+        let caller = caller.inspect_err(|failure| self.refused(failure, peer))?;
+        let changes = role == Role::Admin || segments[..] == ["revoke"];
+        if !changes {
+            return self.route(&segments, request).await;
+        }
+        // What is changed is said where it happens, and here by whom.
+        let span = tracing::info_span!("control", by = caller.name(), peer);
+        self.route(&segments, request).instrument(span).await
+    }
+
+    fn refused(&self, failure: &Failure, peer: &str) {
+        let reason = failure.refusal();
+        self.metrics.control_refused.with_label_values(&[reason]).inc();
+        tracing::debug!(peer, reason, "refused at the control port");
+    }
+
+    async fn route(&self, segments: &[&str], request: Request<Incoming>) -> Result<Reply, Failure> {
         let whole = request.uri().path();
-        let path = whole.trim_end_matches('/').to_owned();
         // By this name it is called in GRIP.
         let is_grip = whole == "/publish/";
         let method = request.method().clone();
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        if let ["healthz" | "readyz"] = segments[..] {
-            return self.health(segments[0], &method);
-        }
-        match segments[..] {
-            ["publish"] => self.guard.check_publisher(request.headers(), SystemTime::now())?,
-            _ => self.guard.check(request.headers())?,
-        }
         let read = method == Method::GET || method == Method::HEAD;
         match segments[..] {
             ["metrics"] if read => self.metrics_text(),
@@ -200,7 +221,7 @@ impl Control {
                 let (pool, server) = (self.pool(name)?, pools::server(server)?);
                 self.pool_server(&pool, &server, &method, request).await
             }
-            _ => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {path:?}"))),
+            _ => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {whole:?}"))),
         }
     }
 
@@ -301,6 +322,7 @@ impl Control {
     }
 
     async fn reload(&self) -> Result<Reply, Failure> {
+        tracing::info!("a reload was asked for");
         match (self.operations.reload)().await {
             Ok(said) => {
                 Ok(reply::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "note": said })))
@@ -331,14 +353,6 @@ impl Control {
             false => serde_json::json!({ "status": "ok" }),
         };
         Ok(reply::json(StatusCode::OK, &status))
-    }
-}
-
-/// The guard for an address.
-pub fn guard_for(address: &Endpoint, token: Option<&str>) -> Guard {
-    match address {
-        Endpoint::Tcp(address) => Guard::tcp(*address, token),
-        Endpoint::Unix(_) => Guard::unix(token),
     }
 }
 

@@ -14,7 +14,7 @@ use super::grip_ids::RecentIds;
 use super::publish_grip;
 use super::reply::{Failure, Reply, json};
 use crate::hub::{Hub, Receipt};
-use crate::message::{Batch, ChannelName, Data, Expected, Message};
+use crate::message::{Batch, ChannelName, Data, Expected, Message, NESTING_MAX, nesting};
 
 /// Longest event name, publisher's id and key in bytes: they travel with each message.
 const NAME_BYTES_MAX: usize = 256;
@@ -208,6 +208,7 @@ fn expected_last(last: &str, item: usize) -> Result<Expected, Failure> {
 /// A string is text, any other value is JSON.
 pub(super) fn item_data(value: &RawValue) -> Result<Data, Failure> {
     let Some(text) = value.get().strip_prefix('"') else {
+        not_too_deep(value.get().as_bytes())?;
         return Ok(Data::Json(Bytes::copy_from_slice(value.get().as_bytes())));
     };
     // Nothing has to be decoded in most of them.
@@ -251,7 +252,16 @@ fn json_data(data: Bytes) -> Result<Data, Failure> {
     parsed.map_err(|error| {
         Failure::bad(format!("the body is not the JSON that Content-Type promises: {error}"))
     })?;
+    not_too_deep(&data)?;
     Ok(Data::Json(data))
+}
+
+/// What is passed on unread is read by clients.
+fn not_too_deep(json: &[u8]) -> Result<(), Failure> {
+    match nesting(json) <= NESTING_MAX {
+        true => Ok(()),
+        false => Err(Failure::bad(format!("JSON here is nested at most {NESTING_MAX} deep"))),
+    }
 }
 
 fn text_or_binary(data: Bytes) -> Data {

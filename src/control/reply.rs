@@ -106,6 +106,14 @@ impl Failure {
         }
     }
 
+    /// Label of `perihelion_control_refused_total`.
+    pub(super) fn refusal(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "token",
+            _ => "forbidden",
+        }
+    }
+
     pub(super) fn reply(&self) -> Reply {
         let last = self.last.map(|last| last.map(|last| last.to_string()));
         let mut reply = match self.is_plain {

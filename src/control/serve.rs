@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::Control;
@@ -89,28 +89,32 @@ impl Control {
             ControlListener::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket.try_clone()?)?;
                 loop {
-                    let accepted = socket.accept().await.map(|(stream, _)| stream);
+                    let accepted = socket.accept().await;
+                    let accepted = accepted.map(|(stream, peer)| (stream, peer.to_string()));
                     self.connection(accepted, &mut connections).await;
                 }
             }
             ControlListener::Unix(socket, _) => {
                 let socket = UnixListener::from_std(socket.try_clone()?)?;
                 loop {
-                    let accepted = socket.accept().await.map(|(stream, _)| stream);
+                    let accepted = socket.accept().await.map(|(stream, _)| {
+                        let peer = named(&stream);
+                        (stream, peer)
+                    });
                     self.connection(accepted, &mut connections).await;
                 }
             }
         }
     }
 
-    async fn connection<S>(self: &Rc<Self>, accepted: io::Result<S>, connections: &mut JoinSet<()>)
+    async fn connection<S>(self: &Rc<Self>, accepted: io::Result<(S, String)>, connections: &mut JoinSet<()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok(stream) if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn_local(self.clone().one_connection(stream));
+            Ok((stream, peer)) if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn_local(self.clone().one_connection(stream, peer));
             }
             Ok(_) => tracing::warn!(limit = CONNECTIONS_MAX, "the control port has too many connections"),
             Err(error) => {
@@ -120,8 +124,8 @@ impl Control {
         }
     }
 
-    async fn one_connection<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S) {
-        let service = service_fn(|request| async { Ok::<_, Infallible>(self.answer(request).await) });
+    async fn one_connection<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S, peer: String) {
+        let service = service_fn(|request| async { Ok::<_, Infallible>(self.answer(request, &peer).await) });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
@@ -129,5 +133,13 @@ impl Control {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to the control port broke");
         }
+    }
+}
+
+/// The process at the other end, as the system knows it.
+fn named(stream: &UnixStream) -> String {
+    match stream.peer_cred() {
+        Ok(peer) => format!("uid {} pid {}", peer.uid(), peer.pid().unwrap_or_default()),
+        Err(_) => "unix".to_owned(),
     }
 }

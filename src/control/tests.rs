@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Control, ControlListener, Guard, Operations, PublishLimits};
+use super::{Control, ControlListener, Guard, Operations, PublishLimits, Tokens};
 use crate::config::Endpoint;
 use crate::hub::{Hub, HubSettings, Policy};
 use crate::message::Epoch;
@@ -42,7 +42,13 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         presence: None,
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };
-    let control = Rc::new(Control::new(hub, metrics, Guard::tcp(address, None), limits, operations));
+    let control = Rc::new(Control::new(
+        hub,
+        metrics,
+        Guard::new(&Endpoint::Tcp(address), Tokens::default()),
+        limits,
+        operations,
+    ));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let served = runtime.block_on(tokio::task::LocalSet::new().run_until(control.serve(listener)));
     served.unwrap();
@@ -102,6 +108,8 @@ fn what_is_refused_says_why() {
     let at = control();
     let long = "x".repeat(101);
     let item = |data: &str| format!("{{\"items\":[{{\"channel\":\"a\",\"data\":\"{data}\"}}]}}");
+    let deep = "[".repeat(101) + &"]".repeat(101);
+    let deep_item = format!("{{\"items\":[{{\"channel\":\"a\",\"data\":{deep}}}]}}");
     let many = r#"{"items":[{"channel":"a","data":1},{"channel":"a","data":1},{"channel":"a","data":1},{"channel":"a","data":1}]}"#;
     let cases: &[(&str, &str, u16, &str)] = &[
         ("POST /channels/a%0Ab", "x", 400, "control characters"),
@@ -109,6 +117,7 @@ fn what_is_refused_says_why() {
         ("POST /channels/%zz", "x", 400, "badly encoded"),
         ("POST /channels/a", &long, 413, "at most 100 bytes"),
         ("POST /channels/a\ncontent-type: application/json", "{", 400, "not the JSON"),
+        ("POST /publish", &deep_item, 400, "100 deep"),
         ("POST /channels/a\nx-comet-event: comet.gap", "x", 400, "belong to the proxy"),
         ("POST /channels/a\nx-comet-event:", "x", 400, "an event name"),
         ("POST /channels/a\nx-comet-id: 1\nx-comet-id: 2", "x", 400, "stands twice"),

@@ -38,8 +38,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, ControlConfig, Endpoint, GripConfig};
-use crate::control::{Control, ControlListener, Operations, SiteInUse, guard_for};
+use crate::config::{Config, ControlConfig, Endpoint, GripConfig, TokenConfig};
+use crate::control::{Control, ControlListener, Guard, Operations, SiteInUse, Tokens};
 use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
@@ -141,6 +141,8 @@ pub struct Server {
     quota: Arc<Quota>,
     stage: Stage,
     doors: Doors,
+    /// Where the control port is since the start, and what opens it now.
+    control: (Option<Endpoint>, Tokens),
     /// Dropped before what they use.
     workers: Vec<Worker>,
     comet: Comet,
@@ -175,8 +177,23 @@ impl Server {
         let control_address = control.as_ref().map(|port| port.address.clone());
         announce(&addresses, control_address.as_ref());
         let stage = Stage::new(metrics.clone());
-        let server =
-            Server { config, source, metrics, log, snapshots, places, quota, stage, doors, workers, comet };
+        let configured = config.control.as_ref().map(|control| control.address.clone());
+        let guarded = (configured, Tokens::default());
+        guarded.1.store(Arc::new(tokens(&config)));
+        let server = Server {
+            config,
+            source,
+            metrics,
+            log,
+            snapshots,
+            places,
+            quota,
+            stage,
+            doors,
+            control: guarded,
+            workers,
+            comet,
+        };
         let (wishes, thread) = server.run_in_thread(change, control)?;
         Ok(Running { addresses, control: control_address, wishes, thread })
     }
@@ -292,7 +309,7 @@ impl Server {
             presence: self.comet.watch().map(|watch| watch.presence.clone()),
         };
         let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.as_ref());
-        let guard = guard_for(&port.address, port.token.as_deref())
+        let guard = Guard::new(&port.address, self.control.1.clone())
             .with_publish_key(key.map(|key| GripConfig::bytes(key).into()));
         let limits = comet::publish_limits(&self.config);
         Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)
@@ -368,18 +385,21 @@ struct ControlPort {
     listener: ControlListener,
     /// As bound, which differs from the configuration where that leaves the port to the system.
     address: Endpoint,
-    token: Option<String>,
 }
 
 impl ControlPort {
     fn bind(config: &Config) -> Result<Option<ControlPort>, StartError> {
-        let Some(ControlConfig { address, token }) = &config.control else { return Ok(None) };
+        let Some(ControlConfig { address, .. }) = &config.control else { return Ok(None) };
         let listener = ControlListener::bind(address)
             .map_err(|reason| StartError::Control { address: shown(address), reason })?;
         let address = listener.local_address().map_or_else(|| address.clone(), Endpoint::Tcp);
-        let token = token.as_ref().map(|token| token.0.clone());
-        Ok(Some(ControlPort { listener, address, token }))
+        Ok(Some(ControlPort { listener, address }))
     }
+}
+
+/// The tokens of the control port.
+fn tokens(config: &Config) -> Vec<TokenConfig> {
+    config.control.as_ref().map(|control| control.tokens.clone()).unwrap_or_default()
 }
 
 fn announce(addresses: &[SocketAddr], control: Option<&Endpoint>) {

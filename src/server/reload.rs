@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Server;
 use super::certificates::note_expiry;
+use super::tokens;
 use super::worker::Order;
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::listener::Terms;
 use crate::metrics::Metrics;
 use crate::site::Snapshot;
@@ -53,6 +54,10 @@ impl Server {
             worker.tell(Order::Terms(terms.clone())).await;
         }
         self.doors.apply(change, &self.workers).await;
+        // The address in use may need them, whatever another one needs.
+        if self.control.0.as_ref() == control_address(&config) {
+            self.control.1.store(Arc::new(tokens(&config)));
+        }
         self.config = config;
         note_expiry(&self.config, &self.metrics);
         Ok(if said.is_empty() {
@@ -65,19 +70,20 @@ impl Server {
 
 /// Keys whose new value waits for the next start.
 fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
-    let control = |config: &Config| {
-        config.control.as_ref().map(|control| (control.address.clone(), control.token.clone()))
-    };
     let publish = |config: &Config| (config.limits.message, config.limits.batch);
     let changed = [
         ("threads", old.threads != new.threads),
-        ("control", control(old) != control(new)),
+        ("control.address", control_address(old) != control_address(new)),
         ("store", old.store != new.store),
         ("presence", old.presence != new.presence),
         ("limits.message or limits.batch", publish(old) != publish(new)),
         ("log.level", old.log.level != new.log.level),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
+}
+
+fn control_address(config: &Config) -> Option<&Endpoint> {
+    config.control.as_ref().map(|control| &control.address)
 }
 
 /// Notes that a configuration is in use from now on, which is so at the start, too.

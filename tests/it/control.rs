@@ -250,6 +250,68 @@ fn a_token_is_needed_where_there_is_one() {
 }
 
 #[test]
+fn a_token_opens_what_its_roles_are_for_and_a_reload_exchanges_it() {
+    let configuration = |shop: &str| {
+        format!(
+            "listen: $HTTP\nupstream: http://127.0.0.1:9\ncontrol:\n  address: \"$CONTROL\"\n  \
+             token: all-of-it\n  tokens:\n    - {{ name: shop, token: {shop}, roles: publish }}\n    \
+             - {{ name: graphs, token: only-looks, roles: read }}\n"
+        )
+    };
+    let proxy = Perihelion::start_at(Place::new(), &configuration("publishes"), Some("all-of-it"));
+    let status = |token: &str, method: &str, path: &str, body: &str| {
+        let (host, length) = (proxy.place.control(), body.len());
+        let mut raw = Raw::connect(host);
+        raw.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ));
+        let answer = raw.answer();
+        if answer.status() >= 400 {
+            assert_error(&answer, answer.status());
+        }
+        answer.status()
+    };
+    let revoke = r#"{"tag":"session:42"}"#;
+    let table = [
+        ("POST", "/channels/news", "x", [200, 403, 200]),
+        ("POST", "/publish", r#"{"items":[{"channel":"news","data":"x"}]}"#, [200, 403, 200]),
+        ("POST", "/revoke", revoke, [200, 403, 200]),
+        ("GET", "/channels/news", "", [403, 200, 200]),
+        ("GET", "/channels/news/messages", "", [403, 200, 200]),
+        ("GET", "/metrics", "", [403, 200, 200]),
+        ("DELETE", "/channels/news", "", [403, 403, 200]),
+        ("POST", "/sites/*/maintenance", r#"{"on":false}"#, [403, 403, 200]),
+    ];
+    for (method, path, body, expected) in table {
+        let answered =
+            ["publishes", "only-looks", "all-of-it"].map(|token| status(token, method, path, body));
+        assert_eq!(answered, expected, "{method} {path}");
+    }
+    assert!(proxy.metric("perihelion_control_refused_total", &[("reason", "forbidden")]) >= 10.0);
+
+    assert_eq!(proxy.reload(&configuration("publishes-anew")).status(), 200);
+    assert_eq!(status("publishes", "POST", "/channels/news", "x"), 401);
+    assert_eq!(status("publishes-anew", "POST", "/channels/news", "x"), 200);
+    proxy.wait_metric("perihelion_control_refused_total", &[("reason", "token")], 1.0);
+    assert!(!proxy.stderr().contains("publishes-anew"));
+}
+
+/// Who has changed what is the only trace of it.
+#[test]
+fn a_change_is_logged_with_whose_token_it_was() {
+    let configuration = "listen: $HTTP\nupstream: http://127.0.0.1:9\ncontrol: { address: \"$CONTROL\", \
+                         tokens: [{ name: operators, token: s3cret, roles: [admin] }] }\n";
+    let proxy = Perihelion::start_at(Place::new(), configuration, Some("s3cret"));
+    proxy.publish("news", "x");
+    assert_eq!(proxy.control("DELETE", "/channels/news", "").status(), 200);
+    let log = proxy.stderr();
+    let line = log.lines().find(|line| line.contains("a channel was deleted")).unwrap();
+    assert!(line.contains("operators") && line.contains("peer=\"127."), "{line}");
+    assert!(!log.contains("s3cret"));
+}
+
+#[test]
 fn the_control_port_may_be_a_unix_socket() {
     let configuration =
         "listen: $HTTP\nupstream: http://127.0.0.1:9\ncontrol: \"unix:$FOLDER/control.sock\"\n";

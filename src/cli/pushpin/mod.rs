@@ -104,7 +104,7 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         }
         assert!(!comments.iter().any(|comment| comment.contains("message_rate")), "{text}");
         assert!(text.contains("key: \"base64:Y2hhbmdlbWU=\", issuer: \"mine\""), "{text}");
-        assert!(config.control.is_some_and(|control| control.token.is_some()));
+        assert!(config.control.is_some_and(|control| !control.tokens.is_empty()));
     }
 
     #[test]

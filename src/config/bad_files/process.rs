@@ -16,6 +16,28 @@ upstream: http://127.0.0.1:8000
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+control:
+  address: 10.0.0.1:7070
+  token: s3cret
+  tokens:
+    - { name: shop, token: one, roles: publish }
+    - { name: shop, token: two, roles: [read, publsh] }
+    - { name: more, token: s3cret, roles: [] }
+    - { name: a b, token: 'a b' }
+",
+        problems: &[
+            r"8:15: token `shop` is given twice, first on line 7 (expected another name)",
+            r"8:47: `roles` can't be `publsh` (expected publish, read or admin; did you mean `publish`?)",
+            r"9:28: the token of `more` is given twice, first on line 5 (expected a token of its own)",
+            r"9:43: `roles` is empty (expected at least one)",
+            r"10:7: `roles` is missing (expected publish, read or admin)",
+            r"10:15: `name` can't be `a b` (expected up to 64 letters, digits, `-`, `_` and `.`)",
+            r"10:27: `token` can't be used as a secret (expected visible ASCII characters without spaces)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
@@ -199,7 +221,7 @@ upstream: http://a:1
 upstream: http://127.0.0.1:8000
 control: {address: '127.0.0.1:1', tokn: x}
 ",
-        problems: &[r"3:35: unknown key `tokn` (expected address or token; did you mean `token`?)"],
+        problems: &[r"3:35: unknown key `tokn` (expected address, token or tokens; did you mean `token`?)"],
     },
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
