@@ -156,6 +156,9 @@ fn a_client_that_leaves_a_socket_that_is_still_open_takes_its_messages_along() {
     let proxy = proxy_with("{}");
     let (mut first, mut second) = (socket(&proxy), socket(&proxy));
     let id = client(&mut first, json!({}));
+    // Answered, and so it is known that the client is at the second now.
+    connect(&mut second, &id, json!({"advice": {"timeout": 0}}));
+    assert_eq!(heard(&mut second)[0]["successful"], true);
     connect(&mut second, &id, json!({}));
     proxy.publish("%2Fchat%2Fa", "one");
     assert_eq!(heard(&mut second), json!([{"channel": "/chat/a", "data": "one"}]));

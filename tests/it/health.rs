@@ -192,14 +192,19 @@ impl Application for Said {
     }
 }
 
-/// Its path on the control port.
+/// Its path on the control port, as people type it.
+fn short_path(server: &Origin) -> String {
+    format!("/pools/app/servers/{}", server.url().trim_start_matches("http://"))
+}
+
+/// Its path on the control port, as it is configured.
 fn path(server: &Origin) -> String {
     let escaped = server.url().replace(':', "%3A").replace('/', "%2F");
     format!("/pools/app/servers/{escaped}")
 }
 
 fn set(proxy: &Perihelion, server: &Origin, state: &str) -> Answer {
-    let answer = proxy.control("POST", &path(server), &format!("{{\"state\":{state:?}}}"));
+    let answer = proxy.control("POST", &short_path(server), &format!("{{\"state\":{state:?}}}"));
     assert_eq!(answer.status(), 200, "{}", answer.text());
     answer
 }
