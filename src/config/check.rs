@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::client_certificates::ClientsDraft;
 use super::draft::{
     ActionDraft, BodyLimit, CertificateDraft, ControlDraft, Draft, KeptDraft, ListenerDraft, RedisTlsDraft,
     RouteDraft, SiteDraft, StoreDraft, SyncWord,
@@ -90,11 +91,18 @@ impl Rules<'_> {
     fn listeners(&mut self, drafts: Vec<ListenerDraft>, seen: &mut Lines<SocketAddr>) -> Vec<ListenerConfig> {
         let mut listeners = Vec::new();
         for draft in drafts {
+            if let Some(place) = draft.clients.as_ref().and_then(ClientsDraft::place)
+                && draft.tls.is_empty()
+            {
+                let fault = Fault::Needs { key: "client_certificates", other: "tls" };
+                self.tell(place, fault, "a certificate of the listener");
+            }
+            let clients = draft.clients.and_then(|clients| clients.finish(self.problems));
             let tls = draft.tls.into_iter().filter_map(|pair| self.certificate(pair)).collect();
             if let Some(address) = draft.address {
                 self.once(&address, seen);
                 let proxy_protocol = draft.proxy_protocol;
-                listeners.push(ListenerConfig { address: address.value, tls, proxy_protocol });
+                listeners.push(ListenerConfig { address: address.value, tls, proxy_protocol, clients });
             }
         }
         listeners

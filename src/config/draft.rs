@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use ipnet::IpNet;
 
 use super::channels::ChannelsDraft;
+use super::client_certificates::ClientsDraft;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
@@ -78,6 +79,7 @@ pub(super) struct ListenerDraft {
     pub(super) address: Option<Placed<SocketAddr>>,
     pub(super) tls: Vec<CertificateDraft>,
     pub(super) proxy_protocol: Vec<IpNet>,
+    pub(super) clients: Option<ClientsDraft>,
 }
 
 /// One entry of `tls`; without a key, the certificate's file holds both.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use ipnet::IpNet;
 
+use super::client_certificates::{CLIENTS, ClientCertificates, clients};
 use super::draft::{CertificateDraft, ListenerDraft};
 use super::problem::{Place, Placed};
 use super::section::{Key, Section, Value};
@@ -21,6 +22,8 @@ pub struct ListenerConfig {
     pub tls: Vec<Certificate>,
     /// Peers whose connections begin with a PROXY header, which names the client.
     pub proxy_protocol: Vec<IpNet>,
+    /// Who clients of TLS may show that they are; `None` asks nobody.
+    pub clients: Option<ClientCertificates>,
 }
 
 /// A certificate chain with its key, read and matched.
@@ -68,6 +71,9 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
         }),
         Key::new("proxy_protocol", |listener, value| {
             value.each_of_some(|item| listener.proxy_protocol.extend(item.read(&form::NET)));
+        }),
+        Key::section("client_certificates", ".", &CLIENTS, |listener, value| {
+            listener.clients = clients(value);
         }),
     ],
 };

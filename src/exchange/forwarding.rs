@@ -24,14 +24,19 @@ pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 /// What the proxy calls itself to applications.
 const PROXY: &str = concat!("perihelion/", env!("CARGO_PKG_VERSION"));
 
-/// Fields that the proxy adds: forwarded ×3, marks ×3, comet ×2, framing, connection, upgrade.
-const ADDED: usize = 11;
+/// The client's certificate (RFC 9440 §2.2).
+const CLIENT_CERT: &str = "client-cert";
+
+/// Fields that the proxy adds: forwarded ×3, marks ×3, comet ×2, certificate, framing, connection, upgrade.
+const ADDED: usize = 12;
 
 /// What is known of the client's connection.
 pub(super) struct Sender<'a> {
     /// Address of the peer.
     pub(super) address: &'a HeaderValue,
     pub(super) secure: bool,
+    /// The certificate that it has shown (RFC 9440).
+    pub(super) certificate: Option<&'a HeaderValue>,
     /// Whether it is a proxy of ours.
     pub(super) trusted: bool,
     /// Whether the application may hand on to files.
@@ -71,6 +76,9 @@ pub(super) fn to_upstream<'a>(
     }
     add_forwarded(&mut fields, host, sender);
     add_marks(&mut fields, client, sender.marks);
+    if let Some(certificate) = sender.certificate {
+        fields.add(CLIENT_CERT, certificate.as_bytes());
+    }
     if sender.takes_files {
         fields.add("x-proxy-capabilities", &b"reproxy-file"[..]);
     }
@@ -102,6 +110,8 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
         b't' if name == "tracestate" => false,
         // A ticket is between the client and us.
         b'c' if name == returning::FIELD => false,
+        // Only what was verified here may say who the client is (RFC 9440 §2.4).
+        b'c' if name == CLIENT_CERT || name == "client-cert-chain" => false,
         b'k' if name == "keep-alive" => false,
         b'p' if name == "proxy-connection" => false,
         b'h' if name == "http2-settings" => false,
@@ -332,7 +342,14 @@ mod tests {
         let address = HeaderValue::from_static("192.0.2.7");
         let client = map(client);
         let marks = Marks::new(&client, trusted);
-        let sender = Sender { address: &address, secure: true, trusted, takes_files: false, marks: &marks };
+        let sender = Sender {
+            address: &address,
+            secure: true,
+            certificate: None,
+            trusted,
+            takes_files: false,
+            marks: &marks,
+        };
         let position = HeaderValue::from_static("e-5");
         let all = to_upstream(&client, &asked, &sender, &position);
         let all =

@@ -101,7 +101,7 @@ impl Speaker {
         let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))).ok()?;
         let tag = tag.and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok());
         let known = [Some(Edit::Set(CONNECTION_ID, id)), tag.map(|tag| Edit::Set(TAG, tag))];
-        let (passport, secure, worker) = (client.passport, client.secure, client.worker);
+        let (passport, secure, worker) = (client.passport.clone(), client.secure, client.worker);
         Some(Speaker { parts, known, passport, secure, worker })
     }
 
@@ -112,7 +112,7 @@ impl Speaker {
 
     /// The client, with a clock for one request.
     pub fn client(&self) -> Client {
-        Client::new(self.passport, self.secure, Clock::default(), self.worker, None)
+        Client::new(self.passport.clone(), self.secure, Clock::default(), self.worker, None)
     }
 
     /// Edits of the route, and what is known of the connection.

@@ -110,13 +110,13 @@ impl Client {
         worker: usize,
         stretches: Option<Stretches>,
     ) -> Client {
-        let address = text_value(passport.peer.ip().to_canonical());
+        let address = text_value(passport.peer().ip().to_canonical());
         Client { passport, secure, clock, worker, stretches, address, position: RefCell::new(None) }
     }
 
     /// The peer's address, an IPv4 one as such.
     pub fn ip(&self) -> IpAddr {
-        self.passport.peer.ip().to_canonical()
+        self.passport.peer().ip().to_canonical()
     }
 
     /// The client's address, behind proxies that are trusted to name it.

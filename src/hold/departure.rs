@@ -1,11 +1,11 @@
 //! A connection on its way from ordinary work to where it is held, and the way back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
 
 use super::tunnel::Tunnel;
@@ -160,12 +160,33 @@ pub struct Home {
 }
 
 /// What is known of a connection from its accept on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passport {
-    /// The peer of the socket, which may be a trusted proxy.
-    pub peer: SocketAddr,
+    /// Of the peer of the socket, which may be a trusted proxy. An address with its port takes a third less without
+    /// what IPv6 has besides, and a held connection keeps it.
+    ip: IpAddr,
+    port: u16,
     /// Number of its listener in the thread's own table.
     pub listener: u16,
+    /// The certificate that the client has shown, as a field says it (RFC 9440 §2.1).
+    pub certificate: Option<Arc<HeaderValue>>,
+}
+
+impl Passport {
+    /// Of a client that has shown no certificate.
+    pub fn new(peer: SocketAddr, listener: u16) -> Passport {
+        Passport { ip: peer.ip(), port: peer.port(), listener, certificate: None }
+    }
+
+    /// The same of one that has, if it has.
+    pub fn with_certificate(self, certificate: Option<Arc<HeaderValue>>) -> Passport {
+        Passport { certificate, ..self }
+    }
+
+    /// The peer of the socket, which may be a trusted proxy.
+    pub fn peer(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
 }
 
 /// A connection that comes back for its next request.

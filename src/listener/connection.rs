@@ -156,7 +156,7 @@ impl<S: Serve> Connection<S> {
     }
 
     fn break_off(&self, error: &io::Error) -> Ended {
-        tracing::debug!(peer = %self.home.passport.peer, %error, "connection broken");
+        tracing::debug!(peer = %self.home.passport.peer(), %error, "connection broken");
         Ended::Closed
     }
 
@@ -164,7 +164,7 @@ impl<S: Serve> Connection<S> {
     #[expect(clippy::boxed_local, reason = "the connection is in its box already")]
     fn reset(self: Box<Self>, error: Option<BodyError>) -> Ended {
         if let Some(error) = error {
-            tracing::debug!(peer = %self.home.passport.peer, %error, "an answer broke off");
+            tracing::debug!(peer = %self.home.passport.peer(), %error, "an answer broke off");
         }
         farewell::reset(self.line.into_parts().0);
         Ended::Closed
@@ -188,7 +188,7 @@ impl<S: Serve> Connection<S> {
                 Ended::Departed(Box::new(Departure { wire, read_ahead, hold, permit, home }))
             }
             Ok(Err(error)) => {
-                tracing::debug!(peer = %home.passport.peer, %error, "connection lost at take-over");
+                tracing::debug!(peer = %home.passport.peer(), %error, "connection lost at take-over");
                 Ended::Closed
             }
             Err(_) => Ended::Closed,
@@ -197,7 +197,7 @@ impl<S: Serve> Connection<S> {
 
     async fn refuse(self: Box<Self>, refusal: Refusal) -> Ended {
         let line: Box<[u8]> = first_line(self.line.unread()).into();
-        let peer = self.home.passport.peer;
+        let peer = self.home.passport.peer();
         let (wire, _) = self.line.into_parts();
         tracing::debug!(%peer, line = %line.escape_ascii(), reason = refusal.reason, "request refused");
         let bytes = farewell::refuse(wire, refusal).await;

@@ -62,7 +62,7 @@ struct Server {
 impl Server {
     async fn new(timeouts: Timeouts) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let passport = Passport { peer: listener.local_addr().unwrap(), listener: 0 };
+        let passport = Passport::new(listener.local_addr().unwrap(), 0);
         let (desk, _desk) = tokio::sync::mpsc::channel(1);
         let terms = Terms::new(&limits(), &timeouts);
         Server { listener, home: Home { desk, passport }, terms, leaving: Leaving::default(), _desk }

@@ -245,7 +245,7 @@ mod tests {
     async fn a_client_that_does_not_shake_hands_is_let_go_and_counted() {
         let metrics = Metrics::new().unwrap();
         let tickets = crate::listener::Tickets::new().unwrap();
-        let tls = crate::listener::server_config(&[], &tickets).unwrap();
+        let tls = crate::listener::server_config(&[], &tickets, None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), &metrics);
         let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };

@@ -7,11 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
-use crate::config::Certificate;
+use crate::config::{Certificate, CertificateMode, ClientCertificates};
 
 /// What all configurations of a process share, so that a reload keeps the tickets of clients valid.
 #[derive(Clone, Debug)]
@@ -36,16 +40,43 @@ impl Tickets {
 }
 
 /// The side of a server with these certificates, the first for clients that name none or another one.
-pub fn server_config(certificates: &[Certificate], tickets: &Tickets) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(
+    certificates: &[Certificate],
+    tickets: &Tickets,
+    clients: Option<&ClientCertificates>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match clients {
+        Some(clients) => verifier(clients, provider.clone())?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName::new(certificates)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.enable_secret_extraction = true;
-    config.ticketer = tickets.0.clone();
+    match clients {
+        None => config.ticketer = tickets.0.clone(),
+        // A resumed session brings its certificate along unverified: one of another listener, or of before a reload.
+        Some(_) => {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+    }
     Ok(Arc::new(config))
+}
+
+fn verifier(
+    clients: &ClientCertificates,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let builder = WebPkiClientVerifier::builder_with_provider(clients.roots.clone(), provider);
+    let builder = match clients.mode {
+        CertificateMode::Required => builder,
+        CertificateMode::Optional => builder.allow_unauthenticated(),
+    };
+    builder.build().map_err(|error| TlsError(rustls::Error::General(error.to_string())))
 }
 
 /// Certificates by server name.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::Server;
-use crate::config::{Certificate, Config, ListenerConfig};
+use crate::config::{Certificate, ClientCertificates, Config, ListenerConfig};
 use crate::metrics::Metrics;
 
 /// Between two looks at the files.
@@ -21,7 +21,9 @@ impl Seen {
     /// As they are now. What can't be looked at has no time.
     pub(super) fn now(config: &Config) -> Seen {
         let certificates = config.listen.iter().flat_map(|listener| &listener.tls);
-        let paths = certificates.flat_map(|certificate| [&certificate.certificate, &certificate.key]);
+        let own = certificates.flat_map(|certificate| [&certificate.certificate, &certificate.key]);
+        let clients = config.listen.iter().filter_map(|listener| listener.clients.as_ref());
+        let paths = own.chain(clients.flat_map(|clients| &clients.files));
         let look = |path: &PathBuf| {
             let found = std::fs::metadata(path).ok();
             (path.clone(), found.and_then(|found| Some((found.modified().ok()?, found.len()))))
@@ -57,7 +59,8 @@ impl Server {
 fn renewed(listen: &[ListenerConfig]) -> Result<Vec<ListenerConfig>, String> {
     let renew = |listener: &ListenerConfig| {
         let tls = listener.tls.iter().map(Certificate::read_again).collect::<Result<_, _>>()?;
-        Ok(ListenerConfig { tls, ..listener.clone() })
+        let clients = listener.clients.as_ref().map(ClientCertificates::read_again).transpose()?;
+        Ok(ListenerConfig { tls, clients, ..listener.clone() })
     };
     listen.iter().map(renew).collect()
 }

@@ -106,7 +106,7 @@ impl Doors {
         if listener.tls.is_empty() {
             return Ok(None);
         }
-        Ok(Some(server_config(&listener.tls, &self.tickets)?))
+        Ok(Some(server_config(&listener.tls, &self.tickets, listener.clients.as_ref())?))
     }
 
     /// Makes the change, without touching connections.

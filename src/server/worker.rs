@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use prometheus::IntCounterVec;
 use tokio::runtime::{Builder, LocalOptions};
@@ -220,7 +223,8 @@ impl Floor {
         let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
         let Ok(guest) = self.quota.connect(peer.ip()) else { return door.turn_away() };
         let Some(wire) = door.shake_hands(socket, &terms).await else { return };
-        let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener } };
+        let passport = Passport::new(peer, listener).with_certificate(certificate(&wire));
+        let home = Home { desk: self.desk.clone(), passport };
         let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
         self.serve(arrival, terms, (place, guest)).await;
     }
@@ -230,18 +234,17 @@ impl Floor {
         let tasks = self.tasks.clone();
         tasks.spawn_local(async move {
             let Return { wire, read_ahead, passport } = back;
+            let peer = passport.peer();
             let _entered = self.enter(passport.listener);
             let terms = self.terms.borrow().clone();
             let home = Home { desk: self.desk.clone(), passport };
-            let guest = self.quota.keep(passport.peer.ip());
+            let guest = self.quota.keep(peer.ip());
             match WireStream::from_wire(wire) {
                 Ok(wire) => {
                     let arrival = Arrival { wire, read_ahead, kept: true, home };
                     self.serve(arrival, terms, (place, guest)).await;
                 }
-                Err(error) => {
-                    tracing::debug!(peer = %passport.peer, %error, "connection lost on its way back")
-                }
+                Err(error) => tracing::debug!(%peer, %error, "connection lost on its way back"),
             }
         });
     }
@@ -256,9 +259,9 @@ impl Floor {
     /// address.
     async fn serve(&self, arrival: Arrival, terms: Rc<Terms>, (_place, guest): (Place, Option<Box<Guest>>)) {
         let clock = Clock::default();
-        let client = arrival.home.passport.peer.ip().to_canonical();
+        let client = arrival.home.passport.peer().ip().to_canonical();
         let wire = &arrival.wire;
-        let (passport, stretches) = (arrival.home.passport, wire.stretches());
+        let (passport, stretches) = (arrival.home.passport.clone(), wire.stretches());
         let visitor = Client::new(passport, wire.is_tls(), clock.clone(), self.number, stretches);
         let visit = self.site.serve(visitor);
         let connection = Connection::new(arrival, Service(visit), clock, &terms, &self.leaving);
@@ -274,6 +277,13 @@ impl Floor {
             Ended::Closed => {}
         }
     }
+}
+
+/// What the client has shown, as a byte sequence (RFC 9440 §2.1, RFC 8941 §3.3.5).
+fn certificate(wire: &WireStream) -> Option<Arc<HeaderValue>> {
+    let certificate = wire.session()?.peer_certificates()?.first()?;
+    let value = format!(":{}:", STANDARD.encode(certificate));
+    HeaderValue::try_from(value).ok().map(Arc::new)
 }
 
 /// A site as the listener sees it, which knows none.

@@ -116,7 +116,7 @@ impl House {
         };
         change(&mut hold);
         let permit = Permit::take(&self.held, None).unwrap();
-        let home = Home { desk: self.desk.clone(), passport: Passport { peer, listener: 3 } };
+        let home = Home { desk: self.desk.clone(), passport: Passport::new(peer, 3) };
         let (wire, read_ahead, hold) = (Wire::plain(socket), Vec::new(), Box::new(hold));
         let keeper = self.shards.as_ref().unwrap().keeper();
         keeper.keep_socket(Departure { wire, read_ahead, hold, permit, home });

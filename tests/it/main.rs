@@ -10,6 +10,7 @@ mod bayeux;
 mod bayeux_sockets;
 mod buffers;
 mod cli;
+mod client_certificates;
 mod clients;
 mod cluster;
 mod compress;

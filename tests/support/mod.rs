@@ -13,7 +13,7 @@ mod raw;
 mod redis;
 mod wait;
 
-pub(crate) use certificate::Certificate;
+pub(crate) use certificate::{Authority, Certificate, Identity};
 pub(crate) use event_source::{Event, EventSource};
 pub(crate) use folder::Folder;
 pub(crate) use gate::Gate;

@@ -199,6 +199,21 @@ impl Raw {
         assert!(rest.is_empty(), "unexpected bytes: {:?}", String::from_utf8_lossy(&rest));
     }
 
+    /// Whether the other side says anything before it closes or breaks off, by an alert of TLS as well.
+    pub(crate) fn hears_something(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let read = match &mut self.io {
+            Io::Tcp(stream) => stream.read(&mut byte),
+            Io::Tls(stream) => stream.read(&mut byte),
+            Io::Unix(stream) => stream.read(&mut byte),
+        };
+        match read {
+            Ok(length) => length > 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("silence for {DEADLINE:?}"),
+            Err(_) => false,
+        }
+    }
+
     fn take(&mut self, length: usize) -> Vec<u8> {
         let rest = self.ahead.split_off(length);
         std::mem::replace(&mut self.ahead, rest)

@@ -36,6 +36,22 @@ control:
         ],
     },
     Bad {
+        text: r"listen:
+  - { address: 127.0.0.1:0, client_certificates: { mode: maybe } }
+  - { address: 127.0.0.1:0, client_certificates: on }
+  - { address: 127.0.0.1:0, client_certificates: { ca: [/dev/null], mode: optional } }
+upstream: http://127.0.0.1:8000
+",
+        problems: &[
+            r"2:50: `ca` is missing (expected the path of a file)",
+            r"2:50: `client_certificates` means nothing without `tls` (expected a certificate of the listener)",
+            r"2:58: `mode` can't be `maybe` (expected required or optional)",
+            r"3:50: `client_certificates` can't be `on` (expected `off`, or a mapping)",
+            r"4:50: `client_certificates` means nothing without `tls` (expected a certificate of the listener)",
+            r"4:57: `/dev/null` holds no certificate in PEM form",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
@@ -68,7 +84,7 @@ grip: {kay: x, key: 'base64:?', issuer: '', publish_key: ''}
 upstream: http://127.0.0.1:8000
 ",
         problems: &[
-            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
+            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol and client_certificates)",
         ],
     },
     Bad {
@@ -109,7 +125,7 @@ control: 127.0.0.1:80
 ",
         problems: &[
             r"3:14: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
-            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls and proxy_protocol)",
+            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol and client_certificates)",
             r"6:10: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
         ],
     },

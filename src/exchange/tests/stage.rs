@@ -134,7 +134,7 @@ impl Proxy {
             keepalive: KeepaliveConfig { connections: 4, idle: Duration::from_secs(30), requests: None },
             ..PoolConfig::of(vec![ServerConfig { name, target, tls: false }])
         };
-        let passport = Passport { peer: "192.0.2.7:1".parse().unwrap(), listener: 0 };
+        let passport = Passport::new("192.0.2.7:1".parse().unwrap(), 0);
         Proxy {
             client: Client::new(passport, false, Clock::default(), 0, None),
             rules: Rules {
@@ -171,7 +171,7 @@ impl Proxy {
     /// Drives the connection as the server does; what it leaves for goes to `left`.
     async fn serve(self: Rc<Self>, socket: TcpStream, left: Rc<RefCell<Option<Held>>>) {
         let (desk, _) = tokio::sync::mpsc::channel(1);
-        let home = Home { desk, passport: self.client.passport };
+        let home = Home { desk, passport: self.client.passport.clone() };
         let wire = WireStream::plain(socket);
         let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
         let timeouts = Timeouts { body: self.rules.body_timeout, ..Timeouts::default() };
