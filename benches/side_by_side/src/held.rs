@@ -34,7 +34,11 @@ pub(crate) fn session(
 ) -> Result<()> {
     let application = arena.start_application()?;
     let server = arena.start(contestant, application.address)?;
-    let target = Target { address: server.address, tls: contestant.tls.then(|| arena.tls.clone()) };
+    let target = Target {
+        address: server.address,
+        path: contestant.server.path(),
+        tls: contestant.tls.then(|| arena.tls.clone()),
+    };
     warm_up(&server, &target)?;
     let ledger = Ledger::new();
     let subscribers = Subscribers::new(target, ledger.clone())?;

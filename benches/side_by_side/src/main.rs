@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use options::{HELP, Options, Part, Task};
-use peers::{Arena, Contestant, FILE_SERVERS, HOLDERS, PROXIES, QUEUES};
+use peers::{Arena, Contestant, FILE_SERVERS, GRIP_PROXIES, HOLDERS, PROXIES, QUEUES};
 use results::{Results, Round, Run};
 
 /// Share of the processors that others may use before a run warns.
@@ -104,16 +104,32 @@ fn run(options: &Options) -> Result<()> {
     if options.wants_held() {
         peers::check_file_limit(limit, options.connections)?;
         let holders = present(&arena, options, &HOLDERS, &mut notebook);
-        for _ in 0..options.rounds {
-            for &holder in &holders {
-                held::session(&arena, holder, options, |measure, round| {
-                    notebook.note(measure, holder, options.connections, round)
-                })
-                .with_context(|| format!("a session with {}", holder.name))?;
-            }
-        }
+        hold(&arena, &holders, options, "", &mut notebook)?;
+    }
+    if options.wants(Part::Grip) {
+        let proxies = present(&arena, options, &GRIP_PROXIES, &mut notebook);
+        hold(&arena, &proxies, &options.beside_pushpin(), "grip-", &mut notebook)?;
     }
     render::write(&notebook.results, &docs)
+}
+
+/// Sessions with held connections, in rounds that take turns; measures are noted under their names behind `prefix`.
+fn hold(
+    arena: &Arena,
+    holders: &[Contestant],
+    options: &Options,
+    prefix: &str,
+    notebook: &mut Notebook,
+) -> Result<()> {
+    for _ in 0..options.rounds {
+        for &holder in holders {
+            held::session(arena, holder, options, |measure, round| {
+                notebook.note(&format!("{prefix}{measure}"), holder, options.connections, round)
+            })
+            .with_context(|| format!("a session with {}", holder.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The contestants that were asked for and can be measured here; the others are named.

@@ -14,9 +14,9 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
        side_by_side render [--out DIR] write the page again from earlier results
 
   --perihelion PATH   its binary (release build); without it Perihelion is skipped
-  --only PARTS        of requests,files,queue,memory,fanout,burst,takeover; the others keep their earlier results
-  --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name), and
-                      perihelion-store, which has a store on the disk and is measured where it is named
+  --only PARTS        of requests,files,queue,memory,fanout,burst,takeover,grip; the others keep their earlier results
+  --peers NAMES       of perihelion,nginx,haproxy,perlbal,nchan,bare (a -tls variant goes with its name),
+                      perihelion-grip, pushpin, and perihelion-store, which has a store on the disk and is measured where it is named
   --rounds N          interleaved rounds [5]
   --connections N     held connections, up to about 18000 [9000]
   --at-a-time N       connections opened at once [200]
@@ -28,6 +28,10 @@ usage: side_by_side [run] [OPTIONS]    measure, then write the page
   --out DIR           the documentation folder [docs of the repository]
 ";
 
+/// Connections of a session beside Pushpin, and how many are opened at once: of more it answers some 502.
+const GRIP_CONNECTIONS_MAX: usize = 2000;
+const GRIP_AT_A_TIME_MAX: usize = 50;
+
 /// A part of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Part {
@@ -38,11 +42,13 @@ pub(crate) enum Part {
     FanOut,
     Burst,
     TakeOver,
+    /// Memory, fan-out and taking over again, beside Pushpin.
+    Grip,
 }
 
 impl Part {
     /// All of them with their names.
-    const NAMES: [(&'static str, Part); 7] = [
+    const NAMES: [(&'static str, Part); 8] = [
         ("requests", Part::Requests),
         ("files", Part::Files),
         ("queue", Part::Queue),
@@ -50,11 +56,12 @@ impl Part {
         ("fanout", Part::FanOut),
         ("burst", Part::Burst),
         ("takeover", Part::TakeOver),
+        ("grip", Part::Grip),
     ];
 }
 
 /// What the program is asked to do.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Task {
     Run,
     Render,
@@ -62,7 +69,7 @@ pub(crate) enum Task {
 }
 
 /// The options of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) task: Task,
     pub(crate) perihelion: Option<PathBuf>,
@@ -128,6 +135,16 @@ impl Options {
         Ok(options)
     }
 
+    /// The same for the sessions beside Pushpin: fewer connections, so that it isn't asked for more than it can do.
+    pub(crate) fn beside_pushpin(&self) -> Self {
+        Self {
+            only: vec![Part::TakeOver, Part::Memory, Part::FanOut],
+            connections: self.connections.min(GRIP_CONNECTIONS_MAX),
+            at_a_time: self.at_a_time.min(GRIP_AT_A_TIME_MAX),
+            ..self.clone()
+        }
+    }
+
     /// The part was asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
@@ -136,7 +153,10 @@ impl Options {
     /// Any part with held connections was asked for.
     pub(crate) fn wants_held(&self) -> bool {
         self.only.is_empty()
-            || self.only.iter().any(|part| !matches!(part, Part::Requests | Part::Files | Part::Queue))
+            || self
+                .only
+                .iter()
+                .any(|part| !matches!(part, Part::Requests | Part::Files | Part::Queue | Part::Grip))
     }
 
     /// The contestant was asked for, by its own name or that of its plain variant.
@@ -156,7 +176,8 @@ fn part(name: &str) -> Result<Part> {
 }
 
 fn peer(name: &str) -> Result<String> {
-    let mut known = crate::peers::PROXIES.iter().chain(&crate::peers::HOLDERS).chain(&crate::peers::QUEUES);
+    use crate::peers::{GRIP_PROXIES, HOLDERS, PROXIES, QUEUES};
+    let mut known = PROXIES.iter().chain(&HOLDERS).chain(&QUEUES).chain(&GRIP_PROXIES);
     ensure!(
         known.any(|contestant| contestant.name == name),
         "--peers: {name:?} is nobody; --help lists them"

@@ -57,6 +57,9 @@ pub(crate) enum Server {
     HaproxyQueue,
     /// The workers themselves.
     Workers,
+    /// In front of an application that speaks GRIP.
+    PerihelionGrip,
+    Pushpin,
 }
 
 const fn contestant(name: &'static str, server: Server) -> Contestant {
@@ -91,6 +94,10 @@ pub(crate) const HOLDERS: [Contestant; 6] = [
     Contestant { tls: true, ..contestant("nchan-tls", Server::Nchan) },
     contestant(WITH_STORE, Server::PerihelionStore),
 ];
+
+/// Who holds what an application that speaks GRIP hands over, in the order of a round.
+pub(crate) const GRIP_PROXIES: [Contestant; 2] =
+    [contestant("perihelion-grip", Server::PerihelionGrip), contestant("pushpin", Server::Pushpin)];
 
 /// Measured where it is named: it answers another question than the others.
 pub(crate) const WITH_STORE: &str = "perihelion-store";
@@ -145,7 +152,8 @@ impl Arena {
             Server::Perihelion
             | Server::PerihelionStore
             | Server::PerihelionFiles
-            | Server::PerihelionQueue => match &self.perihelion {
+            | Server::PerihelionQueue
+            | Server::PerihelionGrip => match &self.perihelion {
                 Some(path) if path.is_file() => return None,
                 Some(path) => return Some(format!("{} is not a file", path.display())),
                 None => return Some("give its binary with --perihelion PATH".to_owned()),
@@ -157,6 +165,7 @@ impl Arena {
             Server::Nginx | Server::Nchan => "nginx",
             Server::Haproxy | Server::HaproxyQueue => "haproxy",
             Server::Perlbal => "perlbal",
+            Server::Pushpin => "pushpin",
         };
         find_program(program).is_none().then(|| format!("{program} is not installed (benches/install-peers)"))
     }
@@ -196,6 +205,7 @@ impl Arena {
                 | Server::PerihelionStore
                 | Server::PerihelionFiles
                 | Server::PerihelionQueue => (Dialect::Perihelion, addresses.control),
+                Server::PerihelionGrip | Server::Pushpin => (Dialect::Grip, addresses.control),
                 Server::Bare => (Dialect::Bare, addresses.control),
                 _ => (Dialect::Nchan, addresses.listen),
             };
@@ -211,6 +221,8 @@ impl Arena {
             ("NCHAN_MODULE", module.display().to_string()),
             ("TLS_LISTEN", addresses.tls.to_string()),
             ("LISTEN", addresses.listen.to_string()),
+            ("CONTROL_HOST", addresses.control.ip().to_string()),
+            ("CONTROL_PORT", addresses.control.port().to_string()),
             ("CONTROL", addresses.control.to_string()),
             ("BACKEND", application.to_string()),
             ("HISTORY", HISTORY.to_owned()),
@@ -229,6 +241,13 @@ impl Arena {
             Server::PerihelionStore => self.start_perihelion("perihelion-store", &values),
             Server::PerihelionFiles => self.start_perihelion("perihelion-files", &values),
             Server::PerihelionQueue => self.start_perihelion("perihelion-queue", &values),
+            Server::PerihelionGrip => self.start_perihelion("perihelion-grip", &values),
+            Server::Pushpin => {
+                fs::create_dir_all(self.folder.path().join("pushpin"))?;
+                self.configure("pushpin-routes", &values)?;
+                let file = self.configure("pushpin.conf", &values)?;
+                self.run("pushpin", &program("pushpin")?, &[&format!("--config={file}")])
+            }
             Server::Workers => anyhow::bail!("the workers are no proxy"),
             Server::Bare => {
                 let arguments = ["bare", &addresses.listen.to_string(), &addresses.control.to_string()];
@@ -270,13 +289,22 @@ impl Arena {
 }
 
 impl Server {
+    /// What subscribers ask for.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Server::PerihelionGrip | Server::Pushpin => "/grip",
+            _ => "/sub",
+        }
+    }
+
     fn is_ready(self, addresses: &Addresses) -> bool {
         match self {
             Server::Perihelion
             | Server::PerihelionStore
             | Server::PerihelionFiles
+            | Server::PerihelionGrip
             | Server::PerihelionQueue => answers_ok(addresses.control, "/readyz"),
-            Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal => {
+            Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal | Server::Pushpin => {
                 answers_ok(addresses.listen, "/")
             }
             Server::Nchan | Server::Workers => TcpStream::connect(addresses.listen).is_ok(),
@@ -288,12 +316,15 @@ impl Server {
 /// What a contestant's program calls its version; empty where it doesn't say.
 pub(crate) fn version(arena: &Arena, server: Server) -> String {
     let (program, arguments): (PathBuf, &[&str]) = match server {
-        Server::Perihelion | Server::PerihelionStore | Server::PerihelionFiles | Server::PerihelionQueue => {
-            (arena.perihelion.clone().unwrap_or_default(), &["--version"])
-        }
+        Server::Perihelion
+        | Server::PerihelionStore
+        | Server::PerihelionFiles
+        | Server::PerihelionQueue
+        | Server::PerihelionGrip => (arena.perihelion.clone().unwrap_or_default(), &["--version"]),
         Server::Nginx => (find_program("nginx").unwrap_or_default(), &["-v"]),
         Server::Haproxy | Server::HaproxyQueue => (find_program("haproxy").unwrap_or_default(), &["-v"]),
         Server::Perlbal => (find_program("perlbal").unwrap_or_default(), &["--version"]),
+        Server::Pushpin => (find_program("pushpin").unwrap_or_default(), &["--version"]),
         Server::Nchan => {
             let arguments = &["-W", "-f", "nginx with nchan ${Version}", "libnginx-mod-nchan"];
             (find_program("dpkg-query").unwrap_or_default(), arguments)
@@ -350,6 +381,9 @@ fn template(name: &str) -> &'static str {
         "haproxy.cfg" => include_str!("../peers/haproxy.cfg"),
         "haproxy-queue.cfg" => include_str!("../peers/haproxy-queue.cfg"),
         "perlbal.conf" => include_str!("../peers/perlbal.conf"),
+        "pushpin.conf" => include_str!("../peers/pushpin.conf"),
+        "pushpin-routes" => include_str!("../peers/pushpin-routes"),
+        "perihelion-grip.yaml" => include_str!("../peers/perihelion-grip.yaml"),
         "perihelion-queue.yaml" => include_str!("../peers/perihelion-queue.yaml"),
         "perihelion-store.yaml" => include_str!("../peers/perihelion-store.yaml"),
         "perihelion-files.yaml" => include_str!("../peers/perihelion-files.yaml"),

@@ -20,6 +20,8 @@ pub(crate) enum Dialect {
     Perihelion,
     /// nchan's publisher location; a burst is that many requests in a row, pipelined.
     Nchan,
+    /// `POST /publish/` with items of GRIP, which say the bytes of the stream; a connection for each, as Pushpin wants it.
+    Grip,
     /// The bare loop: a line for each message.
     Bare,
 }
@@ -49,6 +51,7 @@ impl Publisher {
         let path = match self.dialect {
             Dialect::Perihelion => "/channels/x",
             Dialect::Nchan | Dialect::Bare => "/pub",
+            Dialect::Grip => return self.grip(std::iter::once(message)),
         };
         self.exchange(&post(self.host, path, "text/plain", &message.data), 1)
     }
@@ -64,6 +67,7 @@ impl Publisher {
                 let body = serde_json::json!({ "items": items }).to_string();
                 self.exchange(&post(self.host, "/publish", "application/json", body.as_bytes()), 1)
             }
+            Dialect::Grip => self.grip(messages.iter().map(AsRef::as_ref)),
             Dialect::Nchan => {
                 let posts: Vec<u8> = messages
                     .iter()
@@ -76,6 +80,16 @@ impl Publisher {
                 self.exchange(&post(self.host, "/pub", "text/plain", &lines.join(&b'\n')), 1)
             }
         }
+    }
+
+    fn grip<'a>(&mut self, messages: impl Iterator<Item = &'a Published>) -> Result<()> {
+        let item = |message: &Published| {
+            let content = format!("data: {}\n\n", String::from_utf8_lossy(&message.data));
+            serde_json::json!({ "channel": "x", "formats": { "http-stream": { "content": content } } })
+        };
+        let body = serde_json::json!({ "items": messages.map(item).collect::<Vec<_>>() }).to_string();
+        *self = Publisher::connect(self.dialect, self.host)?;
+        self.exchange(&post(self.host, "/publish/", "application/json", body.as_bytes()), 1)
     }
 
     fn exchange(&mut self, requests: &[u8], answers: usize) -> Result<()> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::measure::percentile;
-use crate::peers::{FILE_SERVERS, HOLDERS, PROXIES, QUEUES};
+use crate::peers::{FILE_SERVERS, GRIP_PROXIES, HOLDERS, PROXIES, QUEUES};
 use crate::plot::{self, Bar, significant};
 use crate::results::{Entry, Results};
 
@@ -30,7 +30,7 @@ type FurtherPlot = (&'static str, &'static str, &'static str, fn(&Entry) -> Opti
 /// A further column: its head and its cell.
 type Column = (&'static str, fn(&Entry) -> String);
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 12] = [
     Figure {
         measure: "requests-small",
         title: "Small proxied answer",
@@ -134,6 +134,39 @@ const FIGURES: [Figure; 9] = [
         ],
         further_plot: None,
     },
+    Figure {
+        measure: "grip-memory",
+        title: "Memory of a connection held for GRIP",
+        unit: "KiB per connection",
+        number: "kib",
+        against: &["pushpin"],
+        columns: &[("idle processes, MiB", |entry| cell(entry.median("idle_mib")))],
+        further_plot: None,
+    },
+    Figure {
+        measure: "grip-takeover",
+        title: "Taking a connection over by GRIP",
+        unit: "µs of processor time per connection",
+        number: "cpu_us",
+        against: &["pushpin"],
+        columns: &[("connections/s", |entry| cell(entry.median("per_second")))],
+        further_plot: None,
+    },
+    Figure {
+        measure: "grip-fanout",
+        title: "Delivery of items of GRIP, five a second",
+        unit: "µs of processor time per delivery",
+        number: "cpu_us",
+        against: &["pushpin"],
+        columns: &[
+            ("last p50, ms", |entry| cell(percentile(&entry.samples, 0.5))),
+            ("last p99, ms", |entry| cell(percentile(&entry.samples, 0.99))),
+            CHECKS[0],
+            CHECKS[1],
+            CHECKS[2],
+        ],
+        further_plot: None,
+    },
 ];
 
 const REQUESTS: &[Column] = &[
@@ -177,6 +210,7 @@ impl Figure {
             "queue" => &QUEUES[..],
             "requests-small" | "requests-large" => &PROXIES,
             "files-large" | "files-huge" => &FILE_SERVERS,
+            measure if measure.starts_with("grip-") => &GRIP_PROXIES,
             _ => &HOLDERS,
         };
         contestants.iter().filter_map(|peer| Some((peer.name, known.get(peer.name)?))).collect()

@@ -28,6 +28,8 @@ const OPENING_SILENCE_MAX: Duration = Duration::from_secs(15);
 pub(crate) struct Target {
     /// Where the server listens.
     pub(crate) address: SocketAddr,
+    /// What is asked for.
+    pub(crate) path: &'static str,
     /// Sessions under TLS; `None` for plain connections.
     pub(crate) tls: Option<TlsClient>,
 }
@@ -51,6 +53,7 @@ pub(crate) struct Subscribers {
 struct Connection {
     stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    path: &'static str,
     stage: Stage,
     response: Response,
     events: EventReader,
@@ -145,6 +148,7 @@ impl Subscribers {
         self.connections.push(Connection {
             stream,
             tls,
+            path: self.target.path,
             stage: Stage::Connecting,
             response: Response::default(),
             events,
@@ -212,10 +216,11 @@ impl Connection {
         if self.stream.peer_addr().is_err() {
             return Ok(());
         }
-        let request = b"GET /sub HTTP/1.1\r\nHost: bench.test\r\nAccept: text/event-stream\r\n\r\n";
+        let path = self.path;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench.test\r\nAccept: text/event-stream\r\n\r\n");
         match &mut self.tls {
-            Some(session) => session.writer().write_all(request)?,
-            None => self.stream.write_all(request)?,
+            Some(session) => session.writer().write_all(request.as_bytes())?,
+            None => self.stream.write_all(request.as_bytes())?,
         }
         self.stage = Stage::Asked;
         self.flush()
