@@ -157,6 +157,7 @@ families! {
     presence_posts: counters("perihelion_presence_posts_total", "Attempts to post joins and leaves to the application, by result.", ["result"]);
     bayeux_sessions: gauge("perihelion_bayeux_sessions", "Bayeux sessions that live.");
     bayeux_sessions_ended: counters("perihelion_bayeux_sessions_ended_total", "Bayeux sessions that ended, by reason.", ["reason"]);
+    bayeux_rulings: counters("perihelion_bayeux_rulings_total", "What Bayeux clients wanted to do at routes that ask an application, by what was said to it.", ["ruling"]);
     store_append: histogram("perihelion_store_append_seconds", "Time that the store takes to keep a group of messages, its sync included.", STORE_SECONDS);
     store_bytes: gauge("perihelion_store_bytes", "Bytes of the store's files.");
     store_errors: counters("perihelion_store_errors_total", "What the store could not do, by reason.", ["reason"]);

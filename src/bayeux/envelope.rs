@@ -72,6 +72,11 @@ impl<'a> Request<'a> {
         self.ext.and_then(|ext| serde_json::from_str(ext.get()).ok()).unwrap_or_default()
     }
 
+    /// The same as they were written.
+    pub(super) fn raw_ext(&self) -> Option<&'a RawValue> {
+        self.ext
+    }
+
     /// What the client advises, where it does.
     pub(super) fn wanted(&self) -> Option<Wanted> {
         self.advice.map(|advice| serde_json::from_str(advice.get()).unwrap_or_default())

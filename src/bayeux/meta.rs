@@ -1,13 +1,15 @@
 //! What each message of a client does: the names below `/meta/`, words to `/service/`, and what is published.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::envelope::{Ack, Advice, Ext, Reply, ReplyExt, Request};
+use super::authority::{Answered, Rulings, Verb};
+use super::consult::Counsel;
+use super::envelope::{Advice, Ext, Reply, Request};
 use super::name::{self, Kind, Pattern};
 use super::session::{ClientClock, Connect, Session, Terms, Way};
 use super::table::{Ended, Key, Table};
@@ -45,28 +47,20 @@ pub(super) enum Said {
 const NO_CHANNEL: &str = "400::channel_missing";
 const NO_DATA: &str = "400::data_missing";
 const UNKNOWN_SESSION: &str = "402::session_unknown";
-const NO_VERSION: &str = "400::version_missing";
-const NO_COMMON_TYPE: &str = "301::connection_types_not_supported";
 const NO_SUBSCRIPTION: &str = "403::subscription_missing";
 const BAD_SUBSCRIPTION: &str = "403::subscription_invalid";
 const META: &str = "403::subscribe_denied";
 const TOO_MANY_SUBSCRIPTIONS: &str = "403::too_many_subscriptions";
 const UNKNOWN_CHANNEL: &str = "404::channel_unknown";
 const BAD_CHANNEL: &str = "405::channel_invalid";
-const BAD_ID: &str = "405::message_id_invalid";
+pub(super) const BAD_ID: &str = "405::message_id_invalid";
 const TOO_LARGE: &str = "413::message_too_large";
 const FAILED: &str = "500::publish_failed";
-const FULL: &str = "503::too_many_sessions";
+pub(super) const FULL: &str = "503::too_many_sessions";
 const NO_ROOM: &str = "503::too_many_channels";
 const CROWDED: &str = "503::too_many_subscribers";
 const NO_SPACE: &str = "507::history_full";
 
-/// The ways to connect, as they are offered.
-const CONNECTION_TYPES: &[&str] = &["websocket", "long-polling", "callback-polling"];
-/// Ways that are the same under another name.
-const SYNONYMS: &[&str] = &["cross-origin-long-polling"];
-/// When a client that was turned away shall try again.
-const TURNED_AWAY: u64 = 10_000;
 /// Below this the client's clock is close enough.
 const ACCURATE: f64 = 25.0;
 
@@ -77,20 +71,25 @@ struct Replies<'a> {
     /// The client that the last message was of, by its id: while something is published another session may take the
     /// place of one that ends.
     client: Option<&'a str>,
-    browser: Option<Box<str>>,
 }
 
 impl Bayeux {
     /// Does what the messages say, in their order; a connect among them comes last, since it may wait.
-    pub(super) async fn hear(&self, visitor: &Visitor<'_>, messages: &[Request<'_>]) -> Said {
-        let mut replies = Replies { all: Vec::new(), connect: None, client: None, browser: None };
+    pub(super) async fn hear(
+        &self,
+        visitor: &Visitor<'_>,
+        messages: &[Request<'_>],
+        authority: impl AsyncFnOnce(Vec<u8>) -> Option<Answered>,
+    ) -> Said {
+        let Counsel { rulings, newcomer } = self.consult(visitor, messages, authority).await;
         if let Some(handshake) = messages.iter().find(|message| message.channel() == "/meta/handshake") {
             // Whatever stands beside it has no session yet, and is passed over.
-            self.handshake(visitor, handshake, &mut replies);
-            return Said::Answer { messages: Vec::new(), replies: replies.all, browser: replies.browser };
+            let (browser, reply) = self.handshake(visitor, handshake, &rulings, newcomer);
+            return Said::Answer { messages: Vec::new(), replies: vec![reply], browser };
         }
+        let mut replies = Replies { all: Vec::new(), connect: None, client: None };
         for message in messages {
-            self.one(message, &mut replies).await;
+            self.one(visitor, &rulings, message, &mut replies).await;
         }
         let alone = messages.len() == 1;
         match replies.connect {
@@ -99,8 +98,14 @@ impl Bayeux {
         }
     }
 
-    async fn one<'a>(&self, request: &'a Request<'a>, replies: &mut Replies<'a>) {
-        match self.settle(request, replies) {
+    async fn one<'a>(
+        &self,
+        visitor: &Visitor<'_>,
+        rulings: &Rulings,
+        request: &'a Request<'a>,
+        replies: &mut Replies<'a>,
+    ) {
+        match self.settle(visitor, rulings, request, replies) {
             Ok(Done::Reply(reply)) => replies.all.push(reply),
             Ok(Done::Publish(message)) => {
                 let batch = Batch { messages: vec![message], expected: Vec::new() };
@@ -110,101 +115,50 @@ impl Bayeux {
                     Err(refused) => Reply::refusal(request, unpublished(&refused)).json(),
                 });
             }
-            Err(error) => replies.all.push(refusal(request, error)),
+            Err(error) => replies.all.push(refusal(request, &error)),
         }
     }
 
     /// What can be done under the lock.
-    fn settle<'a>(&self, request: &'a Request<'a>, replies: &mut Replies<'a>) -> Result<Done, &'static str> {
+    fn settle<'a>(
+        &self,
+        visitor: &Visitor<'_>,
+        rulings: &Rulings,
+        request: &'a Request<'a>,
+        replies: &mut Replies<'a>,
+    ) -> Result<Done, Cow<'static, str>> {
         let channel = request.channel.as_deref().ok_or(NO_CHANNEL)?;
         let kind = name::kind(channel).ok_or(BAD_CHANNEL)?;
         if !request.id.is_none_or(is_id) {
-            return Err(BAD_ID);
+            return Err(BAD_ID.into());
         }
         let (mut table, now) = (self.table.lock(), Instant::now());
         let client = request.client_id.as_deref();
-        let key = client.and_then(|id| table.find(id)).ok_or(UNKNOWN_SESSION)?;
+        let key = client.and_then(|id| known(&table, visitor, id)).ok_or(UNKNOWN_SESSION)?;
         replies.client = client;
         match (kind, channel) {
             (Kind::Meta, "/meta/connect") => {
                 replies.connect = Some((replies.all.len(), request));
                 Ok(Done::Reply(Vec::new()))
             }
-            (Kind::Meta, "/meta/subscribe") => subscribe(&mut table, key, request, now).map(Done::Reply),
-            (Kind::Meta, "/meta/unsubscribe") => unsubscribe(&mut table, key, request, now).map(Done::Reply),
+            (Kind::Meta, "/meta/subscribe") => {
+                subscribe(&mut table, key, request, rulings, now).map(Done::Reply)
+            }
+            (Kind::Meta, "/meta/unsubscribe") => Ok(Done::Reply(unsubscribe(&mut table, key, request, now)?)),
             (Kind::Meta, "/meta/disconnect") => {
                 disconnect(&mut table, key, now);
                 Ok(Done::Reply(Reply::to(request).json()))
             }
-            (Kind::Meta, _) => Err(UNKNOWN_CHANNEL),
+            (Kind::Meta, _) => Err(UNKNOWN_CHANNEL.into()),
             // Nobody is there to hear it.
             (Kind::Service, _) => Ok(Done::Reply(Reply::to(request).json())),
             (Kind::Broadcast, _) => {
                 let limit = table.get_mut(key).map_or(0, |session| session.terms.message);
-                publication(channel, request, limit).map(Done::Publish)
+                let message = publication(channel, request, limit)?;
+                rulings.allow(client.unwrap_or_default(), Verb::Publish, channel)?;
+                Ok(Done::Publish(message))
             }
         }
-    }
-
-    fn handshake(&self, visitor: &Visitor<'_>, request: &Request<'_>, replies: &mut Replies<'_>) {
-        let reply = match self.welcome(visitor, request) {
-            Ok(welcome) => {
-                replies.browser = visitor.browser.is_none().then(|| welcome.browser.clone());
-                let ext = request.ext();
-                let timesync = clock(&ext);
-                let clocks = timesync.as_ref().map(|clock| words::clocks(clock, 0));
-                let ack = welcome.ack.then_some(Ack::On(true));
-                let reply = Reply {
-                    client_id: Some(&welcome.id),
-                    version: Some("1.0"),
-                    minimum_version: Some("1.0"),
-                    connection_types: Some(CONNECTION_TYPES),
-                    advice: Some(retry(visitor.terms)),
-                    ext: (ack.is_some() || clocks.is_some()).then_some(ReplyExt { ack, timesync: clocks }),
-                    ..Reply::to(request)
-                };
-                reply.json()
-            }
-            Err((error, advice)) => {
-                let reply = Reply {
-                    version: Some("1.0"),
-                    connection_types: Some(CONNECTION_TYPES),
-                    advice: Some(advice),
-                    ..Reply::refusal(request, error)
-                };
-                reply.json()
-            }
-        };
-        replies.all.push(reply);
-    }
-
-    fn welcome(
-        &self,
-        visitor: &Visitor<'_>,
-        request: &Request<'_>,
-    ) -> Result<Welcome, (&'static str, Advice)> {
-        if request.version.is_none() {
-            return Err((NO_VERSION, Advice::NONE));
-        }
-        if !request.id.is_none_or(is_id) {
-            return Err((BAD_ID, Advice::NONE));
-        }
-        let offered = request.connection_types.as_deref().unwrap_or_default();
-        let is_common = |name: &str| CONNECTION_TYPES.contains(&name) || SYNONYMS.contains(&name);
-        if !offered.iter().any(|name| is_common(name)) {
-            return Err((NO_COMMON_TYPE, Advice::NONE));
-        }
-        let later = Advice { interval: TURNED_AWAY, ..Advice::HANDSHAKE };
-        let (id, name) = (self.fresh_id().ok_or((FULL, later))?, self.fresh_id().ok_or((FULL, later))?);
-        let browser: Box<str> = visitor.browser.map_or(name, Into::into);
-        let ack = request.ext().ack.is_some_and(|ack| ack.get() == "true" || ack.get().starts_with('{'));
-        let mut table = self.table.lock();
-        if table.len() >= self.sessions_max.load(Ordering::Relaxed) {
-            return Err((FULL, later));
-        }
-        let (terms, known_as) = (visitor.terms.clone(), Some(browser.clone()));
-        table.add(Session::new(id.clone(), terms, known_as, ack, Instant::now()));
-        Ok(Welcome { id, browser, ack })
     }
 
     /// A connect: held, unless there is a reason to answer now.
@@ -217,7 +171,7 @@ impl Bayeux {
         let (mut table, now) = (self.table.lock(), Instant::now());
         let id = request.client_id.as_deref().unwrap_or_default();
         // A message beside it may have ended the session.
-        let Some(key) = table.find(id) else {
+        let Some(key) = known(&table, visitor, id) else {
             replies[place] = refusal(request, UNKNOWN_SESSION);
             return Said::Answer { messages: Vec::new(), replies, browser: None };
         };
@@ -288,7 +242,7 @@ impl Bayeux {
                 messages = session.take();
             }
         }
-        Said::Answer { messages, replies: replies.all, browser: replies.browser }
+        Said::Answer { messages, replies: replies.all, browser: None }
     }
 }
 
@@ -297,14 +251,15 @@ enum Done {
     Publish(Message),
 }
 
-struct Welcome {
-    id: Box<str>,
-    browser: Box<str>,
-    ack: bool,
+/// The session of a client, if it has it on terms of the same authority: nobody gets around that by another route.
+pub(super) fn known(table: &Table, visitor: &Visitor<'_>, id: &str) -> Option<Key> {
+    let key = table.find(id)?;
+    let is_same = |session: &Session| session.terms.route.authorize == visitor.terms.route.authorize;
+    table.get(key).filter(|session| is_same(session)).map(|_| key)
 }
 
 /// What a client with a session is advised.
-fn retry(terms: &Terms) -> Advice {
+pub(super) fn retry(terms: &Terms) -> Advice {
     let (interval, timeout) = (milliseconds(terms.route.interval), milliseconds(terms.route.timeout));
     Advice { reconnect: "retry", interval, timeout: Some(timeout), multiple_clients: false }
 }
@@ -320,7 +275,7 @@ fn unpublished(refused: &Refused) -> &'static str {
 }
 
 /// Where the session is unknown, a connect is told to begin anew; an unknown message is no reason to.
-fn refusal(request: &Request<'_>, error: &'static str) -> Vec<u8> {
+fn refusal(request: &Request<'_>, error: &str) -> Vec<u8> {
     let is_connect = request.channel() == "/meta/connect";
     let advice = (error == UNKNOWN_SESSION && is_connect).then_some(Advice::HANDSHAKE);
     let subscription = request.subscription.filter(|_| request.channel().starts_with("/meta/"));
@@ -331,21 +286,25 @@ fn subscribe(
     table: &mut Table,
     key: Key,
     request: &Request<'_>,
+    rulings: &Rulings,
     now: Instant,
-) -> Result<Vec<u8>, &'static str> {
+) -> Result<Vec<u8>, Cow<'static, str>> {
     let names =
         request.subscription.ok_or(NO_SUBSCRIPTION).and(request.subscriptions().ok_or(BAD_SUBSCRIPTION))?;
     let patterns =
         names.iter().map(|text| name::pattern(text)).collect::<Option<Vec<_>>>().ok_or(BAD_SUBSCRIPTION)?;
     if patterns.iter().any(|(kind, _)| *kind == Kind::Meta) {
-        return Err(META);
+        return Err(META.into());
     }
-    let Some(session) = table.get_mut(key) else { return Err(UNKNOWN_SESSION) };
+    let Some(session) = table.get_mut(key) else { return Err(UNKNOWN_SESSION.into()) };
     // Services have no subscribers, and nothing is kept for who says that he is one.
     let wanted = names.iter().zip(&patterns).filter(|(_, (kind, _))| *kind == Kind::Broadcast);
-    let fresh = wanted.clone().filter(|(text, _)| !session.subscriptions.contains_key(&***text)).count();
-    if session.subscriptions.len() + fresh > session.terms.route.subscriptions {
-        return Err(TOO_MANY_SUBSCRIPTIONS);
+    let fresh = wanted.clone().filter(|(text, _)| !session.subscriptions.contains_key(&***text));
+    if session.subscriptions.len() + fresh.clone().count() > session.terms.route.subscriptions {
+        return Err(TOO_MANY_SUBSCRIPTIONS.into());
+    }
+    for (text, _) in fresh {
+        rulings.allow(&session.id, Verb::Subscribe, text)?;
     }
     for (text, (_, pattern)) in wanted {
         table.subscribe(key, *pattern, text, now).map_err(|refused| match refused {
@@ -413,7 +372,7 @@ fn publication(channel: &str, request: &Request<'_>, limit: usize) -> Result<Mes
 }
 
 /// Letters and digits, as text or a number.
-fn is_id(id: &RawValue) -> bool {
+pub(super) fn is_id(id: &RawValue) -> bool {
     let text = id.get();
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     (1..=ID_MAX).contains(&inner.len())
@@ -424,7 +383,7 @@ fn is_id(id: &RawValue) -> bool {
 const ID_MAX: usize = 128;
 
 /// What there is to say to the clock of a client that is not known to be right.
-fn clock(ext: &Ext<'_>) -> Option<ClientClock> {
+pub(super) fn clock(ext: &Ext<'_>) -> Option<ClientClock> {
     let sync = ext.timesync.as_ref()?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds);
     let theirs: f64 = sync.tc.get().parse().ok()?;

@@ -8,10 +8,13 @@
 //! Channels are those of the hub, by the same name. The room knows no routes and no sockets, and keeps no message: what
 //! waits for a client is shared with all who get it.
 
+mod authority;
 mod body;
+mod consult;
 mod courier;
 mod desk;
 mod envelope;
+mod handshake;
 mod mail;
 mod meta;
 mod name;
@@ -42,6 +45,7 @@ use envelope::Request;
 use meta::{Said, Visitor};
 use table::Table;
 
+pub use authority::Answered;
 pub use body::BadRequest;
 pub use courier::Courier;
 pub use session::Terms;
@@ -108,11 +112,17 @@ impl Bayeux {
         self.sessions_max.store(sessions, Ordering::Relaxed);
     }
 
-    /// Answers a request to a route with these terms. Waits only for the store, where something is published.
+    /// Answers a request to a route with these terms. Waits for the store, where something is published, and for the
+    /// authority of the terms, where they have one; it takes questions, and has no answer where it can't be asked.
     ///
     /// # Errors
     /// The request can't be answered in the protocol.
-    pub async fn ask(&self, terms: &Arc<Terms>, question: Question<'_>) -> Result<Reply, BadRequest> {
+    pub async fn ask(
+        &self,
+        terms: &Arc<Terms>,
+        question: Question<'_>,
+        authority: impl AsyncFnOnce(Vec<u8>) -> Option<Answered>,
+    ) -> Result<Reply, BadRequest> {
         let Question { method, headers, query, body, client } = question;
         let carried = body::read(method, headers, query, body)?;
         let lists = carried.texts.iter().map(|text| envelope::read(text));
@@ -124,7 +134,7 @@ impl Bayeux {
         let callback = carried.callback;
         let visitor =
             Visitor { terms, browser: browser(headers), callback: callback.as_deref(), socket: None };
-        match self.hear(&visitor, &messages).await {
+        match self.hear(&visitor, &messages, authority).await {
             Said::Answer { messages, replies, browser } => {
                 let body = words::body(&messages, &replies, callback.as_deref());
                 self.metrics.comet_deliveries.with_label_values(&["bayeux"]).inc_by(messages.len() as u64);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use super::authority::Remembered;
 use super::mail::{Full, Mail, Room};
 use crate::config::BayeuxConfig;
 use crate::hold::{End, Line};
@@ -32,6 +33,8 @@ pub(super) struct Session {
     /// What its browser is called.
     pub(super) browser: Option<Box<str>>,
     pub(super) subscriptions: HashMap<Box<str>, Subscription>,
+    /// What it was allowed or denied before.
+    pub(super) remembered: Remembered,
     mail: Mail,
     connect: Option<Connect>,
     /// The socket on which its last connect came.
@@ -113,7 +116,20 @@ impl Session {
     ) -> Session {
         let (subscriptions, mail, expires) = (HashMap::new(), Mail::new(ack), Some(now + patience(&terms)));
         let (connect, socket, flight, connected) = (None, None, None, false);
-        Session { id, terms, browser, subscriptions, mail, connect, socket, flight, connected, expires }
+        let remembered = Remembered::default();
+        Session {
+            id,
+            terms,
+            browser,
+            subscriptions,
+            remembered,
+            mail,
+            connect,
+            socket,
+            flight,
+            connected,
+            expires,
+        }
     }
 
     /// A message of the channel of one of its subscriptions; whether it is new to it.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::envelope;
 use super::meta::{Said, Visitor};
-use super::{Bayeux, Terms, words};
+use super::{Answered, Bayeux, Terms, words};
 use crate::hold::{Kind, Line};
 
 /// Codes of a close (RFC 6455 §7.4.1): bytes where text is spoken, and a text that is no Bayeux.
@@ -19,8 +19,14 @@ impl Bayeux {
         self.table.lock().sockets.open(socket, line);
     }
 
-    /// Its client has said something. What is answered is said there; waits only for the store.
-    pub async fn socket_says(&self, terms: &Arc<Terms>, socket: u64, (kind, data): (Kind, &[u8])) {
+    /// Its client has said something. What is answered is said there; waits as a [request](Bayeux::ask) does.
+    pub async fn socket_says(
+        &self,
+        terms: &Arc<Terms>,
+        socket: u64,
+        (kind, data): (Kind, &[u8]),
+        authority: impl AsyncFnOnce(Vec<u8>) -> Option<Answered>,
+    ) {
         if kind == Kind::Binary {
             return self.table.lock().sockets.close(socket, NO_TEXT);
         }
@@ -33,7 +39,7 @@ impl Bayeux {
             return;
         }
         let visitor = Visitor { terms, browser: None, callback: None, socket: Some(socket) };
-        if let Said::Answer { messages, replies, .. } = self.hear(&visitor, &messages).await {
+        if let Said::Answer { messages, replies, .. } = self.hear(&visitor, &messages, authority).await {
             // Messages of a client that hasn't connected on a socket.
             let body = words::body(&messages, &replies, None);
             self.table.lock().sockets.say(socket, body, messages.len());

@@ -87,6 +87,10 @@ impl Table {
         self.by_id.get(id).copied()
     }
 
+    pub(super) fn get(&self, key: Key) -> Option<&Session> {
+        self.sessions.get(key)
+    }
+
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Session> {
         self.sessions.get_mut(key)
     }

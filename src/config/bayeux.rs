@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::authorize::{AUTHORIZE, AuthorizeConfig, authorize};
 use super::form;
 use super::section::{Key, Section};
 
@@ -26,6 +27,8 @@ pub struct BayeuxConfig {
     pub queue_bytes: usize,
     /// Bytes of a request's body.
     pub body: usize,
+    /// Who says what clients may do; `None` lets them do everything.
+    pub authorize: Option<AuthorizeConfig>,
 }
 
 impl Default for BayeuxConfig {
@@ -48,6 +51,8 @@ impl Default for BayeuxConfig {
             queue_bytes: 1 << 20,
             // Some messages at once; those of clients are small.
             body: 256 << 10,
+            // A proxy that asks nobody is what most applications of Bayeux want.
+            authorize: None,
         }
     }
 }
@@ -66,5 +71,6 @@ pub(super) static BAYEUX: Section<BayeuxConfig> = Section {
         Key::new("queue", |bayeux, value| value.put(&mut bayeux.queue, &form::COUNT)),
         Key::new("queue_bytes", |bayeux, value| value.put(&mut bayeux.queue_bytes, &form::SIZE)),
         Key::new("body", |bayeux, value| value.put(&mut bayeux.body, &form::SIZE)),
+        Key::section("authorize", ".", &AUTHORIZE, |bayeux, value| bayeux.authorize = authorize(value)),
     ],
 };

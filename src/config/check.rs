@@ -19,9 +19,9 @@ use super::route::ROUTE_PATH;
 use super::site::UPSTREAM_SITE;
 use super::tree::Node;
 use super::{
-    Action, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig, DiskConfig, DrainConfig,
-    EdgeConfig, Endpoint, HTTPS_PORT, Limits, ListenerConfig, PoolConfig, RedisConfig, RedisTls, RouteConfig,
-    Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
+    Action, Authority, BayeuxConfig, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig,
+    DiskConfig, DrainConfig, EdgeConfig, Endpoint, HTTPS_PORT, Limits, ListenerConfig, PoolConfig,
+    RedisConfig, RedisTls, RouteConfig, Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -64,6 +64,12 @@ fn tls_port(listen: &[ListenerConfig]) -> u16 {
         Some(port) if port > 0 && ports.all(|other| other == port) => port,
         _ => HTTPS_PORT,
     }
+}
+
+/// Whether a route with this path is meant by a path, as far as nothing is encoded in it.
+fn is_below(path: &str, route: &str) -> bool {
+    let rest = path.strip_prefix(route);
+    rest.is_some_and(|rest| route.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The keys of a route that say what answers it.
@@ -167,9 +173,10 @@ impl Rules<'_> {
                 (Pools::new(), Vec::new())
             }
             (None, Some(pools), Some(sites)) => {
-                let pools: Pools = pools.value.into_iter().collect();
-                let sites = self.sites(sites.value, &pools);
+                let mut pools: Pools = pools.value.into_iter().collect();
+                let mut sites = self.sites(sites.value, &pools);
                 self.handed_on(&pools, &sites);
+                sites.iter_mut().for_each(|site| self.authorities(site, &mut pools));
                 (pools, sites)
             }
             (None, Some(pools), None) => self.no_way(pools.place, Fault::MissingKey("sites")),
@@ -189,6 +196,38 @@ impl Rules<'_> {
                 let problem = Problem::new(place, Fault::UnknownSite(name.clone()));
                 let nearest = nearest(name, names());
                 self.problems.push(problem.expected("a key of `sites`").nearest(nearest));
+            }
+        }
+    }
+
+    /// Those that are asked about clients of Bayeux: a pool of their own, or one that the site's routes lead to.
+    fn authorities(&mut self, site: &mut SiteConfig, pools: &mut Pools) {
+        let leads_to_pool: Vec<(String, bool)> = site
+            .routes
+            .iter()
+            .map(|route| (route.path.clone(), matches!(route.action, Action::Pool(_))))
+            .collect();
+        for route in &mut site.routes {
+            let Action::Bayeux(BayeuxConfig { authorize: Some(authorize), .. }) = &mut route.action else {
+                continue;
+            };
+            match &mut authorize.at {
+                Authority::Server { pool, server, .. } => {
+                    let fresh = || PoolConfig::of(vec![server.clone()]);
+                    pools.entry(pool.clone()).or_insert_with(fresh);
+                }
+                Authority::Path { site: own, target } => {
+                    own.clone_from(&site.name);
+                    let led = leads_to_pool.iter().filter(|(path, _)| is_below(target.path(), path));
+                    if led.max_by_key(|(path, _)| path.len()).is_none_or(|(_, is_pool)| !is_pool) {
+                        let keys = ["sites", &site.name];
+                        let typed = keys.iter().try_fold(self.root, |node, key| node.below(key));
+                        let place = typed.map_or(self.root.place, |node| node.place);
+                        let fault =
+                            Fault::BadValue { key: "authorize".into(), value: quote(target.as_str()) };
+                        self.tell(place, fault, "a path that a route with a pool answers, or a URL");
+                    }
+                }
             }
         }
     }

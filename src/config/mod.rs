@@ -4,6 +4,7 @@
 //! and has passed every rule; the rooms turn its parts into their own runtime types and keep no `Config`.
 
 mod address;
+mod authorize;
 mod bayeux;
 mod buffers;
 mod certificate;
@@ -55,6 +56,7 @@ use std::time::SystemTime;
 
 use ipnet::IpNet;
 
+pub use authorize::{Authority, AuthorizeConfig};
 pub use bayeux::BayeuxConfig;
 pub use buffers::{BuffersConfig, UploadConfig};
 pub use channel_rules::{ChannelLimits, ChannelRule};

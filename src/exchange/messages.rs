@@ -6,16 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::Method;
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-    EXPECT, HeaderMap, HeaderName, HeaderValue, PRAGMA, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, StatusCode, Uri};
 
 use super::answer::Refusal;
+use super::caller::Caller;
 use super::check;
 use super::forward::forward_with;
 use super::marks::Marks;
@@ -25,19 +21,14 @@ use super::rules::{Client, Rules};
 use super::upload::RequestBody;
 use super::{Context, SiteMetrics};
 use crate::access_log::{AccessLog, End};
-use crate::clock::Clock;
 use crate::config::Edit;
-use crate::hold::{Kind, Passport};
+use crate::hold::Kind;
 
 /// Who speaks on a WebSocket, as far as requests need to know.
 pub struct Speaker {
-    /// The head of its requests.
-    parts: Parts,
+    caller: Caller,
     /// What the application doesn't get from the client.
     known: [Option<Edit>; 2],
-    passport: Passport,
-    secure: bool,
-    worker: usize,
 }
 
 /// What an answer says to the client.
@@ -49,25 +40,6 @@ pub struct Answered {
     pub close: Option<(u16, Box<str>)>,
 }
 
-/// Fields that belong to the request for the WebSocket, or to a body that it didn't have.
-const OF_UPGRADE: [HeaderName; 15] = [
-    ACCEPT,
-    ACCEPT_ENCODING,
-    CACHE_CONTROL,
-    CONNECTION,
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
-    EXPECT,
-    PRAGMA,
-    SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-const LAST_EVENT_ID: &str = "last-event-id";
 const CONNECTION_ID: HeaderName = HeaderName::from_static("x-comet-connection");
 const TAG: HeaderName = HeaderName::from_static("x-comet-tag");
 const CLOSE: &str = "x-comet-close";
@@ -81,38 +53,21 @@ const TRY_AGAIN: u16 = 1013;
 impl Speaker {
     /// Of the client whose request is held. `None` where the path is none, which an instruction never says.
     pub fn new(client: &Client, request: &Parts, path: &str, tag: Option<&str>) -> Option<Speaker> {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = Method::POST;
-        parts.uri = match request.uri.authority() {
-            Some(authority) => {
-                let scheme = request.uri.scheme_str().unwrap_or("http");
-                Uri::builder()
-                    .scheme(scheme)
-                    .authority(authority.as_str())
-                    .path_and_query(path)
-                    .build()
-                    .ok()?
-            }
-            None => path.parse().ok()?,
-        };
-        parts.headers = request.headers.clone();
-        OF_UPGRADE.iter().for_each(|name| drop(parts.headers.remove(name)));
-        parts.headers.remove(LAST_EVENT_ID);
+        let caller = Caller::new(client, request, path)?;
         let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))).ok()?;
         let tag = tag.and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok());
         let known = [Some(Edit::Set(CONNECTION_ID, id)), tag.map(|tag| Edit::Set(TAG, tag))];
-        let (passport, secure, worker) = (client.passport.clone(), client.secure, client.worker);
-        Some(Speaker { parts, known, passport, secure, worker })
+        Some(Speaker { caller, known })
     }
 
     /// The head of its requests.
     pub fn parts(&self) -> &Parts {
-        &self.parts
+        self.caller.parts()
     }
 
     /// The client, with a clock for one request.
     pub fn client(&self) -> Client {
-        Client::new(self.passport.clone(), self.secure, Clock::default(), self.worker, None)
+        self.caller.client()
     }
 
     /// Edits of the route, and what is known of the connection.
@@ -126,7 +81,7 @@ impl Speaker {
             Kind::Text => HeaderValue::from_static("text/plain; charset=utf-8"),
             Kind::Binary => HeaderValue::from_static("application/octet-stream"),
         };
-        self.parts.headers.insert(CONTENT_TYPE, media_type);
+        self.caller.describe(media_type);
     }
 }
 

@@ -8,6 +8,7 @@
 //! owns the connection, and a hold or a tunnel leaves as a [`TakeOver`] that the listener carries out.
 
 mod answer;
+mod caller;
 mod chain;
 mod check;
 mod classify;
@@ -18,6 +19,7 @@ mod forward;
 mod forwarding;
 mod grip;
 mod holding;
+mod inquiry;
 mod marks;
 mod messages;
 mod parley;
@@ -49,9 +51,11 @@ use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
 pub use answer::{Refusal, is_own};
+pub use caller::Caller;
 pub use cors::Cors;
 pub use files::{Place, serve_file};
 pub use grip::Identity;
+pub use inquiry::{Inquired, inquire};
 pub use messages::{Answered, Speaker, carry, not_carried};
 pub use parley::{Host, Parley, parley};
 pub use record::SiteMetrics;

@@ -75,6 +75,13 @@ pub struct RouteRules {
 }
 
 impl RouteRules {
+    /// For requests of the proxy itself, which no route of a client is meant by.
+    pub fn of_proxy(buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
+        let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
+        let (spools, buffer) = (spools.clone(), Buffer::default());
+        RouteRules { spools, request_body: None, buffer, request_memory, response_memory, upload }
+    }
+
     /// As configured.
     pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
         let RouteConfig { request_body, buffer, .. } = *route;

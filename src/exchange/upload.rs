@@ -65,7 +65,7 @@ impl RequestBody {
         match self {
             RequestBody::Held(held, _) => Asked {
                 framing: Framing::Length(held.length()),
-                replayable: method.is_idempotent(),
+                replayable: asked.replayable || method.is_idempotent(),
                 ..*asked
             },
             _ => *asked,

@@ -4,6 +4,7 @@
 //! A reload puts another snapshot in place; requests in work keep theirs. Pools that the new configuration has, too,
 //! stay, with their connections and their waiting lines, and take over what it says of them.
 
+mod authority;
 mod bayeux;
 mod route;
 pub mod router;
@@ -23,10 +24,10 @@ use hyper::{Request, Response, StatusCode};
 use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
 use crate::body::{Body, ClientBody};
-use crate::config::{BuffersConfig, Config, Edit, PoolConfig, RouteConfig, SiteConfig};
+use crate::config::{BuffersConfig, Config, CorsConfig, Edit, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
-    Client, Context, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
+    Client, Context, Cors, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
     SiteMetrics, exchange, is_own, redirect, refuse, serve_file, serve_script,
 };
 use crate::files::Folder;
@@ -49,6 +50,8 @@ pub struct Snapshot {
     edges: Vec<Option<Box<Edge>>>,
     /// For requests that no site is meant by.
     other: Arc<SiteMetrics>,
+    /// For those that the proxy makes by itself.
+    by_itself: (RouteRules, Cors),
     rules: Rules,
     /// How fast an address may ask; `None` for any.
     pace: Option<Pace>,
@@ -88,6 +91,8 @@ impl PoolInUse {
 /// The snapshot in use, for all threads.
 pub type Snapshots = Arc<ArcSwap<Snapshot>>;
 
+/// What is changed in requests that no route is meant by.
+const NO_EDITS: &[Edit] = &[];
 /// The name of the site, in metrics and logs, of requests that belong to none.
 pub const NO_SITE: &str = "_other";
 
@@ -134,6 +139,7 @@ impl Snapshot {
             sites: config.sites.iter().map(|site| Arc::new(SiteMetrics::new(&site.name, metrics))).collect(),
             edges: config.sites.iter().map(|site| Edge::new(site, &site.edge)).collect(),
             other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
+            by_itself: (RouteRules::of_proxy(&config.buffers, &spools), Cors::new(&CorsConfig::default())),
             rules: Rules::new(config),
             pace: Pace::new(&config.limits.per_address),
             counts_holds: config.limits.per_address.holds.is_some(),
@@ -381,7 +387,7 @@ impl Site {
             }
             Action::Bayeux(terms) => {
                 let host = Host { client, rules, site, cors: &route.cors, keeper, log };
-                Box::pin(bayeux::answer(&self.bayeux, terms, &self.talks, host, parts, body)).await
+                Box::pin(self.bayeux(errand.snapshot, terms, host, parts, body)).await
             }
             Action::Script(cache_control) => {
                 // What is below its path is something else.

@@ -19,7 +19,7 @@ use super::route::Action;
 use super::router::Found;
 use super::{Site, authority};
 use crate::bayeux::{Bayeux, Terms};
-use crate::exchange::{Answered, Client, Context, Refusal, Speaker, carry, not_carried};
+use crate::exchange::{Answered, Caller, Client, Context, Refusal, Speaker, carry, not_carried};
 use crate::hold::{Ear, Hears, Hold, Line, Said, Speech, TakeOver, Words, fresh_number};
 
 /// The conversations of a thread.
@@ -50,8 +50,8 @@ struct Talk {
 pub(super) enum Listener {
     /// An application, which is told by requests.
     Application(Box<Speaker>),
-    /// Bayeux on these terms.
-    Bayeux(Arc<Terms>),
+    /// Bayeux on these terms, and the client for whom their authority is asked, where they have one.
+    Bayeux(Arc<Terms>, Option<Box<Caller>>),
 }
 
 /// A message that is to be heard.
@@ -155,7 +155,7 @@ impl Talks {
 impl Talk {
     /// Before its first message, when its listener is there.
     fn is_bayeux(&self) -> bool {
-        matches!(self.listener, Some(Listener::Bayeux(_)))
+        matches!(self.listener, Some(Listener::Bayeux(..)))
     }
 }
 
@@ -202,7 +202,12 @@ impl Site {
                     line.speak(Speech::Close(code, reason));
                 }
             }
-            Listener::Bayeux(terms) => self.bayeux.socket_says(terms, hold, (kind, &data)).await,
+            Listener::Bayeux(terms, caller) => {
+                let authority = async |questions| {
+                    self.consult(&self.snapshot().0, terms, caller.as_mut()?, questions).await
+                };
+                self.bayeux.socket_says(terms, hold, (kind, &data), authority).await;
+            }
         }
         drop(receipt);
         (hold, listener)

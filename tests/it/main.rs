@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authorize;
 mod bayeux;
 mod bayeux_sockets;
 mod buffers;

@@ -193,4 +193,25 @@ sites:
             r"5:7: `pool` has no value (expected the name of a pool: up to 64 letters, digits, `-`, `_` and `.`)",
         ],
     },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools: {app: http://127.0.0.1:8000}
+sites:
+  a.org:
+    routes:
+      - { path: /, redirect: /x }
+      - { path: /app, pool: app }
+      - { path: /a, bayeux: { authorize: /apple } }
+      - { path: /b, bayeux: { authorize: { timeout: 0s, wait: 5s } } }
+      - { path: /c, bayeux: { authorize: app } }
+      - { path: /d, bayeux: { authorize: /app/may?x } }
+",
+        problems: &[
+            r"5:5: `authorize` can't be `/apple` (expected a path that a route with a pool answers, or a URL)",
+            r"9:42: `url` is missing (expected a path of the site, or a URL such as http://127.0.0.1:8000/authorize)",
+            r"9:53: `timeout` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
+            r"9:57: unknown key `wait` (expected url, timeout or remember)",
+            r"10:42: `authorize` can't be `app` (expected a path of the site, or a URL such as http://127.0.0.1:8000/authorize)",
+        ],
+    },
 ];
