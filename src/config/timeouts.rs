@@ -20,6 +20,10 @@ pub struct Timeouts {
     pub response: Duration,
     /// Silence inside a tunnel, such as a WebSocket that is passed on.
     pub tunnel: Duration,
+    /// Bytes a second that a request's body has to come with while it is waited for; `None` is `off`.
+    pub body_rate: Option<u64>,
+    /// How long a body is waited for before its rate counts.
+    pub body_grace: Duration,
 }
 
 /// How the proxy leaves.
@@ -48,6 +52,10 @@ impl Default for Timeouts {
             response: Duration::from_secs(60),
             // Longer than WebSockets are silent that have a ping of their own.
             tunnel: Duration::from_secs(3600),
+            // Apache's mod_reqtimeout asks for as many; a telephone's worst network gives ten times that.
+            body_rate: Some(500),
+            // A connection that has just begun is slow, and a short body needs no more.
+            body_grace: Duration::from_secs(10),
         }
     }
 }
@@ -75,6 +83,8 @@ pub(super) static TIMEOUTS: Section<Timeouts> = Section {
         Key::new("tunnel", |timeouts, value| value.put(&mut timeouts.tunnel, &form::DURATION)),
         Key::new("connect", |timeouts, value| value.put(&mut timeouts.connect, &form::DURATION)),
         Key::new("response", |timeouts, value| value.put(&mut timeouts.response, &form::DURATION)),
+        Key::new("body_rate", |timeouts, value| value.put(&mut timeouts.body_rate, &form::SIZE_OR_OFF)),
+        Key::new("body_grace", |timeouts, value| value.put(&mut timeouts.body_grace, &form::DURATION)),
     ],
 };
 

@@ -93,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::exchange::check::Framing;
+    use crate::upstream::Pace;
 
     fn verdict(
         status: u16,
@@ -105,6 +106,7 @@ mod tests {
             socket_message: 100,
             response_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
+            pace: Pace::default(),
             trusted_proxies: Box::default(),
             grip: None,
         };

@@ -255,6 +255,7 @@ impl Failure {
             Failure::Send(error) if error.why == Why::Request => match upload.map(Upload::stage) {
                 Some(Stage::TooLarge) => Refusal::BodyTooLarge,
                 Some(Stage::Lost) => Refusal::Storage,
+                Some(Stage::Slow) => Refusal::BodyTimeout,
                 _ => Refusal::BodyBroken,
             },
             Failure::Send(error) => {

@@ -22,9 +22,11 @@ use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
 use super::rules::{Client, Rules};
 use super::sending::whole;
+use super::upload::refusal;
 use crate::access_log::{AccessLog, End};
 use crate::body::{Body, ClientBody};
 use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Ear, Hold, Instruction, Keeper, TakeOver};
+use crate::upstream::Upload;
 
 /// Who a request of this kind meets.
 #[derive(Clone, Copy)]
@@ -99,17 +101,15 @@ async fn collect(
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge);
     }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let upload = Upload::new(Some(limit as u64), rules.pace);
     let mut whole = Vec::new();
-    while !body.is_end_stream() {
-        let next = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-        match client.clock.limit(rules.body_timeout, next).await.map_err(|_| Refusal::BodyTimeout)? {
-            None => break,
-            Some(Err(_)) => return Err(Refusal::BodyBroken),
-            Some(Ok(frame)) => whole.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-        }
-        if whole.len() > limit {
-            return Err(Refusal::BodyTooLarge);
-        }
+    while !upload.is_whole() {
+        let next = std::future::poll_fn(|cx| upload.poll_client(Pin::new(&mut *body), cx));
+        let next = client.clock.limit(rules.body_timeout, next).await.map_err(|_| Refusal::BodyTimeout)?;
+        whole.extend_from_slice(&next.map_err(refusal)?.unwrap_or_default());
     }
     Ok(whole.into())
 }

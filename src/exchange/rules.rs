@@ -17,6 +17,7 @@ use crate::hold::Passport;
 use crate::message::Position;
 use crate::spool::Spools;
 use crate::stretch::Stretches;
+use crate::upstream::Pace;
 
 /// Limits and clocks, taken from a configuration once.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Rules {
     pub response_timeout: Duration,
     /// Silence inside a body.
     pub body_timeout: Duration,
+    /// How fast a request's body has to come.
+    pub pace: Pace,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Box<[IpNet]>,
     /// How applications that speak GRIP know us.
@@ -46,6 +49,7 @@ impl Rules {
             socket_message: config.limits.socket_message,
             response_timeout: config.timeouts.response,
             body_timeout: config.timeouts.body,
+            pace: Pace::new(config.timeouts.body_rate, config.timeouts.body_grace),
             trusted_proxies: config.trusted_proxies.as_slice().into(),
             grip: config.grip.as_ref().map(|grip| Arc::new(Identity::new(grip))),
         }

@@ -18,7 +18,7 @@ use super::record::Record;
 use crate::body::ClientBody;
 use crate::config::UploadConfig;
 use crate::spool::{Held, Kind, Room, Spool};
-use crate::upstream::{Outgoing, OutgoingError, Upload};
+use crate::upstream::{Outgoing, OutgoingError, Pace, Upload};
 
 /// The body of a request as it is sent to the application.
 pub(super) enum RequestBody {
@@ -38,7 +38,7 @@ impl RequestBody {
         body: ClientBody,
         record: &mut Record,
     ) -> Result<RequestBody, Refusal> {
-        let upload = Upload::new(ctx.route.request_body);
+        let upload = Upload::new(ctx.route.request_body, ctx.rules.pace);
         record.uploads(upload.clone());
         if !ctx.route.buffer.request {
             return Ok(RequestBody::Streamed(Some((None, body)), upload));
@@ -57,7 +57,7 @@ impl RequestBody {
     /// Of bytes that are here.
     pub(super) fn ready(ctx: &Context<'_>, bytes: Bytes) -> RequestBody {
         let held = Held::piece(ctx.route.spools.clone(), Kind::Request, bytes);
-        RequestBody::Held(Arc::new(held), Upload::new(None))
+        RequestBody::Held(Arc::new(held), Upload::new(None, Pace::default()))
     }
 
     /// What the request says to the application, now that this is known of its body.
@@ -170,10 +170,6 @@ impl<'a> Intake<'a> {
     }
 
     fn poll_piece(&mut self, cx: &mut Turn<'_>) -> Poll<Result<(), Refusal>> {
-        let refusal = |error| match error {
-            OutgoingError::TooLarge => Refusal::BodyTooLarge,
-            _ => Refusal::BodyBroken,
-        };
         if let Some(data) = ready!(self.upload.poll_client(Pin::new(&mut self.body), cx)).map_err(refusal)? {
             self.keep(data);
         }
@@ -206,6 +202,15 @@ impl<'a> Intake<'a> {
                 Refusal::Storage
             }),
         }
+    }
+}
+
+/// What a client is answered whose body doesn't come as it should.
+pub(super) fn refusal(error: OutgoingError) -> Refusal {
+    match error {
+        OutgoingError::TooLarge => Refusal::BodyTooLarge,
+        OutgoingError::Slow => Refusal::BodyTimeout,
+        _ => Refusal::BodyBroken,
     }
 }
 

@@ -37,12 +37,18 @@ impl Terms {
             target_bytes: limits.request_target,
         };
         let Timeouts { request_head: head, idle, body, .. } = *timeouts;
-        Terms { heads, patience: Patience { first: head.min(idle), idle, head, body } }
+        Terms { heads, patience: Patience { first: head.min(idle), is_new: true, idle, head, body } }
     }
 
-    /// How long a client may take for what is asked of it once: a handshake, a head.
-    pub fn request_head(&self) -> Duration {
-        self.patience.head
+    /// How long a client may take until its first head is whole, with whatever comes before.
+    pub fn first_head(&self) -> Duration {
+        self.patience.first
+    }
+
+    /// The same for a client that has taken so much of that already: each step would have a clock of its own else.
+    pub fn after(&self, elapsed: Duration) -> Terms {
+        let first = self.patience.first.saturating_sub(elapsed);
+        Terms { patience: Patience { first, ..self.patience }, ..*self }
     }
 }
 
@@ -120,7 +126,7 @@ impl<S: Serve> Connection<S> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
         let Terms { heads, mut patience } = *terms;
         if kept {
-            patience.first = patience.idle;
+            (patience.first, patience.is_new) = (patience.idle, false);
         }
         let line = Line::new(wire, read_ahead, heads, patience, clock, leaving.ear());
         // In a box, so that what becomes of it at its end doesn't make the task of its life larger.

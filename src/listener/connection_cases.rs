@@ -48,7 +48,15 @@ fn limits() -> Limits {
 
 fn timeouts() -> Timeouts {
     let long = Duration::from_secs(20);
-    Timeouts { request_head: long, idle: long, body: long, connect: long, response: long, tunnel: long }
+    Timeouts {
+        request_head: long,
+        idle: long,
+        body: long,
+        connect: long,
+        response: long,
+        tunnel: long,
+        ..Timeouts::default()
+    }
 }
 
 struct Server {

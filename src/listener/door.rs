@@ -91,7 +91,7 @@ impl Door {
             return Some(peer);
         }
         // In a box, as a handshake is.
-        let header = Box::pin(tokio::time::timeout(terms.request_head(), read_proxy_header(socket)));
+        let header = Box::pin(tokio::time::timeout(terms.first_head(), read_proxy_header(socket)));
         match header.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(client) => Some(client.unwrap_or(peer)),
             Err(error) => {
@@ -111,7 +111,7 @@ impl Door {
     pub async fn shake_hands(&self, socket: TcpStream, terms: &Terms) -> Option<WireStream> {
         let Some(tls) = self.tls.load_full() else { return Some(WireStream::plain(socket)) };
         // In a box, since it is large and soon over.
-        match Box::pin(tokio::time::timeout(terms.request_head(), WireStream::accept(socket, tls))).await {
+        match Box::pin(tokio::time::timeout(terms.first_head(), WireStream::accept(socket, tls))).await {
             Ok(Ok(wire)) => {
                 self.measures.shaken.inc();
                 Some(wire)

@@ -37,8 +37,10 @@ thread_local! {
 /// How long a client may take for what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Silence before the first request.
+    /// Silence before the first request; of a new connection, until its first head is whole.
     pub(super) first: Duration,
+    /// Whether it is that.
+    pub(super) is_new: bool,
     /// The same between requests.
     pub(super) idle: Duration,
     /// A head, from its first byte.
@@ -210,7 +212,7 @@ impl Line {
     /// Begins the time of a head with its first byte.
     fn follow_head(&mut self) {
         let in_head = !self.reader.is_idle();
-        if in_head && !self.in_head {
+        if in_head && !self.in_head && !self.patience.is_new {
             self.clock.start(self.patience.head);
         }
         self.in_head = in_head;
@@ -237,6 +239,7 @@ impl Line {
         let Head { parts, framing, keep_alive, expects_continue } = head;
         self.asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive };
         self.in_head = false;
+        self.patience.is_new = false;
         self.upload = match framing {
             Framing::Length(0) => None,
             Framing::Length(length) => Some(Pipe::new(Some(length))),

@@ -44,7 +44,7 @@ pub use checkup::Checkup;
 pub use errand::{Errand, Errands, Whose};
 pub use lease::{Lease, SendError, Tunnelled, UpstreamBody, Why};
 pub use link::LinkError;
-pub use outgoing::{Outgoing, OutgoingError, Stage, Upload};
+pub use outgoing::{Outgoing, OutgoingError, Pace, Stage, Upload};
 pub use pool::{NoLease, Pool};
 pub use queue::Class;
 pub use request_head::{Fields, RequestHead};

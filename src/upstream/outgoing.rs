@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 
 use crate::body::ClientBody;
 use crate::spool::Reader;
@@ -37,6 +39,9 @@ pub enum OutgoingError {
     /// It has another length than its head says.
     #[error("the request body has another length than its head says")]
     Length,
+    /// It comes more slowly than allowed.
+    #[error("the client sends its request too slowly")]
+    Slow,
     /// What was kept of it on disk can't be read.
     #[error("what was kept of the request on disk can't be read")]
     Lost(#[source] io::Error),
@@ -54,6 +59,41 @@ pub struct Upload {
     /// Whether the client has sent all of it.
     whole: AtomicBool,
     stage: AtomicU8,
+    pace: Mutex<Pace>,
+}
+
+/// How fast a client has to send what is waited for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// Bytes a second; 0 is any.
+    least: u64,
+    grace: Duration,
+    /// How long the client was waited for.
+    waited: Duration,
+    /// Since when it is.
+    since: Option<Instant>,
+}
+
+impl Pace {
+    /// So many bytes a second, `None` for any, once it was waited for as long as `grace`.
+    pub fn new(least: Option<u64>, grace: Duration) -> Pace {
+        Pace { least: least.unwrap_or(0), grace, waited: Duration::ZERO, since: None }
+    }
+
+    /// The client is waited for from now on.
+    fn wait(&mut self, now: impl FnOnce() -> Instant) {
+        if self.least > 0 && self.since.is_none() {
+            self.since = Some(now());
+        }
+    }
+
+    /// Something has come, so that it is so many bytes; whether that is enough.
+    fn arrive(&mut self, bytes: u64, now: impl FnOnce() -> Instant) -> bool {
+        let Some(since) = self.since.take() else { return true };
+        self.waited += now().saturating_duration_since(since);
+        let earned = Duration::from_millis(bytes.saturating_mul(1000) / self.least.max(1));
+        self.waited <= self.grace.saturating_add(earned)
+    }
 }
 
 /// What a request body waits for.
@@ -72,6 +112,8 @@ pub enum Stage {
     Broken,
     /// It was kept on disk and can't be read.
     Lost,
+    /// The client sends it too slowly.
+    Slow,
 }
 
 impl Outgoing {
@@ -110,13 +152,14 @@ impl Sending {
 
 impl Upload {
     /// Of a request that has a body; the limit is in bytes.
-    pub fn new(limit: Option<u64>) -> Arc<Upload> {
+    pub fn new(limit: Option<u64>, pace: Pace) -> Arc<Upload> {
         Arc::new(Upload {
             limit: limit.unwrap_or(u64::MAX),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             whole: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Client as u8),
+            pace: Mutex::new(pace),
         })
     }
 
@@ -143,7 +186,8 @@ impl Upload {
             2 => Stage::Done,
             3 => Stage::TooLarge,
             4 => Stage::Broken,
-            _ => Stage::Lost,
+            5 => Stage::Lost,
+            _ => Stage::Slow,
         }
     }
 
@@ -158,6 +202,7 @@ impl Upload {
             let frame = match body.as_mut().poll_frame(cx) {
                 Poll::Pending => {
                     self.reach(Stage::Client);
+                    self.pace.lock().wait(Instant::now);
                     return Poll::Pending;
                 }
                 Poll::Ready(None) => {
@@ -191,6 +236,10 @@ impl Upload {
             return Err(OutgoingError::TooLarge);
         }
         self.received.store(bytes, Ordering::Relaxed);
+        if !self.pace.lock().arrive(bytes, Instant::now) {
+            self.reach(Stage::Slow);
+            return Err(OutgoingError::Slow);
+        }
         Ok(())
     }
 }
@@ -227,5 +276,30 @@ impl Body for Outgoing {
         let held = sending.held.as_ref().map_or(0, Reader::left);
         let rest = sending.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(held + rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_time_that_a_client_is_waited_for_counts_against_it() {
+        let start = Instant::now();
+        let at = |seconds: u64| move || start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(Some(100), Duration::from_secs(10));
+        pace.wait(at(0));
+        assert!(pace.arrive(1, at(10)));
+        // Nobody asks for more during an hour.
+        pace.wait(at(3610));
+        assert!(pace.arrive(500, at(3614)));
+        pace.wait(at(3614));
+        // 15 s were waited for 500 bytes: ten of grace and five for them.
+        assert!(pace.arrive(500, at(3615)));
+        pace.wait(at(3615));
+        assert!(!pace.arrive(501, at(3616)));
+        let mut any = Pace::new(None, Duration::ZERO);
+        any.wait(at(0));
+        assert!(any.arrive(1, at(1_000_000)));
     }
 }

@@ -280,3 +280,31 @@ fn a_host_or_path_that_nobody_serves_is_404() {
     assert_eq!(origin.received().len(), 1);
     proxy.wait_metric("perihelion_requests_total", &[("site", "_other"), ("code", "404")], 1.0);
 }
+
+/// Each step would have a time of its own else.
+#[test]
+fn a_new_connection_has_one_time_for_all_that_comes_before_its_first_request() {
+    let origin = Origin::replying(|_| Reply::ok("ordinary"));
+    let configuration = format!(
+        "listen: [{{ address: $HTTP, proxy_protocol: [127.0.0.0/8] }}]\nupstream: {}\ncontrol: $CONTROL\n\
+         timeouts: {{ request_head: 3s }}\n",
+        origin.url()
+    );
+    let proxy = Perihelion::start(&configuration);
+    let began = std::time::Instant::now();
+    let mut raw = proxy.connect();
+    // As late as it may, and late again.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    raw.send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n");
+    assert_eq!(raw.answer().status(), 408);
+    let took = began.elapsed().as_secs_f64();
+    assert!((2.9..4.5).contains(&took), "{took} s");
+    // The next head has its own.
+    let mut kept = proxy.connect();
+    kept.send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(kept.answer().status(), 200);
+    let began = std::time::Instant::now();
+    kept.send("GET / HTTP/1.1\r\n");
+    assert_eq!(kept.answer().status(), 408);
+    assert!(began.elapsed().as_secs_f64() >= 2.9);
+}

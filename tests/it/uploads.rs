@@ -365,3 +365,33 @@ fn an_upload_that_breaks_its_limit_after_an_early_answer_is_never_ended_as_if_it
     let request = application.join().unwrap();
     assert!(request.ends_with("\r\n\r\n5\r\nhello\r\n"), "{request}");
 }
+
+/// R-U-Dead-Yet: bytes that keep coming, so that silence is never too long.
+#[test]
+fn a_body_that_drips_is_given_up_and_one_that_keeps_pace_is_not() {
+    let origin = Origin::replying(|request| Reply::ok(request.body.len().to_string()));
+    let proxy =
+        Perihelion::before_with(&origin, "timeouts: { body_rate: 1KB, body_grace: 500ms, body: 20s }\n");
+    let head =
+        |length: usize| format!("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: {length}\r\n\r\n");
+    let mut dripping = proxy.connect();
+    dripping.send(head(1_000_000));
+    let began = std::time::Instant::now();
+    let mut drops = 0;
+    while dripping.try_send("x").is_ok() && began.elapsed() < std::time::Duration::from_secs(10) {
+        drops += 1;
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(drops < 150, "{drops} drops were taken");
+    assert_eq!(dripping.answer().status(), 408);
+    assert_eq!(origin.received().len(), 0);
+
+    let mut steady = proxy.connect();
+    steady.send(head(20 * 1000));
+    for _ in 0..20 {
+        steady.send([b'x'; 1000]);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(steady.answer().text(), "20000");
+    proxy.wait_metric("perihelion_request_errors_total", &[("reason", "body_timeout")], 1.0);
+}

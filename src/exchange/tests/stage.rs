@@ -26,6 +26,7 @@ use crate::listener::{Arrival, Connection, Ended, Leaving, Serve, Terms};
 use crate::message::{ChannelName, Epoch, Position, Sequence, Start};
 use crate::metrics::Metrics;
 use crate::spool::Spools;
+use crate::upstream::Pace;
 use crate::wire::WireStream;
 
 /// What the application heard, connection after connection.
@@ -143,6 +144,7 @@ impl Proxy {
                 socket_message: 64 << 10,
                 response_timeout: Duration::from_millis(300),
                 body_timeout: Duration::from_millis(300),
+                pace: Pace::default(),
                 trusted_proxies: Box::default(),
                 grip: None,
             },
