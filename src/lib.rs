@@ -17,6 +17,7 @@ pub mod jwt;
 pub mod listener;
 pub mod message;
 pub mod metrics;
+pub mod pulse;
 pub mod quota;
 pub mod server;
 pub mod shard;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("message", &[], "a message knows neither its transports nor where it is kept"),
     ("body", &[], "a body is bytes, whoever makes them"),
     ("clock", &[], "a clock doesn't know what it limits"),
+    ("pulse", &[], "a pulse doesn't know whose it is"),
     ("config", &[], "nothing of the configuration depends on who reads it"),
     ("metrics", &[], "everybody counts, so counting depends on nobody"),
     ("stretch", &[], "a stretch of a file doesn't know what it is a part of"),
@@ -68,7 +69,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "shard",
-        &["hub", "hold", "transport", "wire", "message", "config", "metrics", "access_log", "sys"],
+        &["hub", "hold", "transport", "wire", "message", "config", "metrics", "access_log", "pulse", "sys"],
         "a shard delivers, and knows nothing of requests and pools",
     ),
     (
@@ -115,6 +116,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "listener",
             "message",
             "metrics",
+            "pulse",
             "quota",
             "shard",
             "site",
@@ -128,7 +130,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "the server builds the rooms below the command line",
     ),
     ("demo", &["config"], "the demo's application uses the proxy from outside, as any application does"),
-    ("cli", &["config", "server", "demo"], "a command starts a room and says what came of it"),
+    ("cli", &["config", "server", "demo", "pulse"], "a command starts a room and says what came of it"),
     ("main", &["cli"], "exit codes and nothing else"),
 ];
 

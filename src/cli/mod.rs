@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, Endpoint, LogLevel};
 use crate::demo::{DEFAULT_LISTEN, Demo};
+use crate::pulse::count_panics;
 use crate::server::{Server, raise_descriptor_limit, warn_of_descriptor_limit};
 
 use control_client::ControlClient;
@@ -145,6 +146,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     log_to_standard_error(config.log.level);
+    count_panics();
     raise_descriptor_limit();
     warn_of_descriptor_limit(config.limits.held_connections);
     Server::start(config, Some(file.to_owned()))?.wait();

@@ -22,6 +22,7 @@ use super::{
     Action, Authority, BayeuxConfig, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig,
     DiskConfig, DrainConfig, EdgeConfig, Endpoint, HTTPS_PORT, Limits, ListenerConfig, PoolConfig,
     RedisConfig, RedisTls, RouteConfig, Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
+    user,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -37,6 +38,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
     let buffers = rules.buffers(draft.buffers);
     let drain = rules.drain(draft.drain);
     let store = rules.store(draft.store);
+    let user = user::look_up(draft.user, draft.group, rules.problems);
     Config {
         threads: draft.threads,
         listen,
@@ -54,6 +56,8 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
         store,
         log: draft.log,
         trusted_proxies: draft.trusted_proxies,
+        user,
+        watchdog: draft.watchdog,
     }
 }
 

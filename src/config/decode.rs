@@ -4,6 +4,7 @@
 //! key is no business of it: see the rules in `check`.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use super::buffers::{BUFFERS, BuffersConfig};
 use super::channels::{CHANNELS, ChannelsDraft};
@@ -23,6 +24,7 @@ use super::store::{STORE, StoreConfig, store};
 use super::tickets::{TICKETS, TicketsConfig};
 use super::timeouts::{DRAIN, DrainConfig, TIMEOUTS, Timeouts};
 use super::tree::Node;
+use super::user::{GROUP, USER};
 
 /// Reads a tree; problems that leave a draft go into `problems`.
 pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
@@ -44,6 +46,10 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Draft {
         log: LogConfig::default(),
         trusted_proxies: Vec::new(),
         store: StoreDraft::Plain(StoreConfig::Memory),
+        user: None,
+        group: None,
+        // What systemd's own services are given; a thread that turns does so many times a second.
+        watchdog: Some(Duration::from_secs(30)),
     };
     FILE.fill(&mut draft, Value { key: "the file", node: root, problems });
     draft
@@ -79,6 +85,9 @@ static FILE: Section<Draft> = Section {
         }),
         Key::new("threads", |file, value| value.put(&mut file.threads, &form::THREADS)),
         Key::section("store", ".", &STORE, |file, value| file.store = store(value)),
+        Key::new("user", |file, value| file.user = value.placed(&USER)),
+        Key::new("group", |file, value| file.group = value.placed(&GROUP)),
+        Key::new("watchdog", |file, value| value.put(&mut file.watchdog, &form::PATIENCE)),
     ],
 };
 

@@ -36,6 +36,9 @@ pub(super) struct Draft {
     pub(super) log: LogConfig,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) store: StoreDraft,
+    pub(super) user: Option<Placed<String>>,
+    pub(super) group: Option<Placed<String>>,
+    pub(super) watchdog: Option<Duration>,
 }
 
 /// `store`.

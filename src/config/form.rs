@@ -51,6 +51,15 @@ pub(super) static DURATION_OR_OFF: Form<Option<Duration>> = Form {
     read: |text| or_off(text, some_time, units::duration),
 };
 
+/// How long a thread may stand still, or `None` for `off`. Threads with nothing to do turn once a second.
+pub(super) static PATIENCE: Form<Option<Duration>> = Form {
+    expected: "a duration from 5s, or `off`",
+    read: |text| match (DURATION_OR_OFF.read)(text)? {
+        Some(time) if time < Duration::from_secs(5) => Err(Unfit::Unlike),
+        time => Ok(time),
+    },
+};
+
 /// How often something is done, or `None` for `off`.
 pub(super) static INTERVAL: Form<Option<Duration>> = Form {
     expected: "a duration above zero such as 250ms, 5s, 10m, 1h or 2d, or `off` for never",

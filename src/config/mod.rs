@@ -41,6 +41,7 @@ mod timeouts;
 mod tree;
 mod units;
 mod upstream_tls;
+mod user;
 
 #[cfg(test)]
 mod bad_files;
@@ -52,7 +53,7 @@ mod good_files;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
@@ -84,6 +85,7 @@ pub use store::{DiskConfig, RedisConfig, RedisTls, StoreConfig, SyncTime};
 pub use tickets::TicketsConfig;
 pub use timeouts::{DrainConfig, Timeouts};
 pub use upstream_tls::{Roots, UpstreamTls};
+pub use user::UserConfig;
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -120,6 +122,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Peers whose `X-Forwarded-*` is believed and extended.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who the process becomes once its addresses are bound; `None` stays who started it.
+    pub user: Option<UserConfig>,
+    /// How long a thread may stand still before the process ends; `None` is `off`.
+    pub watchdog: Option<Duration>,
 }
 
 impl Config {

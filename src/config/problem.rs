@@ -169,6 +169,17 @@ pub enum Fault {
     /// A route to a pool that doesn't exist.
     #[error("there is no pool `{0}`")]
     UnknownPool(String),
+    /// A user or group that isn't there.
+    #[error("there is no {what} `{name}`")]
+    Unknown {
+        /// Which of the two.
+        what: &'static str,
+        /// As it was typed.
+        name: String,
+    },
+    /// A user or group from whom nothing is taken.
+    #[error("`{0}` may do everything")]
+    Superuser(String),
     /// A site that isn't there.
     #[error("there is no site `{0}`")]
     UnknownSite(String),

@@ -86,6 +86,9 @@ pub struct Operations {
     pub count: Count,
     /// Who is where, if that is watched at all.
     pub presence: Option<Arc<Presence>>,
+    /// Does to a thread what a test asks for; false where there is no such thing.
+    #[cfg(debug_assertions)]
+    pub trouble: Box<dyn Fn(&str) -> bool>,
 }
 
 /// Bounds on what publishers may send.
@@ -193,6 +196,11 @@ impl Control {
             ["publish"] if method == Method::POST => self.publish_batch(request, is_grip).await,
             ["publish"] if is_grip => Err(Failure::plain_method(&method, "POST")),
             ["publish"] => Err(Failure::method("POST")),
+            #[cfg(debug_assertions)]
+            ["debug", "trouble", what] if method == Method::POST => match (self.operations.trouble)(what) {
+                true => Ok(reply::json(StatusCode::OK, &serde_json::json!({}))),
+                false => Err(Failure::bad("there is no such trouble")),
+            },
             ["revoke"] if method == Method::POST => {
                 let (head, body) = request.into_parts();
                 let body = read_body(body, &head.headers, self.limits.body).await?;

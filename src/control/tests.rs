@@ -40,6 +40,8 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         revoke: Box::new(|_, _| Box::pin(async { Ok(3) })),
         count: Box::new(|_| Box::pin(async { 2 })),
         presence: None,
+        #[cfg(debug_assertions)]
+        trouble: Box::new(|_| false),
     };
     let limits = PublishLimits { message: 100, batch: 3, body: 1000 };
     let control = Rc::new(Control::new(

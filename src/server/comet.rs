@@ -23,6 +23,7 @@ use super::ledger::Ledger;
 use super::presence::Watch;
 use super::revocations::Beyond;
 use super::sharing::Sharing;
+use super::watchdog::Ward;
 
 /// Hub and shards.
 pub(super) struct Comet {
@@ -131,6 +132,11 @@ impl Comet {
     /// Connections held now.
     pub(super) fn open(&self) -> usize {
         self.shards.open()
+    }
+
+    /// For the watchdog.
+    pub(super) fn wards(&self) -> impl Iterator<Item = Ward> {
+        self.shards.watched().map(|(watched, wake)| Ward { watched, wake: Some(wake) })
     }
 
     /// Cuts what is left.

@@ -14,13 +14,18 @@ mod keeping;
 mod ledger;
 mod post;
 mod presence;
+mod privileges;
 mod process;
 mod reload;
 mod revocations;
 mod sharing;
 mod signals;
+mod supervisor;
 #[cfg(test)]
 mod tests;
+#[cfg(debug_assertions)]
+mod trouble;
+mod watchdog;
 mod worker;
 
 use std::io;
@@ -43,6 +48,7 @@ use crate::control::{Control, ControlListener, Guard, Operations, SiteInUse, Tok
 use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
+use crate::pulse::{Pulse, pulse};
 use crate::quota::Quota;
 use crate::site::{Snapshot, Snapshots};
 use crate::store::OpenError;
@@ -54,6 +60,8 @@ use doors::{Change, Doors};
 use drain::Stage;
 use process::Process;
 use signals::{Signal, Signals};
+use supervisor::Supervisor;
+use watchdog::{Ward, Watchdog};
 use worker::{Surroundings, Worker};
 
 pub use process::{raise_descriptor_limit, warn_of_descriptor_limit};
@@ -78,6 +86,14 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The user that the process was to become.
+    #[error("the process can't become the user `{name}`: {reason}")]
+    User {
+        /// As configured.
+        name: String,
+        /// The system's reason.
+        reason: io::Error,
+    },
     /// Metrics that can't be registered, which is a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(prometheus::Error),
@@ -143,6 +159,8 @@ pub struct Server {
     doors: Doors,
     /// Where the control port is since the start, and what opens it now.
     control: (Option<Endpoint>, Tokens),
+    supervisor: Supervisor,
+    watchdog: Watchdog,
     /// Dropped before what they use.
     workers: Vec<Worker>,
     comet: Comet,
@@ -156,6 +174,8 @@ impl Server {
         let doors = Doors::new(usize::from(config.threads), &metrics)?;
         let change = doors.plan(&config.listen)?;
         let control = ControlPort::bind(&config)?;
+        // Everything that needs rights is done, and no thread has begun.
+        privileges::give_up(&config)?;
         let log = AccessLog::open(config.log.access, &metrics)?;
         let comet = Comet::start(&config, &metrics, &log)?;
         let places = Places::new(config.limits.connections);
@@ -177,6 +197,11 @@ impl Server {
         let control_address = control.as_ref().map(|port| port.address.clone());
         announce(&addresses, control_address.as_ref());
         let stage = Stage::new(metrics.clone());
+        let supervisor = Supervisor::find();
+        let (pulse, watched) = pulse("server");
+        let own = Ward { watched, wake: None };
+        let wards = comet.wards().chain(workers.iter().map(Worker::ward)).chain([own]).collect();
+        let watchdog = Watchdog::start(wards, config.watchdog, supervisor.try_clone())?;
         let configured = config.control.as_ref().map(|control| control.address.clone());
         let guarded = (configured, Tokens::default());
         guarded.1.store(Arc::new(tokens(&config)));
@@ -191,10 +216,12 @@ impl Server {
             stage,
             doors,
             control: guarded,
+            supervisor,
+            watchdog,
             workers,
             comet,
         };
-        let (wishes, thread) = server.run_in_thread(change, control)?;
+        let (wishes, thread) = server.run_in_thread(change, control, pulse)?;
         Ok(Running { addresses, control: control_address, wishes, thread })
     }
 
@@ -202,6 +229,7 @@ impl Server {
         self,
         change: Change,
         control: Option<ControlPort>,
+        pulse: Pulse,
     ) -> Result<(mpsc::Sender<Wish>, JoinHandle<()>), StartError> {
         let (wishes, inbox) = mpsc::channel(WISHES);
         let (started, outcome) = sync_channel(1);
@@ -218,7 +246,7 @@ impl Server {
                     Ok(signals) => {
                         // Whoever started us waits for this.
                         let _ = started.send(Ok(()));
-                        self.run(change, control, own_wishes, inbox, signals).await;
+                        self.run(change, control, (own_wishes, inbox), signals, &Rc::new(pulse)).await;
                     }
                 }
             });
@@ -235,12 +263,12 @@ impl Server {
         mut self,
         change: Change,
         control: Option<ControlPort>,
-        own_wishes: mpsc::WeakSender<Wish>,
-        mut wishes: mpsc::Receiver<Wish>,
+        (own_wishes, mut wishes): (mpsc::WeakSender<Wish>, mpsc::Receiver<Wish>),
         mut signals: Signals,
+        pulse: &Rc<Pulse>,
     ) {
         let mut tasks = JoinSet::new();
-        tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone()));
+        tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone(), pulse.clone()));
         tasks.spawn_local(checkups::run_checkups(self.snapshots.clone()));
         if let Some(watch) = self.comet.watch() {
             tasks.spawn_local(watch.run(self.comet.clone_hub()));
@@ -259,7 +287,9 @@ impl Server {
         self.stage.serving();
         reload::note_taken(&self.metrics);
         note_expiry(&self.config, &self.metrics);
+        self.supervisor.serves();
         self.obey(&mut wishes, &mut signals).await;
+        self.supervisor.leaves();
         tokio::select! {
             () = self.drain() => {}
             () = asked_again(&mut wishes, &mut signals) => tracing::warn!("asked twice to stop: ends at once"),
@@ -307,6 +337,12 @@ impl Server {
             revoke: revocations::revoke(self.comet.revoker(), self.comet.beyond(), &self.metrics),
             count: revocations::count_tagged(self.comet.revoker()),
             presence: self.comet.watch().map(|watch| watch.presence.clone()),
+            #[cfg(debug_assertions)]
+            trouble: {
+                let workers: Vec<_> = self.workers.iter().filter_map(Worker::orders).collect();
+                let shards = self.comet.revoker();
+                Box::new(move |what| trouble::cause(what, &workers, &shards))
+            },
         };
         let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.as_ref());
         let guard = Guard::new(&port.address, self.control.1.clone())
@@ -316,7 +352,9 @@ impl Server {
     }
 
     fn end(self) {
-        let Server { workers, comet, log, .. } = self;
+        let Server { workers, comet, log, watchdog, .. } = self;
+        // What ends now doesn't turn.
+        drop(watchdog);
         drop(workers);
         comet.stop();
         log.flush(LAST_LINES);
@@ -340,11 +378,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two looks at the process, when nobody asks for metrics.
 const MEASURE: Duration = Duration::from_secs(5);
 
-async fn tick(hub: Arc<crate::hub::Hub>, snapshots: Snapshots) {
+async fn tick(hub: Arc<crate::hub::Hub>, snapshots: Snapshots, pulse: Rc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        pulse.beat();
         let now = Instant::now();
         hub.tick(now);
         snapshots.load_full().sweep(now);

@@ -6,12 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::metrics::Metrics;
+use crate::pulse::panics;
 
 /// Reads `/proc/self` into the `process_*` metrics.
 pub(super) struct Process {
     metrics: Metrics,
     /// Seconds of processor time that are counted.
     counted: Cell<u64>,
+    /// Panics that are.
+    panics: Cell<u64>,
 }
 
 /// Ticks in a second as `/proc` shows them: the same for every Linux that has a stable interface.
@@ -24,11 +27,13 @@ impl Process {
         metrics.process_start_time.set(gauge(started));
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.process_max_fds.set(gauge(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)));
-        Process { metrics: metrics.clone(), counted: Cell::new(0) }
+        Process { metrics: metrics.clone(), counted: Cell::new(0), panics: Cell::new(0) }
     }
 
     /// Brings the rest up to date. What can't be read stays.
     pub(super) fn measure(&self) {
+        let panics = panics();
+        self.metrics.panics.inc_by(panics - self.panics.replace(panics));
         if let Ok(status) = std::fs::read_to_string("/proc/self/status")
             && let Some(bytes) = resident(&status)
         {

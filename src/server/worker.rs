@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::watchdog::Ward;
 use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
 use crate::body::{Body, ClientBody};
@@ -31,6 +32,7 @@ use crate::hold::{Home, Keeper, Passport, Return, TakeOver};
 use crate::listener::{
     self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Serve, Terms,
 };
+use crate::pulse::{Pulse, Watched, pulse};
 use crate::quota::{Guest, Quota};
 use crate::site::{NO_SITE, Site, Snapshots, Visit};
 use crate::wire::WireStream;
@@ -46,6 +48,9 @@ pub(super) enum Order {
     Terms(Arc<Terms>),
     /// Close all doors and what is idle, finish what is in work.
     Drain,
+    /// What a test does to the thread.
+    #[cfg(debug_assertions)]
+    Trouble(fn()),
 }
 
 /// What a worker shares with the rest of the process.
@@ -65,6 +70,7 @@ pub(super) struct Surroundings {
 /// A worker as the server sees it. Dropping it cuts its connections and ends the thread.
 pub(super) struct Worker {
     orders: Option<mpsc::Sender<Order>>,
+    watched: Watched,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,9 +92,22 @@ impl Worker {
     pub(super) fn start(number: usize, surroundings: Surroundings) -> io::Result<Worker> {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let runtime = Builder::new_current_thread();
-        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-        let thread = thread.spawn(move || run(runtime, number, surroundings, inbox))?;
-        Ok(Worker { orders: Some(orders), thread: Some(thread) })
+        let name = format!("worker-{number}");
+        let (pulse, watched) = pulse(name.as_str());
+        let thread = std::thread::Builder::new().name(name);
+        let thread = thread.spawn(move || run(runtime, number, surroundings, inbox, pulse))?;
+        Ok(Worker { orders: Some(orders), watched, thread: Some(thread) })
+    }
+
+    /// For whoever must not keep it from ending.
+    #[cfg(debug_assertions)]
+    pub(super) fn orders(&self) -> Option<mpsc::WeakSender<Order>> {
+        self.orders.as_ref().map(mpsc::Sender::downgrade)
+    }
+
+    /// For the watchdog; it beats by itself.
+    pub(super) fn ward(&self) -> Ward {
+        Ward { watched: self.watched.clone(), wake: None }
     }
 
     /// Waits while the worker has too many orders; fails only if it is gone.
@@ -112,15 +131,24 @@ impl Drop for Worker {
     }
 }
 
-fn run(mut runtime: Builder, number: usize, surroundings: Surroundings, orders: mpsc::Receiver<Order>) {
+fn run(
+    mut runtime: Builder,
+    number: usize,
+    surroundings: Surroundings,
+    orders: mpsc::Receiver<Order>,
+    pulse: Pulse,
+) {
     match runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build_local(LocalOptions::default()) {
-        Ok(runtime) => runtime.block_on(work(number, surroundings, orders)),
-        Err(error) => tracing::error!(%error, "a worker thread can't start"),
+        Ok(runtime) => runtime.block_on(work(number, surroundings, orders, &pulse)),
+        Err(error) => {
+            tracing::error!(%error, "a worker thread can't start");
+            pulse.give_up();
+        }
     }
 }
 
 /// Until the server drops its end of the orders. The connections are dropped with the runtime.
-async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Receiver<Order>) {
+async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Receiver<Order>, pulse: &Pulse) {
     let (desk, mut returns) = mpsc::channel(DESK);
     let floor = Rc::new(Floor::new(number, surroundings, desk));
     floor.tasks.spawn_local(floor.site.clone().converse());
@@ -133,7 +161,10 @@ async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Recei
                 None => return,
             },
             Some(back) = returns.recv() => floor.clone().welcome_back(back),
-            _ = rests.tick() => sys::return_unused_memory(),
+            _ = rests.tick() => {
+                pulse.beat();
+                sys::return_unused_memory();
+            }
         }
     }
 }
@@ -193,6 +224,8 @@ impl Floor {
                 self.site.renew();
             }
             Order::Drain => self.leaving.begin(),
+            #[cfg(debug_assertions)]
+            Order::Trouble(trouble) => trouble(),
         }
     }
 
@@ -218,11 +251,13 @@ impl Floor {
 
     async fn greet(self: Rc<Self>, guest: listener::Guest, listener: u16, door: Arc<Door>) {
         let listener::Guest { mut socket, peer, place } = guest;
-        let terms = self.terms.borrow().clone();
+        let (terms, accepted) = (self.terms.borrow().clone(), Instant::now());
         let _entered = door.enter();
         let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
         let Ok(guest) = self.quota.connect(peer.ip()) else { return door.turn_away() };
-        let Some(wire) = door.shake_hands(socket, &terms).await else { return };
+        let left = terms.after(accepted.elapsed());
+        let Some(wire) = door.shake_hands(socket, &left).await else { return };
+        let terms = Rc::new(terms.after(accepted.elapsed()));
         let passport = Passport::new(peer, listener).with_certificate(certificate(&wire));
         let home = Home { desk: self.desk.clone(), passport };
         let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
@@ -291,6 +326,8 @@ struct Service(Visit);
 
 impl Serve for Service {
     async fn serve(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        #[cfg(debug_assertions)]
+        super::trouble::strike();
         self.0.answer(request).await
     }
 }

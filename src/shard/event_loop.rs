@@ -29,6 +29,7 @@ use crate::hold::Tickets;
 use crate::hub::{ChannelId, Hub, Presence, Tap, Turn};
 use crate::message::{Entry, Epoch, Gap, Sequence};
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::sys;
 use crate::wire::Scratch;
 
@@ -134,15 +135,16 @@ impl EventLoop {
     }
 
     /// Turns until it is told to stop.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, pulse: &Pulse) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopped {
             if let Err(error) = self.poll.poll(&mut events, self.patience())
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "a shard can't wait for its sockets");
-                return;
+                pulse.give_up();
             }
+            pulse.beat();
             self.now = Instant::now();
             self.tick = ((self.now - self.began).as_millis() / TICK.as_millis()) as u32;
             let woken = self.take_events(&events);
@@ -251,6 +253,8 @@ impl EventLoop {
                 Command::Speak(key, hold, speech) => self.speak(key as usize, hold, speech),
                 Command::Drain(spread) => self.begin_draining(spread),
                 Command::Stop => self.stopped = true,
+                #[cfg(debug_assertions)]
+                Command::Trouble(trouble) => trouble(),
             }
         }
         self.commands = commands;

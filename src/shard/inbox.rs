@@ -22,6 +22,9 @@ pub(super) enum Command {
     Drain(Duration),
     /// End the thread.
     Stop,
+    /// What a test does to the thread.
+    #[cfg(debug_assertions)]
+    Trouble(fn()),
 }
 
 /// A list with a bell.

@@ -43,6 +43,7 @@ use crate::hold::{Crowd, Departure, Keeper, Permit, Tickets, Whose};
 use crate::hub::{Hub, Presence};
 use crate::message::{ChannelName, Position, Start};
 use crate::metrics::Metrics;
+use crate::pulse::{Watched, pulse};
 
 use admission::Admission;
 use event_loop::EventLoop;
@@ -76,7 +77,11 @@ pub struct ShardSettings {
 pub struct Shards {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    watched: Vec<Watched>,
 }
+
+/// The pulse of a shard, and what wakes it, since it doesn't turn while it has nothing to do.
+pub type Sleeper = (Watched, Box<dyn Fn() + Send>);
 
 /// What the threads of ordinary work see of the shards.
 struct Shared {
@@ -108,10 +113,13 @@ impl Shards {
         let (next, held) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
         let (hub, admission) = (hub.clone(), Admission::new());
         let shared = Arc::new(Shared { hub, inboxes, next, held, settings, admission, tickets });
-        let mut shards = Shards { shared, threads: Vec::new() };
+        let mut shards = Shards { shared, threads: Vec::new(), watched: Vec::new() };
         for (index, event_loop) in loops.into_iter().enumerate() {
-            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
-            shards.threads.push(thread.spawn(move || event_loop.run())?);
+            let name = format!("shard-{index}");
+            let (pulse, watched) = pulse(name.as_str());
+            let thread = std::thread::Builder::new().name(name);
+            shards.threads.push(thread.spawn(move || event_loop.run(&pulse))?);
+            shards.watched.push(watched);
         }
         Ok(shards)
     }
@@ -141,6 +149,15 @@ impl Shards {
         Revoker(self.shared.clone())
     }
 
+    /// For whoever watches that they turn.
+    pub fn watched(&self) -> impl Iterator<Item = Sleeper> {
+        self.watched.iter().zip(&self.shared.inboxes).map(|(watched, inbox)| {
+            let inbox = inbox.clone();
+            let wake: Box<dyn Fn() + Send> = Box::new(move || inbox.wake());
+            (watched.clone(), wake)
+        })
+    }
+
     /// Cuts what is left and ends the threads.
     pub fn stop(mut self) {
         self.tell(|| Command::Stop);
@@ -167,6 +184,12 @@ impl Revoker {
         let fits = self.0.tickets.revoke(whose.clone(), at);
         let last = last.map(Arc::new);
         (self.ask(&whose, || Deed::End(last.clone())), fits)
+    }
+
+    /// Has the first shard do what a test wants to see the end of.
+    #[cfg(debug_assertions)]
+    pub fn trouble(&self, trouble: fn()) {
+        self.0.inboxes.iter().take(1).for_each(|inbox| inbox.push(Command::Trouble(trouble)));
     }
 
     /// Connections with a tag.

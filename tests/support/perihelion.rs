@@ -237,6 +237,14 @@ impl Perihelion {
         assert!(status.success(), "{command}");
     }
 
+    /// What the system says of each of its threads.
+    pub(crate) fn thread_statuses(&self) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok())
+            .collect()
+    }
+
     /// Waits for the end of the process.
     #[track_caller]
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {

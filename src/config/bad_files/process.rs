@@ -16,6 +16,8 @@ upstream: http://127.0.0.1:8000
     Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
+watchdog: 1s
+user: nobody-knows-them
 control:
   address: 10.0.0.1:7070
   token: s3cret
@@ -26,13 +28,15 @@ control:
     - { name: a b, token: 'a b' }
 ",
         problems: &[
-            r"8:15: token `shop` is given twice, first on line 7 (expected another name)",
-            r"8:47: `roles` can't be `publsh` (expected publish, read or admin; did you mean `publish`?)",
-            r"9:28: the token of `more` is given twice, first on line 5 (expected a token of its own)",
-            r"9:43: `roles` is empty (expected at least one)",
-            r"10:7: `roles` is missing (expected publish, read or admin)",
-            r"10:15: `name` can't be `a b` (expected up to 64 letters, digits, `-`, `_` and `.`)",
-            r"10:27: `token` can't be used as a secret (expected visible ASCII characters without spaces)",
+            r"3:11: `watchdog` can't be `1s` (expected a duration from 5s, or `off`)",
+            r"4:7: there is no user `nobody-knows-them`",
+            r"10:15: token `shop` is given twice, first on line 9 (expected another name)",
+            r"10:47: `roles` can't be `publsh` (expected publish, read or admin; did you mean `publish`?)",
+            r"11:28: the token of `more` is given twice, first on line 7 (expected a token of its own)",
+            r"11:43: `roles` is empty (expected at least one)",
+            r"12:7: `roles` is missing (expected publish, read or admin)",
+            r"12:15: `name` can't be `a b` (expected up to 64 letters, digits, `-`, `_` and `.`)",
+            r"12:27: `token` can't be used as a secret (expected visible ASCII characters without spaces)",
         ],
     },
     Bad {
@@ -57,7 +61,7 @@ upstream: http://127.0.0.1:8000
 lisen: 127.0.0.1:80
 ",
         problems: &[
-            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads or store; did you mean `listen`?)",
+            r"3:1: unknown key `lisen` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads, store, user, group or watchdog; did you mean `listen`?)",
         ],
     },
     Bad {
@@ -242,7 +246,7 @@ control: {address: '127.0.0.1:1', tokn: x}
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",
         problems: &[
-            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads or store)",
+            r"3:1: unknown key `x` (expected listen, control, upstream, pools, sites, channels, limits, buffers, timeouts, tickets, presence, grip, drain, log, trusted_proxies, threads, store, user, group or watchdog)",
         ],
     },
     Bad {
