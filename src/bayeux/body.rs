@@ -67,8 +67,12 @@ fn form(text: &str) -> Result<Vec<String>, BadRequest> {
 
 /// Without the encoding of forms (WHATWG URL §5.1); `None` for what isn't UTF-8 then, or no encoding.
 fn decoded(text: &str) -> Option<String> {
-    let plain = text.replace('+', " ");
-    let mut parts = plain.split('%');
+    unescaped(&text.replace('+', " "))
+}
+
+/// The same where a plus is one (RFC 3986 §2.1).
+pub(super) fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
         let code = part.get(..2).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()))?;

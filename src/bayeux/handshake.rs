@@ -15,7 +15,7 @@ const NO_VERSION: &str = "400::version_missing";
 const NO_COMMON_TYPE: &str = "301::connection_types_not_supported";
 
 /// The ways to connect, as they are offered.
-const CONNECTION_TYPES: &[&str] = &["websocket", "long-polling", "callback-polling"];
+pub(super) const CONNECTION_TYPES: &[&str] = &["websocket", "long-polling", "callback-polling"];
 /// Ways that are the same under another name.
 const SYNONYMS: &[&str] = &["cross-origin-long-polling"];
 /// When a client that was turned away shall try again.

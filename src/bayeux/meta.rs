@@ -46,11 +46,11 @@ pub(super) enum Said {
 /// Refusals in the protocol's own words.
 const NO_CHANNEL: &str = "400::channel_missing";
 const NO_DATA: &str = "400::data_missing";
-const UNKNOWN_SESSION: &str = "402::session_unknown";
+pub(super) const UNKNOWN_SESSION: &str = "402::session_unknown";
 const NO_SUBSCRIPTION: &str = "403::subscription_missing";
-const BAD_SUBSCRIPTION: &str = "403::subscription_invalid";
-const META: &str = "403::subscribe_denied";
-const TOO_MANY_SUBSCRIPTIONS: &str = "403::too_many_subscriptions";
+pub(super) const BAD_SUBSCRIPTION: &str = "403::subscription_invalid";
+pub(super) const META: &str = "403::subscribe_denied";
+pub(super) const TOO_MANY_SUBSCRIPTIONS: &str = "403::too_many_subscriptions";
 const UNKNOWN_CHANNEL: &str = "404::channel_unknown";
 const BAD_CHANNEL: &str = "405::channel_invalid";
 pub(super) const BAD_ID: &str = "405::message_id_invalid";
@@ -264,6 +264,14 @@ pub(super) fn retry(terms: &Terms) -> Advice {
     Advice { reconnect: "retry", interval, timeout: Some(timeout), multiple_clients: false }
 }
 
+/// Why a channel can't be subscribed to.
+pub(super) fn unsubscribable(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::TooManySubscribers { .. } => CROWDED,
+        _ => NO_ROOM,
+    }
+}
+
 /// Why a message was not published.
 fn unpublished(refused: &Refused) -> &'static str {
     match refused {
@@ -275,7 +283,7 @@ fn unpublished(refused: &Refused) -> &'static str {
 }
 
 /// Where the session is unknown, a connect is told to begin anew; an unknown message is no reason to.
-fn refusal(request: &Request<'_>, error: &str) -> Vec<u8> {
+pub(super) fn refusal(request: &Request<'_>, error: &str) -> Vec<u8> {
     let is_connect = request.channel() == "/meta/connect";
     let advice = (error == UNKNOWN_SESSION && is_connect).then_some(Advice::HANDSHAKE);
     let subscription = request.subscription.filter(|_| request.channel().starts_with("/meta/"));
@@ -307,10 +315,7 @@ fn subscribe(
         rulings.allow(&session.id, Verb::Subscribe, text)?;
     }
     for (text, (_, pattern)) in wanted {
-        table.subscribe(key, *pattern, text, now).map_err(|refused| match refused {
-            Refused::TooManySubscribers { .. } => CROWDED,
-            _ => NO_ROOM,
-        })?;
+        table.subscribe(key, *pattern, text, now).map_err(|refused| unsubscribable(&refused))?;
     }
     Ok(Reply { subscription: request.subscription, ..Reply::to(request) }.json())
 }

@@ -14,6 +14,7 @@ mod consult;
 mod courier;
 mod desk;
 mod envelope;
+mod guest;
 mod handshake;
 mod mail;
 mod meta;
@@ -36,7 +37,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::hold::{Answer, ClientSide, Ear, Hold, Source};
 use crate::hub::Hub;
-use crate::message::TransportId;
+use crate::message::{Entry, TransportId};
 use crate::metrics::Metrics;
 use crate::transport::{self, Parameters};
 
@@ -48,6 +49,7 @@ use table::Table;
 pub use authority::Answered;
 pub use body::BadRequest;
 pub use courier::Courier;
+pub use guest::{Guest, Says};
 pub use session::Terms;
 
 /// All sessions of the process.
@@ -131,28 +133,41 @@ impl Bayeux {
         if messages.is_empty() {
             return Err(BadRequest::NoMessages);
         }
-        let callback = carried.callback;
-        let visitor =
-            Visitor { terms, browser: browser(headers), callback: callback.as_deref(), socket: None };
-        match self.hear(&visitor, &messages, authority).await {
+        let callback = carried.callback.as_deref();
+        let visitor = Visitor { terms, browser: browser(headers), callback, socket: None };
+        let said = self.hear(&visitor, &messages, authority).await;
+        Ok(self.reply(&visitor, said, client))
+    }
+
+    fn reply(&self, visitor: &Visitor<'_>, said: Said, client: ClientSide) -> Reply {
+        match said {
             Said::Answer { messages, replies, browser } => {
-                let body = words::body(&messages, &replies, callback.as_deref());
-                self.metrics.comet_deliveries.with_label_values(&["bayeux"]).inc_by(messages.len() as u64);
-                let mut answer = answer_headers(callback.is_some());
-                if let Some(browser) = browser {
-                    let cookie = HeaderValue::try_from(format!("{BROWSER}={browser}; Path=/; HttpOnly"));
-                    answer.insert(SET_COOKIE, cookie.expect("hexadecimal digits"));
-                }
-                // Replies of one moment, which are nobody else's.
-                answer.insert("cache-control", HeaderValue::from_static("no-cache, no-store"));
-                Ok(Reply::Answer(answer, body))
+                self.answered(visitor, (&messages, &replies), browser)
             }
             Said::Hold { hold, timeout, fallback } => {
-                let ear = Ear::new(self.desk.clone(), hold);
-                Ok(Reply::Hold(Box::new(held(timeout, fallback, callback.is_some(), client, ear))))
+                let (ear, is_script) = (Ear::new(self.desk.clone(), hold), visitor.callback.is_some());
+                Reply::Hold(Box::new(held(timeout, fallback, is_script, client, ear)))
             }
             Said::OnSocket => unreachable!("it came in a request"),
         }
+    }
+
+    fn answered(
+        &self,
+        visitor: &Visitor<'_>,
+        (messages, replies): (&[Arc<Entry>], &[Vec<u8>]),
+        browser: Option<Box<str>>,
+    ) -> Reply {
+        let body = words::body(messages, replies, visitor.callback);
+        self.metrics.comet_deliveries.with_label_values(&["bayeux"]).inc_by(messages.len() as u64);
+        let mut answer = answer_headers(visitor.callback.is_some());
+        if let Some(browser) = browser {
+            let cookie = HeaderValue::try_from(format!("{BROWSER}={browser}; Path=/; HttpOnly"));
+            answer.insert(SET_COOKIE, cookie.expect("hexadecimal digits"));
+        }
+        // Replies of one moment, which are nobody else's.
+        answer.insert("cache-control", HeaderValue::from_static("no-cache, no-store"));
+        Reply::Answer(answer, body)
     }
 
     /// A name that nobody guesses.

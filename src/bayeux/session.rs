@@ -132,6 +132,12 @@ impl Session {
         }
     }
 
+    /// That of a client whom an application has handed over. It has no other transport to try, so that its first connect is
+    /// held like any other.
+    pub(super) fn of_guest(id: Box<str>, terms: Arc<Terms>, now: Instant) -> Session {
+        Session { connected: true, ..Session::new(id, terms, None, false, now) }
+    }
+
     /// A message of the channel of one of its subscriptions; whether it is new to it.
     pub(super) fn offer(&mut self, entry: &Arc<Entry>, since: Sequence) -> Result<bool, Full> {
         let room = Room { messages: self.terms.route.queue, bytes: self.terms.route.queue_bytes };

@@ -122,7 +122,8 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
 
 /// Whether a field could be taken for an instruction, by us or by any other proxy.
 fn is_instruction(name: &str) -> bool {
-    const PREFIXES: [&str; 5] = ["x-reproxy-", "x-accel-", "x-sendfile", "x-proxy-capabilities", "grip-"];
+    const PREFIXES: [&str; 6] =
+        ["x-reproxy-", "x-accel-", "x-sendfile", "x-proxy-capabilities", "x-cometd", "grip-"];
     hold::is_instruction(name)
         || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -59,7 +59,7 @@ pub use inquiry::{Inquired, inquire};
 pub use messages::{Answered, Speaker, carry, not_carried};
 pub use parley::{Host, Parley, parley};
 pub use record::SiteMetrics;
-pub use reproxy::{Elsewhere, Handoffs, Reproxy};
+pub use reproxy::{Cometd, CometdAction, Elsewhere, Handoffs, Reproxy};
 pub use rules::{Client, RouteRules, Rules};
 pub use script::serve_script;
 

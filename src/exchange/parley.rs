@@ -92,6 +92,27 @@ pub async fn parley<'a>(
     }
 }
 
+/// A request that was read before, and has come from another route.
+///
+/// # Errors
+/// It is answered already: it was refused.
+pub(super) fn resumed<'a>(
+    host: Host<'a>,
+    parts: &'a Parts,
+    mut record: Record,
+) -> Result<Parley<'a>, Box<Response<Body>>> {
+    match check::without_body(parts) {
+        Ok(Asked { keep_alive, .. }) => {
+            Ok(Parley { host, parts, record, keep_alive, wants_socket: false, body: Bytes::new() })
+        }
+        Err(refusal) => {
+            record.refused(&refusal);
+            host.client.clock.start(host.rules.body_timeout);
+            Err(Box::new(answer(&refusal, false, &parts.headers)))
+        }
+    }
+}
+
 async fn collect(
     client: &Client,
     rules: &Rules,
@@ -118,6 +139,11 @@ impl Parley<'_> {
     /// The client's side of the connection, for a hold.
     pub fn client_side(&self) -> ClientSide {
         ClientSide { version: self.parts.version, keep_alive: self.keep_alive }
+    }
+
+    /// Its head.
+    pub fn parts(&self) -> &Parts {
+        self.parts
     }
 
     /// Answers it.

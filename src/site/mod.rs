@@ -498,7 +498,11 @@ impl Site {
                 let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();
                 Ok(elsewhere.file(client, rules, Place { folder, path: &path, rest }).await)
             }
-            (Action::Files(_), None) | (Action::Redirect(_) | Action::Bayeux(_) | Action::Script(_), _) => {
+            (Action::Bayeux(terms), _) => {
+                let host = Host { client, rules, site, cors: &route.cors, keeper, log: &self.log };
+                self.bayeux_of_guest(errand.snapshot, terms, host, elsewhere).await
+            }
+            (Action::Files(_), None) | (Action::Redirect(_) | Action::Script(_), _) => {
                 Ok(elsewhere.nowhere(client, rules))
             }
         }

@@ -14,6 +14,7 @@ mod cli;
 mod client_certificates;
 mod clients;
 mod cluster;
+mod cometd;
 mod compress;
 mod connections;
 mod control;

@@ -11,9 +11,11 @@ use hyper::{HeaderMap, Method, Request, Response, Uri};
 use super::super::answer::{Refusal, answer};
 use super::super::files::{Place, Wish, find};
 use super::super::marks::Marks;
+use super::super::parley::{Host, Parley, resumed};
 use super::super::record::Record;
 use super::super::rules::{Client, Rules};
 use super::super::{Context, Outcome, check, finish, steps};
+use super::cometd::Cometd;
 use super::instruction::bad;
 use super::said::Said;
 use crate::body::Body;
@@ -24,6 +26,8 @@ use crate::hold::TakeOver;
 pub struct Elsewhere {
     /// Name of the site; `None` for the same.
     site: Option<Box<str>>,
+    /// The client of Bayeux that it is for.
+    cometd: Option<Box<Cometd>>,
     parts: Parts,
     marks: Marks,
     said: Said,
@@ -38,11 +42,12 @@ impl Elsewhere {
         said: Said,
         record: Record,
     ) -> Elsewhere {
-        Elsewhere { site: None, parts: to_read(parts, Uri::from(path)), marks: marks.clone(), said, record }
+        let parts = to_read(parts, Uri::from(path));
+        Elsewhere { site: None, cometd: None, parts, marks: marks.clone(), said, record }
     }
 
     pub(super) fn at_site(
-        site: Box<str>,
+        (site, cometd): (Box<str>, Option<Box<Cometd>>),
         parts: &Parts,
         marks: &Marks,
         said: Said,
@@ -50,6 +55,7 @@ impl Elsewhere {
     ) -> Elsewhere {
         Elsewhere {
             site: Some(site),
+            cometd,
             parts: to_read(parts, parts.uri.clone()),
             marks: marks.clone(),
             said,
@@ -72,6 +78,19 @@ impl Elsewhere {
         let header = if self.site.is_some() { "X-Reproxy-Service" } else { "X-Accel-Redirect" };
         let value = HeaderValue::try_from(self.parts.uri.to_string()).unwrap_or(HeaderValue::from_static(""));
         self.refuse(client, rules, &Refusal::BadHandoff(bad(header, &value, "no route leads there")))
+    }
+
+    /// The client of Bayeux that it is for, where the application says so, and the head of its answer.
+    pub fn take_cometd(&mut self) -> Option<(Box<Cometd>, HeaderMap)> {
+        Some((self.cometd.take()?, std::mem::take(&mut self.said.headers)))
+    }
+
+    /// By a room behind the site.
+    ///
+    /// # Errors
+    /// It is answered already: it was refused.
+    pub fn parley<'a>(&'a mut self, host: Host<'a>) -> Result<Parley<'a>, Box<Response<Body>>> {
+        resumed(host, &self.parts, self.record.take())
     }
 
     /// By a file, with the application's head.

@@ -10,6 +10,7 @@ use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 
+use super::cometd::{self, Cometd};
 use super::{Handoffs, Reproxy};
 use crate::files::{Folder, Name};
 use crate::hold::BadInstruction;
@@ -41,8 +42,8 @@ pub(super) enum Target {
     Path(PathAndQuery),
     /// At one of these, the first that can be read.
     Urls(Vec<Uri>),
-    /// At the same path of another site.
-    Site(Box<str>),
+    /// At the same path of another site, perhaps for this client of Bayeux.
+    Site(Box<str>, Option<Box<Cometd>>),
 }
 
 /// How long which of its headers are remembered.
@@ -95,7 +96,7 @@ fn target(headers: &HeaderMap, handoffs: &Handoffs) -> Result<Option<Target>, Ba
         let site =
             value.to_str().ok().and_then(|name| reproxy.sites.iter().find(|site| ***site == *name.trim()));
         let site = site.ok_or_else(|| bad("X-Reproxy-Service", value, "it is no site of reproxy.sites"))?;
-        return Ok(Some(Target::Site(site.clone())));
+        return Ok(Some(Target::Site(site.clone(), cometd::read(headers)?)));
     }
     Ok(None)
 }
@@ -115,7 +116,7 @@ impl Reproxy {
     }
 }
 
-fn field<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a HeaderValue> {
+pub(super) fn field<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a HeaderValue> {
     headers.get(HeaderName::from_static(name)).filter(|value| !value.is_empty())
 }
 
@@ -175,7 +176,8 @@ mod tests {
             Target::File(folder, _) => format!("file in {}", folder.path.display()),
             Target::Path(path) => format!("path {path}"),
             Target::Urls(urls) => format!("urls {urls:?}"),
-            Target::Site(site) => format!("site {site}"),
+            Target::Site(site, None) => format!("site {site}"),
+            Target::Site(site, Some(client)) => format!("{} at site {site}", client.id),
         }))
     }
 
@@ -197,10 +199,14 @@ mod tests {
             (("x-reproxy-url", "http://a/1  http://b/2 ://"), Ok("urls [http://a/1, http://b/2]")),
             (("x-reproxy-service", "chat.example"), Ok("site chat.example")),
             (("x-reproxy-service", "other.example"), Err("X-Reproxy-Service")),
+            (("x-cometd", "id=x"), Ok("")),
         ];
         for (field, expected) in table {
-            assert_eq!(said(&[field]), expected.map(|text| Some(text.to_owned())), "{field:?}");
+            let expected = expected.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+            assert_eq!(said(&[field]), expected, "{field:?}");
         }
+        let client = [("x-reproxy-service", "chat.example"), ("x-cometd", "id=x; channels=/a")];
+        assert_eq!(said(&client), Ok(Some("x at site chat.example".into())));
         assert_eq!(said(&[("content-type", "a/b"), ("x-sendfile", "")]), Ok(None));
         let both = [("x-reproxy-url", "http://a/"), ("x-reproxy-file", "/srv/media/a")];
         assert_eq!(said(&both), Ok(Some("file in /srv/media".into())));

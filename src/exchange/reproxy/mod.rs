@@ -5,6 +5,7 @@
 //! a target says is obeyed, and nothing at all unless it was configured.
 
 mod allowed;
+mod cometd;
 mod elsewhere;
 mod fetch;
 mod instruction;
@@ -35,6 +36,7 @@ use crate::files::{Folder, Found, Name, file_headers};
 use crate::metrics::Metrics;
 use crate::upstream::{Errands, Lease};
 
+pub use cometd::{Cometd, CometdAction};
 pub use elsewhere::Elsewhere;
 pub(super) use instruction::{Instruction, read};
 
@@ -207,8 +209,8 @@ pub(super) async fn hand_on(
             let elsewhere = Elsewhere::at_path(path, parts, marks, said, record.take());
             (1, Ok(Outcome::Elsewhere(Box::new(elsewhere))))
         }
-        Target::Site(site) => {
-            let elsewhere = Elsewhere::at_site(site, parts, marks, said, record.take());
+        Target::Site(site, cometd) => {
+            let elsewhere = Elsewhere::at_site((site, cometd), parts, marks, said, record.take());
             (3, Ok(Outcome::Elsewhere(Box::new(elsewhere))))
         }
         Target::Urls(urls) => {
