@@ -170,6 +170,8 @@ impl Drop for Origin {
 
 fn listen(domain: Domain, address: &SockAddr) -> Socket {
     let socket = Socket::new(domain, Type::STREAM, None).expect("descriptors are left");
+    // One that comes back has connections of its former life there.
+    socket.set_reuse_address(true).expect("an open socket");
     socket.bind(address).expect("an address of our own");
     socket.listen(1024).expect("a bound socket");
     socket
