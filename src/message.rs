@@ -264,7 +264,7 @@ pub struct TransportId(u8);
 
 impl TransportId {
     /// Places for frames in each entry; the table of transports asserts that it fits.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// The transport with this index in the table.
     pub const fn new(index: usize) -> TransportId {

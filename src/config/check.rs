@@ -21,8 +21,8 @@ use super::tree::Node;
 use super::{
     Action, Authority, BayeuxConfig, Buffer, BuffersConfig, Certificate, Config, ControlConfig, CorsConfig,
     DiskConfig, DrainConfig, EdgeConfig, Endpoint, HTTPS_PORT, Limits, ListenerConfig, PoolConfig,
-    RedisConfig, RedisTls, RouteConfig, Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, certificate,
-    user,
+    RedisConfig, RedisTls, RouteConfig, Secret, ServerConfig, SiteConfig, StoreConfig, SyncTime, Websockets,
+    certificate, user,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -335,7 +335,8 @@ impl Rules<'_> {
         let edge = draft.edge.below(site);
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
-        Some(RouteConfig { path, action, buffer, request_body, internal, edge })
+        let websockets = draft.websockets;
+        Some(RouteConfig { path, action, buffer, request_body, internal, websockets, edge })
     }
 
     /// The one action of a route that begins at `place`.
@@ -554,6 +555,7 @@ impl Rules<'_> {
             buffer: Buffer::default(),
             request_body: self.request_body,
             internal: false,
+            websockets: Websockets::default(),
             edge,
         }
     }

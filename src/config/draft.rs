@@ -14,7 +14,7 @@ use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
     Action, Buffer, BuffersConfig, Carry, CorsConfig, DrainConfig, Endpoint, GripConfig, Limits, LogConfig,
-    PoolConfig, PresenceConfig, Role, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
+    PoolConfig, PresenceConfig, Role, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts, Websockets,
 };
 
 /// A whole file, defaults included.
@@ -142,6 +142,7 @@ pub(super) struct RouteDraft {
     pub(super) buffer: Buffer,
     /// Where it was typed.
     pub(super) request_body: Option<BodyLimit>,
+    pub(super) websockets: Websockets,
     pub(super) edge: EdgeDraft,
 }
 

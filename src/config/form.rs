@@ -15,7 +15,7 @@ use super::draft::SyncWord;
 use super::problem::nearest;
 use super::{
     AccessFormat, Buffer, Carry, Endpoint, LogLevel, NamedConfig, Rate, ServerConfig, SlowReader,
-    StoreConfig, UrlPattern, VerifyConfig, address, units,
+    StoreConfig, UrlPattern, VerifyConfig, Websockets, address, units,
 };
 
 /// How one kind of value is written.
@@ -228,6 +228,11 @@ pub(super) static BUFFER: Form<Buffer> = Form {
             ],
         )
     },
+};
+
+pub(super) static WEBSOCKETS: Form<Websockets> = Form {
+    expected: "through or over_http",
+    read: |text| choice(text, &[("through", Websockets::Through), ("over_http", Websockets::OverHttp)]),
 };
 
 /// Bytes of a request's head: hyper's buffer can't be smaller than 8 KiB.

@@ -77,7 +77,7 @@ pub use problem::{Fault, Place, Problem, Problems};
 pub use queue::{NamedConfig, QueueConfig, SignConfig};
 pub use redirect::{Carry, HTTPS_PORT, RedirectConfig};
 pub use reproxy::{ReproxyConfig, UrlPattern};
-pub use route::{Action, Buffer, FilesConfig, RouteConfig};
+pub use route::{Action, Buffer, FilesConfig, RouteConfig, Websockets};
 pub use script::ScriptConfig;
 pub use secret::Secret;
 pub use site::{CorsConfig, SiteConfig};

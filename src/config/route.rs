@@ -31,6 +31,18 @@ pub struct RouteConfig {
     pub buffer: Buffer,
     /// Bytes of a request's body; `None` is `off`.
     pub request_body: Option<u64>,
+    /// How WebSockets reach the application.
+    pub websockets: Websockets,
+}
+
+/// How WebSockets reach the application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Websockets {
+    /// As they are.
+    #[default]
+    Through,
+    /// As requests of GRIP's WebSocket-over-HTTP.
+    OverHttp,
 }
 
 /// What answers the requests of a route.
@@ -91,6 +103,7 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
         Key::new("request_body", |route, value| {
             route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
         }),
+        Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
         Key::section("redirect", ".", &REDIRECT, |route, value| {
             let place = value.node.place;
             let action = redirect(value).map(Action::Redirect);

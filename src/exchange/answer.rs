@@ -97,6 +97,9 @@ pub enum Refusal {
     /// The application holds WebSockets here, and the request is none.
     #[error("only a WebSocket of version 13 can be opened here")]
     UpgradeRequired,
+    /// A client sends what only the proxy may say of its WebSockets.
+    #[error("clients may not send WebSocket events here")]
+    ForgedEvents,
     /// A page of another site wants a WebSocket, which would carry the cookies of its visitor.
     #[error("pages of this origin may not open a WebSocket here")]
     ForeignOrigin,
@@ -142,7 +145,7 @@ impl Refusal {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::NoRoute | Refusal::NoFile => StatusCode::NOT_FOUND,
             Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Denied | Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::Denied | Refusal::ForeignOrigin | Refusal::ForgedEvents => StatusCode::FORBIDDEN,
             Refusal::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Refusal::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -229,7 +232,7 @@ impl Refusal {
             Refusal::HoldsFull => 16,
             Refusal::NoFile => 17,
             Refusal::File(_) => 18,
-            Refusal::Denied | Refusal::ForeignOrigin => 19,
+            Refusal::Denied | Refusal::ForeignOrigin | Refusal::ForgedEvents => 19,
             Refusal::Unfetched => 20,
             Refusal::UpgradeRequired => 21,
             Refusal::TooFast(_) => 22,
@@ -282,6 +285,9 @@ impl Refusal {
             && grip::is_grip(bad)
         {
             return grip::REFUSED.into();
+        }
+        if let Refusal::ForgedEvents = self {
+            return grip::FORGED.into();
         }
         format!("{}: {self}\n", self.title())
     }

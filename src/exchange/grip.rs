@@ -192,5 +192,8 @@ pub(super) fn is_grip(bad: &BadInstruction) -> bool {
     bad.header.starts_with("Grip-") || bad.header == CODING || bad.value == "application/grip-instruct"
 }
 
+/// Those of a client that is told to send no WebSocket events.
+pub(super) const FORGED: &str = "Client not allowed to send WebSocket events directly.\n";
+
 /// Those words.
 pub(super) const REFUSED: &str = "Error while proxying to origin.\n";

@@ -79,7 +79,7 @@ impl Speaker {
     pub fn describe(&mut self, kind: Kind) {
         let media_type = match kind {
             Kind::Text => HeaderValue::from_static("text/plain; charset=utf-8"),
-            Kind::Binary => HeaderValue::from_static("application/octet-stream"),
+            _ => HeaderValue::from_static("application/octet-stream"),
         };
         self.caller.describe(media_type);
     }

@@ -14,6 +14,7 @@ mod check;
 mod classify;
 mod cors;
 mod decoded;
+mod event_session;
 mod files;
 mod forward;
 mod forwarding;
@@ -34,6 +35,7 @@ mod sending;
 mod tunnel;
 mod upload;
 mod urgency;
+mod websocket_events;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ use crate::upstream::Pool;
 pub use answer::{Refusal, is_own};
 pub use caller::Caller;
 pub use cors::Cors;
+pub use event_session::EventSession;
 pub use files::{Place, serve_file};
 pub use grip::Identity;
 pub use inquiry::{Inquired, inquire};
@@ -62,6 +65,7 @@ pub use record::SiteMetrics;
 pub use reproxy::{Cometd, CometdAction, Elsewhere, Handoffs, Reproxy};
 pub use rules::{Client, RouteRules, Rules};
 pub use script::serve_script;
+pub use websocket_events::{Opened, Told, asks_for_socket, forges_events, lost, open, tell};
 
 use answer::answer;
 use classify::Verdict;

@@ -12,7 +12,7 @@ use super::chain::client_behind;
 use super::forwarding::FORWARDED_PROTO;
 use super::grip::Identity;
 use crate::clock::Clock;
-use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig};
+use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig, Websockets};
 use crate::hold::Passport;
 use crate::message::Position;
 use crate::spool::Spools;
@@ -76,21 +76,25 @@ pub struct RouteRules {
     pub response_memory: usize,
     /// Which request bodies go to a file.
     pub upload: UploadConfig,
+    /// How WebSockets reach the application.
+    pub websockets: Websockets,
 }
 
 impl RouteRules {
     /// For requests of the proxy itself, which no route of a client is meant by.
     pub fn of_proxy(buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
         let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
-        let (spools, buffer) = (spools.clone(), Buffer::default());
-        RouteRules { spools, request_body: None, buffer, request_memory, response_memory, upload }
+        let (spools, buffer, websockets) = (spools.clone(), Buffer::default(), Websockets::default());
+        let request_body = None;
+        RouteRules { spools, request_body, buffer, request_memory, response_memory, upload, websockets }
     }
 
     /// As configured.
     pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
-        let RouteConfig { request_body, buffer, .. } = *route;
+        let RouteConfig { request_body, buffer, websockets, .. } = *route;
         let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
-        RouteRules { spools: spools.clone(), request_body, buffer, request_memory, response_memory, upload }
+        let spools = spools.clone();
+        RouteRules { spools, request_body, buffer, request_memory, response_memory, upload, websockets }
     }
 }
 

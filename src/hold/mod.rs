@@ -276,7 +276,7 @@ impl Instruction {
 impl Hold {
     /// Whether it becomes a WebSocket.
     pub fn is_socket(&self) -> bool {
-        self.transport == transport::WEBSOCKET
+        self.transport == transport::WEBSOCKET || self.transport == transport::GRIP_SOCKET
     }
 }
 

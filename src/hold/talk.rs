@@ -20,11 +20,15 @@
 //!   connection; it waits for that before it says more than it was asked. More than [`SPEECHES_AHEAD`] that a client
 //!   doesn't take end it as too slow.
 //! * A client that closes is answered with its own code by the shard; the owner hears [`End::Left`] with it.
+//! * Where the ear [listens to all](Ear::listening_to_all), its owner hears pings and pongs as words, too, and answers the
+//!   pings itself.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::grip::Control;
+use crate::message::Sequence;
 pub use crate::transport::websocket::Kind;
 
 /// Whoever owns what is held.
@@ -42,6 +46,8 @@ pub enum Said {
     Words(Words),
     /// So many more of the messages that the owner has spoken are with the client's system.
     Sent(usize),
+    /// A publisher wants the owner to look after it.
+    Wanted,
     /// It is over.
     Over(End),
 }
@@ -58,14 +64,14 @@ pub struct Words {
 }
 
 /// How a hold has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// What its owner answered is with the client's system.
     Answered,
     /// The client was given the words that the hold brought along for its end, or its owner's last.
     Spoken,
-    /// The client has closed its WebSocket, with this code where it gave one.
-    Left(Option<u16>),
+    /// The client has closed its WebSocket, with this code and reason where it gave some.
+    Left(Option<(u16, Box<str>)>),
     /// The client is gone, or took too long.
     Lost,
 }
@@ -91,8 +97,14 @@ pub enum Speech {
     Refuse,
     /// A message for the client of a WebSocket, and how many of the hub's are in it.
     Message(Kind, Vec<u8>, usize),
+    /// Whole frames for the client of a WebSocket.
+    Frames(Vec<u8>),
+    /// What an application of GRIP orders. What it subscribes to begins after this place.
+    Grip(Box<Control>, Sequence),
     /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes.
     Close(u16, Box<str>),
+    /// The end without a word.
+    Cut,
     /// So many messages of the client, with so many bytes, are done with. Receipts say so.
     Heard(usize, usize),
 }
@@ -103,6 +115,8 @@ pub struct Ear {
     hold: u64,
     open: bool,
     listens: Option<usize>,
+    /// Whether it hears pings and pongs.
+    hears_signs: bool,
 }
 
 /// A number for a hold, which no other has: a line knows by it whom it means.
@@ -114,12 +128,22 @@ pub fn fresh_number() -> u64 {
 impl Ear {
     /// Of an owner that calls the hold by this number, a [fresh](fresh_number) one.
     pub fn new(owner: Arc<dyn Hears>, hold: u64) -> Ear {
-        Ear { owner, hold, open: true, listens: None }
+        Ear { owner, hold, open: true, listens: None, hears_signs: false }
     }
 
     /// The same at a WebSocket, for messages of up to so many bytes.
     pub fn listening(owner: Arc<dyn Hears>, hold: u64, bytes_max: usize) -> Ear {
-        Ear { owner, hold, open: true, listens: Some(bytes_max) }
+        Ear { owner, hold, open: true, listens: Some(bytes_max), hears_signs: false }
+    }
+
+    /// The same for pings and pongs besides.
+    pub fn listening_to_all(owner: Arc<dyn Hears>, hold: u64, bytes_max: usize) -> Ear {
+        Ear { owner, hold, open: true, listens: Some(bytes_max), hears_signs: true }
+    }
+
+    /// Whether its owner hears pings and pongs.
+    pub fn hears_signs(&self) -> bool {
+        self.hears_signs
     }
 
     /// Bytes of the longest message that it takes; `None` where it takes none.
@@ -148,6 +172,11 @@ impl Ear {
         self.owner.hear(self.hold, Said::Sent(messages));
     }
 
+    /// A publisher wants its owner to look after the client.
+    pub fn wanted(&self) {
+        self.owner.hear(self.hold, Said::Wanted);
+    }
+
     /// The hold is over. Where nobody says so it was lost.
     pub fn end(&mut self, end: End) {
         if std::mem::replace(&mut self.open, false) {
@@ -173,6 +202,14 @@ impl fmt::Debug for Ear {
 pub struct Receipt {
     line: Line,
     bytes: usize,
+}
+
+#[cfg(test)]
+impl Receipt {
+    /// For words without bytes.
+    pub fn to(line: Line) -> Receipt {
+        Receipt { line, bytes: 0 }
+    }
 }
 
 impl Drop for Receipt {

@@ -125,10 +125,8 @@ impl EventLoop {
         let is_poll = transport.delivery().is_answer();
         let timeout = hold.timeout.or(is_poll.then_some(settings.poll_timeout));
         let silence = hold.keepalive.or(settings.keepalive);
-        let has_sign = || match &hold.grip {
-            Some(company) => company.keepalive.is_some(),
-            None => !transport.keep_alive().is_empty(),
-        };
+        let own_sign = || hold.grip.as_ref().is_some_and(|company| company.keepalive.is_some());
+        let has_sign = || own_sign() || !transport.keep_alive().is_empty();
         let silence = silence.filter(|_| !is_poll && has_sign());
         let since = self.tick;
         let cold = Cold {

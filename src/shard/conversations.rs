@@ -115,7 +115,7 @@ fn both_sides_hear_what_the_other_says_in_order() {
 #[test]
 fn a_client_says_how_it_leaves() {
     for (said, heard, answer) in
-        [(&b"\x0f\xa0bye"[..], Some(4000), &b"\x0f\xa0"[..]), (b"", None, b"\x03\xe8")]
+        [(&b"\x0f\xa0bye"[..], Some((4000, "bye".into())), &b"\x0f\xa0"[..]), (b"", None, b"\x03\xe8")]
     {
         let mut talk = Conversation::new();
         talk.send(0x88, said);

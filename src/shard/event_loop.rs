@@ -286,6 +286,10 @@ impl EventLoop {
                 if stalled { self.cut(key, Reason::Slow) } else { self.schedule(key) }
             }
             Stage::Live if held.is_worn_out() => self.end(key, Reason::Limit),
+            Stage::Live if held.has_delayed(self.tick) => {
+                self.say_delayed(key);
+                self.schedule(key);
+            }
             Stage::Live => {
                 if held.cold.keepalive > 0 && held.silent_since() + held.cold.keepalive <= self.tick {
                     self.keep_alive(key);
@@ -306,7 +310,8 @@ impl EventLoop {
             ticks => ticks,
         };
         let since = if held.blocked() { held.wrote_at } else { held.silent_since() };
-        let due = since.saturating_add(silence).min(held.cold.until);
+        let delayed = held.cold.grip_of_stream().map_or(u32::MAX, |grip| grip.delayed_until());
+        let due = since.saturating_add(silence).min(held.cold.until).min(delayed);
         if due < u32::MAX {
             self.wheel.schedule(key, due);
         }
@@ -315,12 +320,13 @@ impl EventLoop {
     fn keep_alive(&mut self, key: usize) {
         let held = &mut self.held[key];
         held.wrote_at = self.tick;
+        let default = crate::transport::transport(held.transport).keep_alive();
         let sign = match held.cold.grip() {
             Some(grip) => {
                 grip.beat_at = self.tick;
-                grip.sign().unwrap_or_default()
+                grip.sign().unwrap_or(default)
             }
-            None => crate::transport::transport(held.transport).keep_alive(),
+            None => default,
         };
         if sign.is_empty() {
             return;

@@ -11,6 +11,7 @@ use super::socket::Farewell;
 use crate::access_log::HoldEnd;
 use crate::config::Rate;
 use crate::hold::Return;
+use crate::hub::ChannelId;
 use crate::message::{Frame, Framing};
 use crate::transport::{self, Closing, websocket};
 
@@ -165,13 +166,18 @@ impl EventLoop {
         let memberships = std::mem::replace(&mut held.memberships, super::held::Memberships::none());
         self.tap.leave(memberships.channels(), self.now);
         for (channel, place) in memberships.pairs() {
-            let Some(members) = self.members.get_mut(&channel) else { continue };
-            members.swap_remove(place as usize);
-            match members.get(place as usize) {
-                Some(&moved) => self.held[moved as usize].memberships.move_to(channel, place),
-                None if members.is_empty() => drop(self.members.remove(&channel)),
-                None => {}
-            }
+            self.leave_place(channel, place);
+        }
+    }
+
+    /// Takes a connection out of the list of a channel's members; the last of them moves into its place.
+    pub(super) fn leave_place(&mut self, channel: ChannelId, place: u32) {
+        let Some(members) = self.members.get_mut(&channel) else { return };
+        members.swap_remove(place as usize);
+        match members.get(place as usize) {
+            Some(&moved) => self.held[moved as usize].memberships.move_to(channel, place),
+            None if members.is_empty() => drop(self.members.remove(&channel)),
+            None => {}
         }
     }
 

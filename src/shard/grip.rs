@@ -8,20 +8,22 @@ use super::finish::LAST_WORDS;
 use super::held::{Held, Reason, Stage};
 use super::runs;
 use crate::hold::grip::{self, Company, Deed, KeepAlive, Pace, Session};
-use crate::message::{Entry, Frame, ToStream};
+use crate::message::{Entry, Frame, Sequence, ToSocket, ToStream};
 use crate::transport;
 
 /// What the protocol needs to know of a connection.
 pub(super) struct Grip {
-    session: Session,
-    keepalive: Option<KeepAlive>,
+    pub(super) session: Session,
+    pub(super) keepalive: Option<KeepAlive>,
     /// Tick of the last sign of life.
     pub(super) beat_at: u32,
+    /// A frame that its client gets at this tick.
+    pub(super) delayed: Option<Box<(u32, Box<[u8]>)>>,
 }
 
 /// What messages come to for one connection.
-enum Outcomes {
-    /// Bytes of its stream, from so many messages; and then its end.
+pub(super) enum Outcomes {
+    /// Bytes of its stream or frames, from so many messages; and then its end.
     Stream { bytes: Vec<u8>, events: usize, ends: bool },
     /// Its answer.
     Answer(Vec<u8>),
@@ -33,7 +35,13 @@ enum Outcomes {
 
 impl Grip {
     pub(super) fn new(company: &Company, now: u32) -> Grip {
-        Grip { session: company.session.clone(), keepalive: company.keepalive.clone(), beat_at: now }
+        let Company { session, keepalive, .. } = company;
+        Grip { session: session.clone(), keepalive: keepalive.clone(), beat_at: now, delayed: None }
+    }
+
+    /// Tick at which something that was put off is due.
+    pub(super) fn delayed_until(&self) -> u32 {
+        self.delayed.as_ref().map_or(u32::MAX, |delayed| delayed.0)
     }
 
     /// Takes note of what was published while the application answered.
@@ -56,10 +64,21 @@ impl Held {
     /// Whether each message has to be looked at for this connection: it is no stream of bytes that are shared by all, or
     /// one of these messages ends it.
     pub(super) fn grips(&self, entries: &[Arc<Entry>]) -> bool {
-        transport::is_grip(self.transport)
-            && (self.transport != transport::GRIP_STREAM
-                || self.cold.has_grip()
-                || entries.iter().any(|entry| is_particular(entry)))
+        if !transport::is_grip(self.transport) {
+            return false;
+        }
+        match self.transport {
+            transport::GRIP_STREAM => {
+                self.cold.has_grip() || entries.iter().any(|entry| is_particular_stream(entry))
+            }
+            transport::GRIP_SOCKET => {
+                let first = entries.first().map_or(Sequence(0), |first| first.sequence());
+                let is_own = |grip: &Grip| !grip.session.is_plain_from(first);
+                self.cold.grip_of_stream().is_none_or(is_own)
+                    || entries.iter().any(|entry| is_particular_socket(entry))
+            }
+            _ => true,
+        }
     }
 
     /// What messages after the connection's position come to, in their order. It is at the last of them then.
@@ -69,6 +88,7 @@ impl Held {
         }
         match self.transport {
             transport::GRIP_RESPONSE => self.answer_of(entries),
+            transport::GRIP_SOCKET => self.frames_of(entries),
             _ => self.stream_of(entries),
         }
     }
@@ -114,9 +134,15 @@ impl Held {
 }
 
 /// It ends streams, or is for those only that have certain filters.
-fn is_particular(entry: &Entry) -> bool {
+fn is_particular_stream(entry: &Entry) -> bool {
     let form = entry.message.forms.as_ref().and_then(|forms| forms.stream.as_ref());
     form.is_some_and(|form| form.act == ToStream::Close || form.filters.is_some())
+}
+
+/// The same of WebSockets; their applications may be wanted, too.
+fn is_particular_socket(entry: &Entry) -> bool {
+    let form = entry.message.forms.as_ref().and_then(|forms| forms.socket.as_ref());
+    form.is_some_and(|form| !matches!(form.act, ToSocket::Send(..)) || form.filters.is_some())
 }
 
 impl EventLoop {

@@ -127,6 +127,24 @@ impl Cold {
         }
     }
 
+    /// The same of a stream.
+    pub(super) fn grip_of_stream(&self) -> Option<&Grip> {
+        match &self.manner {
+            Manner::Stream(companion) => companion.as_ref()?.grip.as_ref(),
+            Manner::Poll(_) => None,
+        }
+    }
+
+    /// The same of a WebSocket, with what is said on it.
+    pub(super) fn grip_socket(&mut self) -> Option<(&mut Grip, &mut Conversation)> {
+        match &mut self.manner {
+            Manner::Stream(Some(companion)) => {
+                Some((companion.grip.as_mut()?, companion.conversation.as_mut()?))
+            }
+            Manner::Stream(None) | Manner::Poll(_) => None,
+        }
+    }
+
     /// Whether it has that.
     pub(super) fn has_grip(&self) -> bool {
         match &self.manner {
@@ -277,6 +295,20 @@ impl Memberships {
             (&[channel], &[place]) => Memberships::One { channel, place },
             _ => Memberships::Many(Box::new(Several { channels: channels.into(), places: places.into() })),
         }
+    }
+
+    /// With one more, in this place.
+    pub(super) fn and(&self, channel: ChannelId, place: u32) -> Memberships {
+        let (channels, places): (Vec<_>, Vec<_>) = self.pairs().chain([(channel, place)]).unzip();
+        Memberships::new(&channels, &places)
+    }
+
+    /// Without one, and the place that it had there.
+    pub(super) fn without(&self, left: ChannelId) -> Option<(Memberships, u32)> {
+        let place = self.pairs().find(|(channel, _)| *channel == left)?.1;
+        let (channels, places): (Vec<_>, Vec<_>) =
+            self.pairs().filter(|(channel, _)| *channel != left).unzip();
+        Some((Memberships::new(&channels, &places), place))
     }
 
     /// None: it has left them.

@@ -16,6 +16,7 @@ mod deliver;
 mod event_loop;
 mod finish;
 mod grip;
+mod grip_socket;
 mod held;
 mod inbox;
 mod measures;

@@ -1,7 +1,8 @@
 //! What a client says on a held WebSocket, and the proxy's word back: pongs, and the closing handshake.
 //!
 //! Where somebody listens (`hold/talk.rs`) its messages go there, as long as that one keeps up and the client takes what
-//! it is told; meanwhile its socket isn't read, and what was read already waits in `Cold::read_ahead`.
+//! it is told; meanwhile its socket isn't read, and what was read already waits in `Cold::read_ahead`. Where the listener
+//! has detached itself, as one of GRIP may, what the client says is passed over.
 
 use std::io;
 
@@ -10,7 +11,8 @@ use super::held::{Held, Reason, Stage};
 use super::talk::Talk;
 use crate::hold::{Ear, End, Speaks, Speech};
 use crate::message::Frame;
-use crate::transport::websocket::{self, Incoming, Said};
+use crate::transport::websocket::{self, Incoming, Kind, Said};
+use crate::transport::{GRIP_SOCKET, OWN_PING};
 
 /// One client's side of a WebSocket.
 #[derive(Default)]
@@ -42,6 +44,8 @@ impl Farewell {
 /// Reads of one turn. Who says more in it says it to hold up others where nobody listens, and waits for the next turn
 /// where somebody does.
 const READS_MAX: usize = 16;
+/// Bytes of a message that is passed over.
+const PASSED_OVER_MAX: usize = 64 * 1024;
 
 impl Conversation {
     pub(super) fn new(ear: Option<Box<Ear>>) -> Conversation {
@@ -123,8 +127,10 @@ impl EventLoop {
                 self.measures.words_waited.inc();
                 return held.cold.read_ahead.extend_from_slice(bytes);
             }
+            let passed_over = (held.transport == GRIP_SOCKET).then_some(PASSED_OVER_MAX);
             let Some(conversation) = held.cold.conversation() else { return };
-            match conversation.incoming.take(conversation.bytes_max(), &mut bytes) {
+            let bytes_max = conversation.bytes_max().or(passed_over);
+            match conversation.incoming.take(bytes_max, &mut bytes) {
                 Ok(None) => return,
                 Ok(Some(said)) => self.has_said(key, said),
                 Err(fault) => {
@@ -137,17 +143,23 @@ impl EventLoop {
 
     fn has_said(&mut self, key: usize, said: Said) {
         let Some(conversation) = self.held[key].cold.conversation() else { return };
+        let hears_signs = conversation.talk.as_ref().is_some_and(|talk| talk.ear.hears_signs());
         match said {
-            Said::Pong => {}
+            Said::Ping(payload) if hears_signs => self.tell_words(key, (Kind::Ping, payload)),
+            Said::Pong(payload) if hears_signs && payload != OWN_PING => {
+                self.tell_words(key, (Kind::Pong, payload));
+            }
+            Said::Pong(_) => {}
             Said::Ping(payload) => {
                 conversation.pong = Some(payload.into());
                 self.answer_ping(key);
             }
             Said::Message(kind, data) => self.tell_words(key, (kind, data)),
-            Said::Close(code) => {
-                conversation.farewell = Farewell::coded(code.unwrap_or(websocket::NORMAL));
+            Said::Close(said) => {
+                let code = said.as_ref().map_or(websocket::NORMAL, |(code, _)| *code);
+                conversation.farewell = Farewell::coded(code);
                 if let Some(talk) = &mut conversation.talk {
-                    talk.ear.end(End::Left(code));
+                    talk.ear.end(End::Left(said));
                 }
                 self.end(key, Reason::Client);
             }

@@ -90,6 +90,9 @@ impl EventLoop {
                 self.end(key, Reason::Replaced);
             }
             Speech::Message(kind, data, messages) => self.say(key, kind, &data, messages),
+            Speech::Frames(frames) => self.say_frames(key, frames, 0),
+            Speech::Grip(control, after) => self.grip_order(key, *control, after),
+            Speech::Cut => self.cut(key, Reason::Listener),
             Speech::Close(code, reason) => {
                 if let Some(conversation) = held.cold.conversation() {
                     conversation.farewell = Some(Box::new(Farewell { code, reason }));
@@ -108,10 +111,14 @@ impl EventLoop {
 
     /// A message for the client, once its socket takes it.
     fn say(&mut self, key: usize, kind: Kind, data: &[u8], messages: usize) {
-        let Some(talk) = self.held[key].cold.talk() else { return };
         let mut frame = Vec::with_capacity(data.len() + websocket::HEAD_MAX);
         websocket::message(kind, data, &mut frame);
-        talk.waiting.push((frame, messages));
+        self.say_frames(key, frame, messages);
+    }
+
+    fn say_frames(&mut self, key: usize, frames: Vec<u8>, messages: usize) {
+        let Some(talk) = self.held[key].cold.talk() else { return };
+        talk.waiting.push((frames, messages));
         if talk.waiting.len() > SPEECHES_AHEAD {
             return self.cut(key, Reason::Slow);
         }

@@ -24,11 +24,14 @@ use hyper::{Request, Response, StatusCode};
 use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
 use crate::body::{Body, ClientBody};
-use crate::config::{BuffersConfig, Config, CorsConfig, Edit, PoolConfig, RouteConfig, SiteConfig};
+use crate::config::{
+    BuffersConfig, Config, CorsConfig, Edit, PoolConfig, RouteConfig, SiteConfig, Websockets,
+};
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
     Client, Context, Cors, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
-    SiteMetrics, exchange, is_own, redirect, refuse, serve_file, serve_script,
+    SiteMetrics, asks_for_socket, exchange, forges_events, is_own, open, redirect, refuse, serve_file,
+    serve_script,
 };
 use crate::files::Folder;
 use crate::hold::{Counting, Keeper, TakeOver};
@@ -373,8 +376,15 @@ impl Site {
         let log = &self.log;
         match &route.action {
             Action::Pool(pool, handoffs) => {
+                let over_http = route.rules.websockets == Websockets::OverHttp;
                 let (cors, handoffs, route) = (&route.cors, handoffs.as_ref(), &route.rules);
                 let ctx = Context { client, rules, route, site, cors, pool, handoffs, keeper, log, edits };
+                if over_http && forges_events(parts) {
+                    return Ok(self.refuse(errand, (parts, &body), &Refusal::ForgedEvents));
+                }
+                if over_http && asks_for_socket(parts) {
+                    return self.talks.opened(Box::pin(open(ctx, parts, body)).await, rules.socket_message);
+                }
                 match exchange(ctx, parts, body).await {
                     Outcome::Answered(response) => Ok(response),
                     Outcome::Left(take_over) => Err(take_over),

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use crate::message::{Entry, Gap, Position, TransportId};
 
+pub use grip::OWN_PING;
 pub use ndjson::message_object;
 pub use parameters::{Asked, BadCallback, Parameters, callback};
 pub(crate) use parameters::{NONE, without_position};
@@ -190,6 +191,7 @@ pub static TRANSPORTS: &[&dyn Transport] = &[
     &bayeux::Bayeux,
     &grip::GripStream,
     &grip::GripResponse,
+    &grip::GripSocket,
 ];
 
 const _: () = assert!(TRANSPORTS.len() <= TransportId::COUNT, "each entry has a frame for each transport");
@@ -214,6 +216,8 @@ pub const BAYEUX: TransportId = TransportId::new(13);
 pub const GRIP_STREAM: TransportId = TransportId::new(14);
 /// `grip-response` in [`TRANSPORTS`].
 pub const GRIP_RESPONSE: TransportId = TransportId::new(15);
+/// `grip-websocket` in [`TRANSPORTS`].
+pub const GRIP_SOCKET: TransportId = TransportId::new(16);
 
 /// Whether what a client gets depends on what it was held with by GRIP: those transports stand last.
 pub fn is_grip(id: TransportId) -> bool {
@@ -300,6 +304,7 @@ mod tests {
         assert_eq!(by_name("bayeux"), Some(BAYEUX));
         assert_eq!(by_name("grip-stream"), Some(GRIP_STREAM));
         assert_eq!(by_name("grip-response"), Some(GRIP_RESPONSE));
+        assert_eq!(by_name("grip-websocket"), Some(GRIP_SOCKET));
         assert_eq!(by_name("telepathy"), None);
     }
 

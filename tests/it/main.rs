@@ -58,4 +58,5 @@ mod uploads;
 mod upstream_tls;
 mod watchdog;
 mod websocket;
+mod websocket_over_http;
 mod words;

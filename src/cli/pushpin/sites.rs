@@ -39,6 +39,8 @@ struct Route {
     /// Fields of the request that are set, and that are removed.
     set: Vec<(String, String)>,
     remove: Vec<String>,
+    /// Whether WebSockets are told of by requests.
+    over_http: bool,
     remarks: Vec<String>,
 }
 
@@ -176,7 +178,8 @@ fn is_server(target: &Part) -> bool {
 }
 
 fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
-    let mut route = Route { path, pool, set: Vec::new(), remove: Vec::new(), remarks: Vec::new() };
+    let over_http = targets.iter().any(|target| target.has("over_http"));
+    let mut route = Route { path, pool, set: Vec::new(), remove: Vec::new(), over_http, remarks: Vec::new() };
     if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
         route.set.push(("Host".into(), host.to_owned()));
     }
@@ -197,9 +200,6 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     route.remarks.extend(without(condition, CONDITIONS));
     for target in targets {
         route.remarks.extend(without(target, TARGETS));
-        if target.has("over_http") {
-            route.remarks.push("over_http: WebSockets are passed through to the application".into());
-        }
     }
     route.remarks.dedup();
     route
@@ -273,6 +273,9 @@ impl Route {
         }
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
+        if self.over_http {
+            out.line("        websockets: over_http");
+        }
         if self.set.is_empty() && self.remove.is_empty() {
             return;
         }

@@ -149,6 +149,7 @@ impl Proxy {
                 grip: None,
             },
             route: RouteRules {
+                websockets: crate::config::Websockets::default(),
                 spools: Spools::new(&BuffersConfig::default(), &metrics),
                 request_body: Some(100),
                 buffer: Buffer { request: true, response: true },

@@ -22,7 +22,7 @@ const LINK: &str = "Grip-Link";
 const EXPOSE: &str = "Grip-Expose-Headers";
 
 /// Longest time that may be named: a year, so that no arithmetic on deadlines can overflow.
-const SECONDS_MAX: u64 = 366 * 24 * 3600;
+pub(super) const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
 /// Reads them all.
 pub(super) fn read(headers: &HeaderMap) -> Result<Terms, BadInstruction> {

@@ -7,12 +7,15 @@
 //! <https://pushpin.org/docs/protocols/grip/>
 
 mod body;
+mod control;
+mod events;
 mod filter;
 mod headers;
 mod keepalive;
 mod link;
 mod params;
 mod reply;
+mod script;
 mod session;
 
 use std::time::{Duration, SystemTime};
@@ -24,12 +27,15 @@ use hyper::header::{
 
 use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
 use crate::message::{ChannelName, Position, Start};
-use crate::transport::{GRIP_RESPONSE, GRIP_STREAM, Parameters};
+use crate::transport::{GRIP_RESPONSE, GRIP_SOCKET, GRIP_STREAM, Parameters};
 
 pub use body::Instruct;
+pub use control::Control;
+pub use events::{EVENTS, Event, EventKind, is_events, read_events};
 pub use filter::{Filter, Filters};
 pub use keepalive::{KeepAlive, Pace};
 pub use reply::answer;
+pub use script::{Script, Tongue};
 pub use session::{Deed, Meta, Session, Subscription, plain};
 
 pub(super) const GRIP: Dialect = Dialect { prefix: "grip-", read };
@@ -113,6 +119,15 @@ pub struct Company {
     pub reason: Option<Box<str>>,
 }
 
+impl Hold {
+    /// Makes a WebSocket one of GRIP, which its application puts on channels later.
+    pub fn speaks_grip(&mut self) {
+        self.transport = GRIP_SOCKET;
+        let session = Session::new(Vec::new(), Meta::new());
+        self.grip = Some(Box::new(Company { session, keepalive: None, reason: None }));
+    }
+}
+
 impl Terms {
     /// How long a response is held.
     pub fn response_timeout(&self) -> Duration {
@@ -185,7 +200,7 @@ impl Terms {
 }
 
 /// Channels of one client; more are left out, as Pushpin does.
-const CHANNELS_MAX: usize = 20;
+pub const CHANNELS_MAX: usize = 20;
 
 fn read(headers: &HeaderMap) -> Result<Option<Order>, BadInstruction> {
     // Nearly every answer: a look at its few names costs less than a search.

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use super::filter::{Client, Filter, Filters, Unfiltered};
-use crate::message::{ChannelName, Form, Message, Pairs, Reply, SocketType, ToResponse, ToSocket, ToStream};
+use crate::message::{
+    ChannelName, Form, Message, Pairs, Reply, Sequence, SocketType, ToResponse, ToSocket, ToStream,
+};
 
 /// Names and values, as filters look them up.
 pub type Meta = Pairs;
@@ -37,6 +39,8 @@ struct Place {
     last_id: Option<Box<str>>,
     /// Messages that come again though the application's answer has them.
     known: usize,
+    /// What stands up to here is not for the client, or it has it.
+    after: Sequence,
 }
 
 /// What becomes of the client, or of its stream, by a message.
@@ -79,6 +83,7 @@ impl Session {
             is_counted: prev_id.is_some(),
             last_id: prev_id,
             known: 0,
+            after: Sequence(0),
         };
         Session { places: subscriptions.into_iter().map(place).collect(), meta }
     }
@@ -116,12 +121,30 @@ impl Session {
         }
     }
 
-    /// Adds a channel, or changes the filters of one.
-    pub fn subscribe(&mut self, name: ChannelName, filters: Filters) {
-        match self.places.iter_mut().find(|place| place.name == name) {
-            Some(place) => place.filters = filters,
-            None => self.places.push(Place { name, filters, is_counted: false, last_id: None, known: 0 }),
+    /// Adds a channel, from a place on, to a client that stands at another; or changes the filters of one.
+    pub fn subscribe(&mut self, name: ChannelName, filters: Filters, after: Sequence, stands_at: Sequence) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.name == name) {
+            place.filters = filters;
+            return;
         }
+        // It goes back to where the channel begins, and has what comes again of the others.
+        self.places.iter_mut().for_each(|place| place.after = place.after.max(stands_at));
+        self.places.push(Place { name, filters, is_counted: false, last_id: None, known: 0, after });
+    }
+
+    /// Whether the client is on a channel.
+    pub fn is_on(&self, name: &ChannelName) -> bool {
+        self.places.iter().any(|place| place.name == *name)
+    }
+
+    /// The same as [`is_plain`](Session::is_plain) of messages from this place on: none of them comes again.
+    pub fn is_plain_from(&self, first: Sequence) -> bool {
+        self.is_plain() && self.places.iter().all(|place| place.after < first)
+    }
+
+    /// Whether a message at this place is none for the client, as it stands before the place at which it began.
+    pub fn is_before(&self, message: &Message, at: Sequence) -> bool {
+        self.places.iter().any(|place| place.name == message.channel && at <= place.after)
     }
 
     /// Takes a channel away.

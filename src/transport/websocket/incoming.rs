@@ -23,9 +23,9 @@ pub enum Said {
     /// It wants to know whether we are there.
     Ping(Vec<u8>),
     /// It is there.
-    Pong,
-    /// It leaves, with a code where it gave one.
-    Close(Option<u16>),
+    Pong(Vec<u8>),
+    /// It leaves, with a code and a reason where it gave them.
+    Close(Option<(u16, Box<str>)>),
 }
 
 /// Why a client is closed, as the code that it is told (§7.4.1).
@@ -172,21 +172,19 @@ fn said(frame: &[u8]) -> Result<Said, Fault> {
     let payload: Vec<u8> = payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
     match head[0] & OPCODE {
         0x9 => Ok(Said::Ping(payload)),
-        0xa => Ok(Said::Pong),
-        _ => code_of(&payload).map(Said::Close),
+        0xa => Ok(Said::Pong(payload)),
+        _ => leave_of(&payload).map(Said::Close),
     }
 }
 
-/// The code of a close, if it is one that may be sent (§7.4).
-fn code_of(payload: &[u8]) -> Result<Option<u16>, Fault> {
+/// Code and reason of a close, if it is a code that may be sent (§7.4).
+fn leave_of(payload: &[u8]) -> Result<Option<(u16, Box<str>)>, Fault> {
     let [high, low, reason @ ..] = payload else {
         return if payload.is_empty() { Ok(None) } else { Err(Fault::Protocol) };
     };
-    if std::str::from_utf8(reason).is_err() {
-        return Err(Fault::Encoding);
-    }
+    let reason = std::str::from_utf8(reason).map_err(|_| Fault::Encoding)?;
     match u16::from_be_bytes([*high, *low]) {
-        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(code)),
+        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some((code, reason.into()))),
         _ => Err(Fault::Protocol),
     }
 }
@@ -239,9 +237,9 @@ mod tests {
         .concat();
         let expected = vec![
             Said::Ping(b"are you there".to_vec()),
-            Said::Pong,
+            Said::Pong(Vec::new()),
             Said::Ping(long.to_vec()),
-            Said::Close(Some(1000)),
+            Said::Close(Some((1000, "bye".into()))),
         ];
         for step in [1, 2, 3, 7, bytes.len()] {
             assert_eq!(heard(&bytes, step), Ok(expected.clone()), "{step}");

@@ -1,14 +1,30 @@
 //! A message of a client's WebSocket, put together from its frames (RFC 6455 §5.4); pure.
 
 use super::Fault;
+use crate::message::SocketType;
 
-/// What a message consists of.
+/// What a message is. Pings and pongs are answered by the proxy where nobody wants to hear of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8.
     Text,
     /// Any bytes.
     Binary,
+    /// A question whether the other side is there.
+    Ping,
+    /// The answer to it.
+    Pong,
+}
+
+impl From<SocketType> for Kind {
+    fn from(kind: SocketType) -> Kind {
+        match kind {
+            SocketType::Text => Kind::Text,
+            SocketType::Binary => Kind::Binary,
+            SocketType::Ping => Kind::Ping,
+            SocketType::Pong => Kind::Pong,
+        }
+    }
 }
 
 /// A message that has begun.
@@ -86,7 +102,7 @@ impl Unfinished {
     }
 
     fn check(&mut self, whole: bool) -> Result<(), Fault> {
-        if self.kind == Kind::Binary {
+        if self.kind != Kind::Text {
             return Ok(());
         }
         match std::str::from_utf8(&self.data[self.checked..]) {

@@ -19,6 +19,7 @@ pub(super) struct Websocket;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 /// Bytes of the longest head of a frame that has no mask.
 pub const HEAD_MAX: usize = 10;
@@ -98,9 +99,15 @@ pub fn close(code: u16, reason: &str, out: &mut Vec<u8>) {
     frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat(), out);
 }
 
-/// A message in one frame.
+/// A message, a ping or a pong in one frame.
 pub fn message(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
-    frame(if kind == Kind::Text { TEXT } else { BINARY }, payload, out);
+    let code = match kind {
+        Kind::Text => TEXT,
+        Kind::Binary => BINARY,
+        Kind::Ping => PING,
+        Kind::Pong => PONG,
+    };
+    frame(code, payload, out);
 }
 
 /// The answer to a ping, with what came in it (§5.5.3).
