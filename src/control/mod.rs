@@ -303,7 +303,7 @@ impl Control {
     async fn publish_one(&self, name: ChannelName, request: Request<Incoming>) -> Result<Reply, Failure> {
         let (head, body) = request.into_parts();
         let result = match read_body(body, &head.headers, self.limits.message).await {
-            Ok(data) => publish::one(&self.hub, name, &head.headers, data).await,
+            Ok(data) => publish::one(&self.hub, name, &head.headers, &data).await,
             Err(failure) => Err(failure),
         };
         self.counted(result)

@@ -35,9 +35,11 @@ pub(super) async fn one(
     hub: &Hub,
     channel: ChannelName,
     headers: &HeaderMap,
-    data: Bytes,
+    data: &[u8],
 ) -> Result<Reply, Failure> {
     let content_type = header(headers, "content-type")?;
+    // A copy: the body is a part of the buffer that it was read into, which would live as long as the message.
+    let data = Bytes::copy_from_slice(data);
     let data = match content_type.as_deref() {
         Some(media_type) if is_json(media_type) => json_data(data)?,
         _ => text_or_binary(data),

@@ -18,6 +18,28 @@ fn assert_error(answer: &Answer, status: u16) -> String {
 }
 
 #[test]
+fn a_short_message_keeps_no_more_than_its_own_bytes() {
+    let origin = Origin::replying(|_| Reply::ok(""));
+    let proxy = Perihelion::before_with(&origin, "channels: { history: 10000 }");
+    let request = format!(
+        "POST /channels/news HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\nshort",
+        proxy.place.control()
+    );
+    let mut publisher = Raw::connect(proxy.place.control());
+    let mut publish = |count| {
+        for _ in 0..count {
+            publisher.send(&request);
+            assert_eq!(publisher.answer().status(), 200);
+        }
+    };
+    publish(100);
+    let before = proxy.resident_bytes();
+    publish(5000);
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 10 << 20, "{grown} bytes more for 5000 messages of 5 bytes");
+}
+
+#[test]
 fn a_message_is_answered_with_its_position_and_how_many_subscribe() {
     let origin = Origin::replying(|_| Reply::hold("news").with("X-Comet-Transport", "sse"));
     let proxy = Perihelion::before(&origin);
