@@ -53,7 +53,7 @@ async def publish(connection, channel, data, publisher_id=None):
     return json.loads(body)["id"] if status == 200 else None
 
 
-async def publisher(notebook, addresses, name, channels, insists, stop):
+async def publisher(notebook, addresses, name, channels, insists, stop, pause=0):
     """Publishes one message after the other. One that insists gives each an id, and sends it until it is answered;
     the others never know what became of a message whose answer was lost."""
     connection = Connection(*addresses)
@@ -73,7 +73,7 @@ async def publisher(notebook, addresses, name, channels, insists, stop):
                 await asyncio.sleep(PAUSE)
                 if not insists:
                     break
-        await asyncio.sleep(0)
+        await asyncio.sleep(pause)
 
 
 async def subscriber(notebook, who, follow):

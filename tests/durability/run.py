@@ -8,6 +8,7 @@ The argument is the number of kills. The seed is printed; SEED=… repeats the t
 import asyncio
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -25,11 +26,11 @@ DEADLINE = 30  # Seconds until everybody has everything.
 class Crowd:
     """Publishers and subscribers, and what they have seen."""
 
-    def __init__(self, http, control, subscribers=50, publishers=8):
-        """`http` and `control` are the addresses of each server, in the same order."""
+    def __init__(self, http, control, subscribers=50, publishers=8, pause=0):
+        """`http` and `control` are the addresses of each server, in the same order; publishers pause between messages."""
         self.notebook = Notebook()
         self.http, self.control = http, control
-        self.counts = subscribers, publishers
+        self.counts, self.pause = (subscribers, publishers), pause
         self.stop = asyncio.Event()
 
     async def start(self):
@@ -46,7 +47,7 @@ class Crowd:
         for number in range(publishers):
             insists = number % 2 == 0
             addresses = rotated(self.control, number // 2)
-            task = publisher(self.notebook, addresses, f"p{number}", CHANNELS, insists, self.stop)
+            task = publisher(self.notebook, addresses, f"p{number}", CHANNELS, insists, self.stop, self.pause)
             self.publishers.append(asyncio.create_task(task))
 
     async def finish(self, deadline=DEADLINE):
@@ -81,21 +82,25 @@ def rotated(addresses, by):
 class Proxy:
     """The real binary with a file of its own in a folder, killed and started again."""
 
-    def __init__(self, folder, http, control, application, store):
+    def __init__(self, folder, http, control, application, store, more="", files=None, history=1000000):
+        """`more` is added to its configuration; `files` is its limit of open files, `history` what each channel keeps."""
+        self.files = files
         self.control, self.file = control, os.path.join(folder, f"{http[0]}.yaml")
         with open(self.file, "w", encoding="utf-8") as file:
             file.write(
                 f"listen: {http[0]}:{http[1]}\ncontrol: {control[0]}:{control[1]}\n"
                 f"upstream: http://{application[0]}:{application[1]}\n"
                 f"store: {store}\nlog: {{ access: off, level: warn }}\n"
-                "channels: { history: { messages: 1000000, age: off } }\n"
-                "limits: { held_connections: 1000 }\n"
+                f"channels: {{ history: {{ messages: {history}, age: off }} }}\n"
+                f"limits: {{ held_connections: 1000 }}\n{more}"
             )
 
     async def start(self):
         command = [os.environ["PERIHELION_BIN"], "run", "-c", self.file]
         with open(f"{self.file}.log", "ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
+        if self.files is not None:
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (self.files, self.files))
         last = time.monotonic() + DEADLINE
         while True:
             try:
