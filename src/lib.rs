@@ -11,6 +11,8 @@ pub mod demo;
 pub mod edge;
 pub mod exchange;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod hold;
 pub mod hub;
 pub mod jwt;

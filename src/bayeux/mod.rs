@@ -14,6 +14,8 @@ mod consult;
 mod courier;
 mod desk;
 mod envelope;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod guest;
 mod handshake;
 mod mail;

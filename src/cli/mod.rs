@@ -4,6 +4,8 @@
 //! begins with the program's name, but for the problems of a configuration, which begin with their place.
 
 mod control_client;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod pushpin;
 mod table;
 

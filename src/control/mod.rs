@@ -5,6 +5,8 @@
 //! request that a browser may have been tricked into is refused ([`guard`]).
 
 mod channels;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod grip_ids;
 mod guard;
 mod pools;

@@ -77,6 +77,32 @@ pub(super) async fn batch(
     if !is_grip {
         accepts_json(headers)?;
     }
+    let (mut batch, is_grip) = read_batch(limits, is_grip, text)?;
+    if !is_grip {
+        let receipts = publish(hub, batch).await?;
+        let items = receipts.iter().map(published).collect();
+        return Ok(json(StatusCode::OK, &PublishedItems { items }));
+    }
+    if publish_grip::Kind::accepted(headers).is_none() {
+        return Err(publish_grip::unacceptable());
+    }
+    let noted = leave_out_known(&mut batch, recent);
+    if !batch.messages.is_empty()
+        && let Err(failure) = publish(hub, batch).await
+    {
+        let mut recent = recent.borrow_mut();
+        noted.iter().for_each(|(channel, id)| recent.forget(channel, id));
+        return Err(failure.in_plain_words());
+    }
+    Ok(publish_grip::answer("Published", headers))
+}
+
+/// Every item, and whether all of them are of GRIP.
+pub(super) fn read_batch(
+    limits: &PublishLimits,
+    is_grip: bool,
+    text: &[u8],
+) -> Result<(Batch, bool), Failure> {
     let Items { items } = serde_json::from_slice(text).map_err(|error| match is_grip {
         true => publish_grip::no_items(text),
         false => Failure::bad(format!("no list of items: {error}")),
@@ -112,23 +138,7 @@ pub(super) async fn batch(
             false => Failure::bad(error).in_item(index),
         });
     }
-    if !is_grip {
-        let receipts = publish(hub, batch).await?;
-        let items = receipts.iter().map(published).collect();
-        return Ok(json(StatusCode::OK, &PublishedItems { items }));
-    }
-    if publish_grip::Kind::accepted(headers).is_none() {
-        return Err(publish_grip::unacceptable());
-    }
-    let noted = leave_out_known(&mut batch, recent);
-    if !batch.messages.is_empty()
-        && let Err(failure) = publish(hub, batch).await
-    {
-        let mut recent = recent.borrow_mut();
-        noted.iter().for_each(|(channel, id)| recent.forget(channel, id));
-        return Err(failure.in_plain_words());
-    }
-    Ok(publish_grip::answer("Published", headers))
+    Ok((batch, is_grip))
 }
 
 /// An item of another dialect.
@@ -145,7 +155,10 @@ fn fits(message: Message, limit: usize) -> Result<Message, String> {
 }
 
 /// Takes away what was published in the last minute under the same id; gives the others that have one.
-fn leave_out_known(batch: &mut Batch, recent: &RefCell<RecentIds>) -> Vec<(ChannelName, Box<str>)> {
+pub(super) fn leave_out_known(
+    batch: &mut Batch,
+    recent: &RefCell<RecentIds>,
+) -> Vec<(ChannelName, Box<str>)> {
     let (mut recent, mut noted, now) = (recent.borrow_mut(), Vec::new(), Instant::now());
     batch.messages.retain(|message| {
         let id = message.forms.as_ref().and_then(|forms| forms.id.clone());

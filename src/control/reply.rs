@@ -106,6 +106,11 @@ impl Failure {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn error(&self) -> &str {
+        &self.error
+    }
+
     /// Label of `perihelion_control_refused_total`.
     pub(super) fn refusal(&self) -> &'static str {
         match self.status {

@@ -54,7 +54,7 @@ impl Control {
     }
 }
 
-fn read(body: &[u8], limit: usize) -> Result<(Whom, Option<Parting>), Failure> {
+pub(super) fn read(body: &[u8], limit: usize) -> Result<(Whom, Option<Parting>), Failure> {
     let wish: Wish = serde_json::from_slice(body)
         .map_err(|error| Failure::bad(format!("the body is no revocation: {error}")))?;
     let whom = match (wish.tag, wish.channel) {

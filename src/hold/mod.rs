@@ -7,6 +7,8 @@
 mod comet;
 mod counting;
 mod departure;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod grip;
 mod head;
 mod revocations;

@@ -256,7 +256,7 @@ impl Ticket {
 
 impl Scope<'_> {
     /// What is signed: a zero byte stands in none of the parts.
-    fn signed(&self, payload: &str) -> Vec<u8> {
+    pub(super) fn signed(&self, payload: &str) -> Vec<u8> {
         let host = self.authority.to_ascii_lowercase();
         let query = self.query.map(transport::without_position).unwrap_or_default();
         ["perihelion ticket 1", self.site, &host, self.path, &query, payload].join("\0").into_bytes()

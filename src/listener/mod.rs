@@ -16,6 +16,8 @@ mod date;
 mod door;
 mod farewell;
 #[cfg(test)]
+pub(crate) mod fuzz;
+#[cfg(test)]
 mod head_cases;
 #[cfg(test)]
 mod head_properties;

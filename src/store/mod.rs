@@ -23,6 +23,8 @@ use std::time::SystemTime;
 
 use crate::message::{ChannelName, Epoch, Message, Sequence};
 
+#[cfg(test)]
+pub(crate) use disk::fuzz;
 pub use disk::{Disk, DiskSettings, Files, Folder};
 pub use past::Past;
 pub use record::Record;

@@ -11,6 +11,8 @@ mod client_pull;
 #[cfg(test)]
 mod conformance;
 mod dom_event_stream;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod gif;
 mod grip;
 mod htmlfile;

@@ -17,6 +17,8 @@ mod checkup;
 mod choice;
 mod chunked;
 mod errand;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod health;
 mod lease;
 mod link;

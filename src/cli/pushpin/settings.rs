@@ -133,7 +133,10 @@ impl Settings {
         let port = self.typed("handler", "push_in_http_port").unwrap_or("5561");
         let is_loopback = address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if is_loopback {
-            return out.line(&format!("control: {address}:{port}"));
+            let endpoint = format!("{address}:{port}");
+            // What is no port is said by the check, and has to be one value until then.
+            let is_port = port.parse::<u16>().is_ok();
+            return out.line(&format!("control: {}", if is_port { endpoint } else { quoted(&endpoint) }));
         }
         out.comment(
             "Others than this machine reach the control port: it needs a token, which publishers send as",

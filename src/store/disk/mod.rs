@@ -11,6 +11,8 @@
 
 mod files;
 mod frame;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod identity;
 mod segment;
 
