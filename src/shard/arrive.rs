@@ -1,7 +1,7 @@
 //! A connection arrives: it joins its channels, gets its head and what it missed, and is held.
 
-use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
+use hyper::{StatusCode, Version};
 
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::{RETRY_MIN, random_within, time_for};
@@ -236,7 +236,7 @@ struct Arrival {
 }
 
 fn framing(hold: &Hold) -> Framing {
-    let bare = hold.is_socket() || hold.client.version == hyper::Version::HTTP_10;
+    let bare = hold.is_socket() || matches!(hold.client.version, Version::HTTP_10 | Version::HTTP_2);
     if bare { Framing::UntilClose } else { Framing::Chunked }
 }
 

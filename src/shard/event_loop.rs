@@ -191,6 +191,17 @@ impl EventLoop {
         }
     }
 
+    /// The same of a pipe. It may have been that of another connection, whose key this one has now: nothing comes of that.
+    fn pipe_is_ready(&mut self, key: usize) {
+        if self.held.get(key).is_none_or(|held| held.wire.socket().is_some()) {
+            return;
+        }
+        self.go_on_writing(key);
+        if self.held.contains(key) {
+            self.hear(key);
+        }
+    }
+
     /// The socket takes bytes again.
     fn go_on_writing(&mut self, key: usize) {
         let held = &mut self.held[key];
@@ -251,6 +262,7 @@ impl EventLoop {
                 Command::Keep(departure) => self.arrive(*departure),
                 Command::Revoke(revocation) => self.revoke(revocation),
                 Command::Speak(key, hold, speech) => self.speak(key as usize, hold, speech),
+                Command::Ready(key) => self.pipe_is_ready(key as usize),
                 Command::Drain(spread) => self.begin_draining(spread),
                 Command::Stop => self.stopped = true,
                 #[cfg(debug_assertions)]
@@ -342,16 +354,20 @@ impl EventLoop {
     /// Registers a socket; reading is always wanted. A client that acknowledges nothing for as long as a socket may be
     /// full is as gone, though it never fills the socket: the system says so by an error (`TCP_USER_TIMEOUT`, RFC 5482).
     pub(super) fn register(&self, key: usize) -> io::Result<()> {
-        let socket = SockRef::from(self.held[key].wire.socket());
-        if let Err(error) = socket.set_tcp_user_timeout(Some(self.settings.load().stall)) {
+        let wire = &self.held[key].wire;
+        let Some(socket) = wire.socket() else {
+            wire.ring(self.inbox(), key as u32);
+            return Ok(());
+        };
+        if let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(self.settings.load().stall)) {
             tracing::debug!(%error, "a socket takes no limit on silence");
         }
-        let fd = self.held[key].wire.as_raw_fd();
+        let fd = socket.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), Token(key), Interest::READABLE)
     }
 
     pub(super) fn deregister(&self, held: &Held) {
-        let fd = held.wire.as_raw_fd();
+        let Some(fd) = held.wire.socket().map(AsRawFd::as_raw_fd) else { return };
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
             tracing::debug!(%error, "a socket could not be deregistered");
         }
@@ -379,7 +395,7 @@ impl EventLoop {
             return Outcome::Waiting;
         }
         held.armed = true;
-        let fd = held.wire.as_raw_fd();
+        let Some(fd) = held.wire.socket().map(AsRawFd::as_raw_fd) else { return Outcome::Waiting };
         let both = Interest::READABLE | Interest::WRITABLE;
         match self.poll.registry().reregister(&mut SourceFd(&fd), Token(key), both) {
             Ok(()) => Outcome::Waiting,

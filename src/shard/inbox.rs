@@ -1,7 +1,8 @@
 //! What other threads ask of a shard.
 //!
 //! Its length needs no bound of its own: each departure carries a permit of `limits.held_connections`, each poll is
-//! answered once, and what a WebSocket is told answers what it has said or waits for what it was told before.
+//! answered once, what a WebSocket is told answers what it has said or waits for what it was told before, and a pipe
+//! rings twice at most until it is looked at.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::revoke::Revocation;
 use crate::hold::{Departure, Speaks, Speech};
+use crate::wire::Bell;
 
 /// A request to a shard.
 pub(super) enum Command {
@@ -18,6 +20,8 @@ pub(super) enum Command {
     Revoke(Revocation),
     /// Say this on the connection with this key, if it has the hold with this number.
     Speak(u32, u64, Speech),
+    /// The pipe of the connection with this key can be read or written again, if that is still there.
+    Ready(u32),
     /// End everything within this time.
     Drain(Duration),
     /// End the thread.
@@ -64,5 +68,11 @@ impl Inbox {
 impl Speaks for Inbox {
     fn speak(&self, key: u32, hold: u64, speech: Speech) {
         self.push(Command::Speak(key, hold, speech));
+    }
+}
+
+impl Bell for Inbox {
+    fn ring(&self, key: u32) {
+        self.push(Command::Ready(key));
     }
 }

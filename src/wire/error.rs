@@ -85,6 +85,9 @@ pub enum WireError {
     /// A record is half sent, and only the one who has its plaintext can finish it.
     #[error("a tls record is half sent")]
     HalfSent,
+    /// It is a pipe, which stands for a stream of HTTP/2.
+    #[error("a stream of http/2 has no socket of its own")]
+    NoSocket,
     /// The socket itself failed.
     #[error("the socket can't change hands")]
     Socket(#[from] io::Error),

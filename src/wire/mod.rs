@@ -1,4 +1,5 @@
-//! A client's socket: plain, with nothing but TLS 1.3 keys, or with a kept rustls session.
+//! A client's socket: plain, with nothing but TLS 1.3 keys, or with a kept rustls session; or the pipe that stands for
+//! one where the client has but a stream of HTTP/2.
 //!
 //! A [`Wire`] is what an event loop with thousands of connections holds: non-blocking, edge triggered, and as small
 //! as can be. Ciphertext, plaintext on its way and key schedules live in the thread's [`Scratch`] or on the stack.
@@ -11,6 +12,7 @@ mod error;
 mod inbox;
 mod keyed;
 mod pieces;
+mod pipe;
 mod record;
 mod session;
 mod stream;
@@ -20,9 +22,10 @@ mod tests;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 pub use error::{Fault, WireError};
+pub use pipe::{Bell, HeldEnd, StreamEnd, Waiting, pipe};
 pub use stream::WireStream;
 
 use inbox::{INPUT, uninterrupted};
@@ -33,9 +36,13 @@ use session::{Kept, Session};
 /// A client's socket and what it takes to speak on it. Non-blocking; dropping it closes the socket.
 ///
 /// One with TLS comes from [`WireStream::into_wire`] only, which knows that nothing undecrypted is lost in rustls.
-pub struct Wire {
-    socket: TcpStream,
-    tls: Option<Box<Tls>>,
+pub struct Wire(Way);
+
+/// How bytes come to the client.
+enum Way {
+    Plain(TcpStream),
+    Tls(TcpStream, Box<Tls>),
+    Pipe(HeldEnd),
 }
 
 /// How a connection is protected.
@@ -51,7 +58,12 @@ const _: () = assert!(size_of::<Tls>() <= 128);
 impl Wire {
     /// A socket without TLS. It must be non-blocking.
     pub fn plain(socket: TcpStream) -> Wire {
-        Wire { socket, tls: None }
+        Wire(Way::Plain(socket))
+    }
+
+    /// The held end of a pipe.
+    pub fn piped(end: HeldEnd) -> Wire {
+        Wire(Way::Pipe(end))
     }
 
     /// Writes `bytes` until all are out or the socket is full, and returns how many are done with.
@@ -73,23 +85,19 @@ impl Wire {
 
     /// [`Self::write`] for any number of slices: one `writev` where it suffices, or records that run across them.
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>], scratch: &mut Scratch) -> io::Result<usize> {
-        let mut socket = &self.socket;
-        match self.tls.as_deref_mut() {
-            None => write_plain(socket, slices),
-            Some(Tls::Keyed(keyed)) => keyed.write(&mut socket, Pieces::new(slices), &mut scratch.output),
-            Some(Tls::Session(session)) => {
-                session.write(&mut socket, Pieces::new(slices), &mut scratch.output)
-            }
+        match &mut self.0 {
+            Way::Plain(socket) => write_plain(socket, slices),
+            Way::Tls(socket, tls) => tls.write(socket, slices, &mut scratch.output),
+            Way::Pipe(end) => end.write(slices),
         }
     }
 
     /// How many bytes the next write must begin with again: the plaintext of a record that is out in part.
     /// Never more than 48 KiB; 0 without TLS.
     pub fn half_sent(&self) -> usize {
-        match self.tls.as_deref() {
-            None => 0,
-            Some(Tls::Keyed(keyed)) => keyed.half_sent(),
-            Some(Tls::Session(session)) => session.half_sent(),
+        match &self.0 {
+            Way::Plain(_) | Way::Pipe(_) => 0,
+            Way::Tls(_, tls) => tls.half_sent(),
         }
     }
 
@@ -101,76 +109,121 @@ impl Wire {
     /// # Errors
     /// `WouldBlock` when there is nothing now. A [`Fault`], an error of rustls or of the socket ends the connection.
     pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<usize> {
-        let mut socket = &self.socket;
-        match self.tls.as_deref_mut() {
-            None => uninterrupted(|| socket.read(into)),
-            Some(Tls::Keyed(keyed)) => keyed.read(&mut socket, into, &mut scratch.input),
-            Some(Tls::Session(session)) => session.read(&mut socket, into, &mut scratch.input),
+        match &mut self.0 {
+            Way::Plain(socket) => uninterrupted(|| socket.read(into)),
+            Way::Tls(socket, tls) => tls.read(socket, into, &mut scratch.input),
+            Way::Pipe(end) => end.read(into),
         }
     }
 
     /// Whether a read may give something that the socket's readiness doesn't announce: bytes that came before the
     /// connection changed hands.
     pub fn holds_input(&self) -> bool {
-        match self.tls.as_deref() {
-            None => false,
-            Some(Tls::Keyed(keyed)) => keyed.holds_input(),
-            Some(Tls::Session(session)) => session.holds_input(),
+        match &self.0 {
+            Way::Plain(_) => false,
+            Way::Tls(_, tls) => tls.holds_input(),
+            Way::Pipe(end) => end.holds_input(),
         }
     }
 
     /// Says goodbye and ends the writing side: `close_notify`, or the alert that the client's fault asks for, as far
     /// as the socket takes it at once. Not possible inside a half-sent record: then the stream just ends.
     pub fn close(&mut self) {
-        let mut socket = &self.socket;
         // Best effort: the connection is over whatever comes of it.
-        let _ = match self.tls.as_deref_mut() {
-            None => Ok(()),
-            Some(Tls::Keyed(keyed)) => keyed.farewell().map_or(Ok(()), |record| socket.write_all(&record)),
-            Some(Tls::Session(session)) => {
-                session.end();
-                session.drain(&mut socket)
+        let _ = match &mut self.0 {
+            Way::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Way::Tls(socket, tls) => {
+                let _ = tls.farewell(socket);
+                socket.shutdown(Shutdown::Write)
+            }
+            Way::Pipe(end) => {
+                end.close();
+                Ok(())
             }
         };
-        let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Whether the client speaks TLS.
+    /// Whether the client speaks TLS on a socket of its own.
     pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        matches!(self.0, Way::Tls(..))
     }
 
-    /// The socket itself, for addresses and options; not to be read or written.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// The socket itself, for addresses, options and readiness, not to be read or written; `None` where there is a pipe
+    /// instead.
+    pub fn socket(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Way::Plain(socket) | Way::Tls(socket, _) => Some(socket),
+            Way::Pipe(_) => None,
+        }
+    }
+
+    /// Has a bell rung when a pipe can be read or written again. A socket's readiness is asked of the system.
+    pub fn ring(&self, bell: Arc<dyn Bell>, key: u32) {
+        if let Way::Pipe(end) = &self.0 {
+            end.ring(bell, key);
+        }
     }
 }
 
 /// Shows how it is protected, never with which keys.
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protection = match self.tls.as_deref() {
-            None => "plain",
-            Some(Tls::Keyed(_)) => "keys",
-            Some(Tls::Session(_)) => "session",
+        let protection = match &self.0 {
+            Way::Plain(_) => "plain",
+            Way::Tls(_, tls) => match &**tls {
+                Tls::Keyed(_) => "keys",
+                Tls::Session(_) => "session",
+            },
+            Way::Pipe(_) => "pipe",
         };
-        f.debug_struct("Wire").field("socket", &self.socket).field("protection", &protection).finish()
-    }
-}
-
-impl AsRawFd for Wire {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-impl AsFd for Wire {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        f.debug_struct("Wire").field("socket", &self.socket()).field("protection", &protection).finish()
     }
 }
 
 impl Tls {
+    fn write(
+        &mut self,
+        mut socket: &TcpStream,
+        slices: &[IoSlice<'_>],
+        output: &mut Output,
+    ) -> io::Result<usize> {
+        match self {
+            Tls::Keyed(keyed) => keyed.write(&mut socket, Pieces::new(slices), output),
+            Tls::Session(session) => session.write(&mut socket, Pieces::new(slices), output),
+        }
+    }
+
+    fn read(&mut self, mut socket: &TcpStream, into: &mut [u8], input: &mut Input) -> io::Result<usize> {
+        match self {
+            Tls::Keyed(keyed) => keyed.read(&mut socket, into, input),
+            Tls::Session(session) => session.read(&mut socket, into, input),
+        }
+    }
+
+    fn half_sent(&self) -> usize {
+        match self {
+            Tls::Keyed(keyed) => keyed.half_sent(),
+            Tls::Session(session) => session.half_sent(),
+        }
+    }
+
+    fn holds_input(&self) -> bool {
+        match self {
+            Tls::Keyed(keyed) => keyed.holds_input(),
+            Tls::Session(session) => session.holds_input(),
+        }
+    }
+
+    fn farewell(&mut self, mut socket: &TcpStream) -> io::Result<()> {
+        match self {
+            Tls::Keyed(keyed) => keyed.farewell().map_or(Ok(()), |record| socket.write_all(&record)),
+            Tls::Session(session) => {
+                session.end();
+                session.drain(&mut socket)
+            }
+        }
+    }
+
     /// With no more than a held connection needs.
     fn settled(self) -> Result<Tls, WireError> {
         match self {
@@ -185,9 +238,12 @@ impl Tls {
 
 /// The buffers of a thread, for whichever connection is at work. 82 KiB.
 pub struct Scratch {
-    input: Box<[u8; INPUT]>,
-    output: Box<[u8; OUTPUT]>,
+    input: Box<Input>,
+    output: Box<Output>,
 }
+
+type Input = [u8; INPUT];
+type Output = [u8; OUTPUT];
 
 /// Bytes of a thread's output buffer: four full records.
 const OUTPUT: usize = 4 * (record::PLAINTEXT_MAX + record::OVERHEAD);

@@ -19,7 +19,7 @@ use super::error::WireError;
 use super::pieces::Pieces;
 use super::record::PLAINTEXT_MAX;
 use super::session::Session;
-use super::{Scratch, Tls, Wire};
+use super::{Scratch, Tls, Way, Wire};
 use crate::stretch::Stretches;
 
 thread_local! {
@@ -84,12 +84,16 @@ impl WireStream {
     /// A held connection that goes back to ordinary requests. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`WireError::HalfSent`], or the socket's.
+    /// [`WireError::HalfSent`], [`WireError::NoSocket`], or the socket's.
     pub fn from_wire(wire: Wire) -> Result<WireStream, WireError> {
         if wire.half_sent() > 0 {
             return Err(WireError::HalfSent);
         }
-        let Wire { socket, tls } = wire;
+        let (socket, tls) = match wire.0 {
+            Way::Plain(socket) => (socket, None),
+            Way::Tls(socket, tls) => (socket, Some(tls)),
+            Way::Pipe(_) => return Err(WireError::NoSocket),
+        };
         let socket = TcpStream::from_std(socket)?;
         Ok(WireStream {
             socket,
@@ -112,8 +116,10 @@ impl WireStream {
         }
         self.flush().await?;
         let socket = self.socket.into_std()?;
-        let tls = self.tls.map(|tls| tls.settled().map(Box::new)).transpose()?;
-        Ok(Wire { socket, tls })
+        Ok(Wire(match self.tls {
+            None => Way::Plain(socket),
+            Some(tls) => Way::Tls(socket, Box::new(tls.settled()?)),
+        }))
     }
 
     /// The socket itself, for addresses and options; not to be read or written.

@@ -14,7 +14,7 @@ use peer::{AES_128, AES_256, ALL, BUFFER, Kind, Turns, connected, fault, fill, n
 fn every_byte_arrives_though_records_are_half_sent() {
     for kind in ALL {
         let (mut wire, client) = connected(kind);
-        socket2::SockRef::from(wire.socket()).set_send_buffer_size(BUFFER).unwrap();
+        socket2::SockRef::from(wire.socket().unwrap()).set_send_buffer_size(BUFFER).unwrap();
         let sent = noise(700_001);
         let reader = spawn_slow_reader(client, sent.len());
         let mut turns = Turns::of(&wire);

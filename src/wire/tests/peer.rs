@@ -42,7 +42,9 @@ impl Turns {
     pub(super) fn of(wire: &Wire) -> Turns {
         let poll = Poll::new().unwrap();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut SourceFd(&wire.as_raw_fd()), Token(0), interest).unwrap();
+        poll.registry()
+            .register(&mut SourceFd(&wire.socket().unwrap().as_raw_fd()), Token(0), interest)
+            .unwrap();
         Turns { poll, scratch: Scratch::new() }
     }
 
@@ -70,7 +72,7 @@ impl Turns {
 
 /// Writes until the socket is full and a record half sent; returns what must be offered next.
 pub(super) fn fill(wire: &mut Wire, scratch: &mut Scratch) -> Vec<u8> {
-    socket2::SockRef::from(wire.socket()).set_send_buffer_size(BUFFER).unwrap();
+    socket2::SockRef::from(wire.socket().unwrap()).set_send_buffer_size(BUFFER).unwrap();
     loop {
         let bytes = noise(50_000);
         match wire.write(&bytes, scratch) {

@@ -126,7 +126,7 @@ fn a_stream_sends_what_it_sealed_even_if_other_bytes_are_offered_next() {
     for kind in ALL {
         let (mut wire, client) = connected(kind);
         wire.write(b"0", &mut Scratch::new()).unwrap();
-        socket2::SockRef::from(wire.socket()).set_send_buffer_size(BUFFER).unwrap();
+        socket2::SockRef::from(wire.socket().unwrap()).set_send_buffer_size(BUFFER).unwrap();
         let sent = noise(400_000);
         let reader = spawn_slow_reader(client, 1 + sent.len());
         runtime().block_on(async {
