@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Endpoint, LogLevel};
 use crate::demo::{DEFAULT_LISTEN, Demo};
@@ -233,16 +233,17 @@ fn counted(number: u64, noun: &str) -> String {
 }
 
 fn log_to_standard_error(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
+    // Below the last level, the library of HTTP/2 would say every frame.
+    let filter = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info,h2=warn",
+        LogLevel::Debug => "debug,h2=warn",
+        LogLevel::Trace => "trace",
     };
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
-    log.with_max_level(level).init();
+    log.with_env_filter(EnvFilter::new(filter)).init();
 }
 
 #[cfg(test)]

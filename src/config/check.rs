@@ -108,11 +108,19 @@ impl Rules<'_> {
                 self.tell(place, fault, "a certificate of the listener");
             }
             let clients = draft.clients.and_then(|clients| clients.finish(self.problems));
+            // Without TLS nobody can say what is spoken before it is: only where it is meant.
+            let http2 = draft.http2.unwrap_or(!draft.tls.is_empty());
             let tls = draft.tls.into_iter().filter_map(|pair| self.certificate(pair)).collect();
             if let Some(address) = draft.address {
                 self.once(&address, seen);
                 let proxy_protocol = draft.proxy_protocol;
-                listeners.push(ListenerConfig { address: address.value, tls, proxy_protocol, clients });
+                listeners.push(ListenerConfig {
+                    address: address.value,
+                    tls,
+                    proxy_protocol,
+                    clients,
+                    http2,
+                });
             }
         }
         listeners

@@ -83,6 +83,7 @@ pub(super) struct ListenerDraft {
     pub(super) tls: Vec<CertificateDraft>,
     pub(super) proxy_protocol: Vec<IpNet>,
     pub(super) clients: Option<ClientsDraft>,
+    pub(super) http2: Option<bool>,
 }
 
 /// One entry of `tls`; without a key, the certificate's file holds both.

@@ -241,6 +241,18 @@ pub(super) static HEAD_SIZE: Form<usize> = Form {
     read: |text| usize_in(units::size(text)?, 8 << 10..=16 << 20),
 };
 
+/// Streams of a connection; more than thousands are a slip.
+pub(super) static STREAMS: Form<usize> = Form {
+    expected: "a whole number from 1 to 10000",
+    read: |text| usize_in(units::count(text)?, 1..=10_000),
+};
+
+/// Bytes of a window (RFC 9113 §6.9.2): no smaller than clients may begin with, and four of them fit a connection's.
+pub(super) static WINDOW: Form<usize> = Form {
+    expected: "a size from 64KiB to 256MiB",
+    read: |text| usize_in(units::size(text)?, 64 << 10..=256 << 20),
+};
+
 /// Bytes of a request target: the `http` crate's URIs end there.
 pub(super) static TARGET_SIZE: Form<usize> =
     Form { expected: "a size from 1B to 65534B", read: |text| usize_in(units::size(text)?, 1..=65534) };

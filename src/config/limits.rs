@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::form;
+use super::http2::{HTTP2, Http2Limits};
 use super::section::{Key, Section};
 use super::units::{KIB, MIB};
 
@@ -16,6 +17,8 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// What one address may take.
     pub per_address: PerAddress,
+    /// What one HTTP/2 connection may have under way.
+    pub http2: Http2Limits,
     /// Held connections of the whole process.
     pub held_connections: Option<usize>,
     /// Connections taken over in a time, polls included; `None` is `off`.
@@ -84,6 +87,7 @@ impl Default for Limits {
             // The operating system's limit on open files is the first that an operator sets.
             connections: None,
             per_address: PerAddress::default(),
+            http2: Http2Limits::default(),
             // About 1 GiB of memory at what a held connection costs.
             held_connections: Some(1_000_000),
             // Only the operator knows what the application can render in a second.
@@ -145,6 +149,7 @@ pub(super) static LIMITS: Section<Limits> = Section {
         Key::section("per_address", ".", &PER_ADDRESS, |limits, value| {
             PER_ADDRESS.fill(&mut limits.per_address, value);
         }),
+        Key::section("http2", ".", &HTTP2, |limits, value| HTTP2.fill(&mut limits.http2, value)),
         Key::new("held_connections", |limits, value| {
             value.put(&mut limits.held_connections, &form::COUNT_OR_OFF);
         }),

@@ -24,6 +24,8 @@ pub struct ListenerConfig {
     pub proxy_protocol: Vec<IpNet>,
     /// Who clients of TLS may show that they are; `None` asks nobody.
     pub clients: Option<ClientCertificates>,
+    /// Whether HTTP/2 is spoken with clients that ask for it: by ALPN, or by their first bytes without TLS.
+    pub http2: bool,
 }
 
 /// A certificate chain with its key, read and matched.
@@ -75,6 +77,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
         Key::section("client_certificates", ".", &CLIENTS, |listener, value| {
             listener.clients = clients(value);
         }),
+        Key::new("http2", |listener, value| listener.http2 = value.read(&form::YES_OR_NO)),
     ],
 };
 

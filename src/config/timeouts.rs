@@ -12,6 +12,8 @@ pub struct Timeouts {
     pub request_head: Duration,
     /// Silence between two requests of a kept connection.
     pub idle: Duration,
+    /// Silence of an HTTP/2 client that has requests open, until it is asked for a sign of life; and how long it may take.
+    pub ping: Duration,
     /// Silence inside a body, from or to the client or the application.
     pub body: Duration,
     /// Connecting to a server.
@@ -44,6 +46,8 @@ impl Default for Timeouts {
             request_head: Duration::from_secs(10),
             // Over the 60 s of load balancers, so that they close first and never send into a closing connection.
             idle: Duration::from_secs(75),
+            // Within the time that home routers remember a silent connection.
+            ping: Duration::from_secs(30),
             // Silence, not duration: a slow phone still sends something within a minute.
             body: Duration::from_secs(60),
             // A lost SYN is sent again after 1 and 3 s.
@@ -79,6 +83,7 @@ pub(super) static TIMEOUTS: Section<Timeouts> = Section {
     keys: &[
         Key::new("request_head", |timeouts, value| value.put(&mut timeouts.request_head, &form::DURATION)),
         Key::new("idle", |timeouts, value| value.put(&mut timeouts.idle, &form::DURATION)),
+        Key::new("ping", |timeouts, value| value.put(&mut timeouts.ping, &form::DURATION)),
         Key::new("body", |timeouts, value| value.put(&mut timeouts.body, &form::DURATION)),
         Key::new("tunnel", |timeouts, value| value.put(&mut timeouts.tunnel, &form::DURATION)),
         Key::new("connect", |timeouts, value| value.put(&mut timeouts.connect, &form::DURATION)),

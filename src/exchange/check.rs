@@ -72,11 +72,16 @@ fn read(parts: &Parts, length: Option<u64>, limit: Option<u64>) -> Result<Asked,
     let bodiless = framing == Framing::Absent || framing == Framing::Length(0);
     let version_1_1 = parts.version == Version::HTTP_11;
     Ok(Asked {
-        keep_alive: !fields.close && (version_1_1 || fields.keep_alive),
-        websocket: version_1_1 && bodiless && parts.method == Method::GET && fields.ask_websocket(),
+        // A stream of HTTP/2 has one request.
+        keep_alive: !fields.close && parts.version < Version::HTTP_2 && (version_1_1 || fields.keep_alive),
+        // One that was asked for over HTTP/2 has the words of HTTP/1 by now, which nobody else can say there.
+        websocket: parts.version > Version::HTTP_10
+            && bodiless
+            && parts.method == Method::GET
+            && fields.ask_websocket(),
         trailers: fields.trailers,
         replayable: bodiless && parts.method.is_idempotent(),
-        holdable: parts.method != Method::HEAD && parts.version <= Version::HTTP_11,
+        holdable: parts.method != Method::HEAD,
         framing,
     })
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use hyper::header::{HeaderName, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Version};
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
@@ -23,6 +23,9 @@ const CLIENT_LEFT: u16 = 499;
 /// Methods with a label of their own.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
 const OTHER: usize = METHODS.len();
+const METHOD_KINDS: usize = OTHER + 1;
+/// Each method over HTTP/1, then each over HTTP/2.
+const KINDS: usize = 2 * METHOD_KINDS;
 /// Statuses with a label of their own: 100 to 599.
 const STATUSES: usize = 500;
 
@@ -30,8 +33,8 @@ const STATUSES: usize = 500;
 pub struct SiteMetrics {
     name: Arc<str>,
     metrics: Metrics,
-    /// By method, then by status; most sites see few of either.
-    requests: [OnceLock<Box<[OnceLock<IntCounter>]>>; OTHER + 1],
+    /// By kind, then by status; most sites see few of either.
+    requests: [OnceLock<Box<[OnceLock<IntCounter>]>>; KINDS],
     in_flight: IntGauge,
     /// By class of status, from `1xx`.
     duration: [Histogram; 5],
@@ -82,12 +85,12 @@ impl SiteMetrics {
         self.metrics.comet_words_carried.with_label_values(&[&*self.name, result]).inc();
     }
 
-    fn answered(&self, method: usize, status: u16) {
-        let by_status =
-            self.requests[method].get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());
+    fn answered(&self, kind: usize, status: u16) {
+        let by_status = self.requests[kind].get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());
         let label = |code: &str| {
-            let method = METHODS.get(method).copied().unwrap_or("OTHER");
-            self.metrics.requests.with_label_values(&[&*self.name, method, code, "h1"])
+            let method = METHODS.get(kind % METHOD_KINDS).copied().unwrap_or("OTHER");
+            let protocol = if kind < METHOD_KINDS { "h1" } else { "h2" };
+            self.metrics.requests.with_label_values(&[&*self.name, method, code, protocol])
         };
         match usize::from(status).checked_sub(100).and_then(|index| by_status.get(index)) {
             Some(slot) => slot.get_or_init(|| label(&status.to_string())).inc(),
@@ -116,7 +119,7 @@ struct Entry {
     site: Arc<SiteMetrics>,
     log: AccessLog,
     subject: Option<Box<Subject>>,
-    method: usize,
+    kind: usize,
     began: Instant,
     head_after: Option<std::time::Duration>,
     status: u16,
@@ -142,7 +145,7 @@ impl Record {
             site: site.clone(),
             log: log.clone(),
             subject,
-            method: method_index(&parts.method),
+            kind: kind(&parts.method, parts.version),
             began: client.clock.now(),
             head_after: None,
             status: CLIENT_LEFT,
@@ -240,7 +243,7 @@ impl Drop for Entry {
         let duration = self.began.elapsed();
         let site = &self.site;
         site.in_flight.dec();
-        site.answered(self.method, self.status);
+        site.answered(self.kind, self.status);
         let class = usize::from(self.status / 100).wrapping_sub(1).min(4);
         if self.end != End::Tunnelled {
             site.duration[class].observe(duration.as_secs_f64());
@@ -272,8 +275,9 @@ impl Entry {
     }
 }
 
-fn method_index(method: &Method) -> usize {
-    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER)
+fn kind(method: &Method, version: Version) -> usize {
+    let index = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER);
+    if version < Version::HTTP_2 { index } else { index + METHOD_KINDS }
 }
 
 fn subject(

@@ -39,7 +39,7 @@ pub fn write_reason(reason: &str, head: &mut Vec<u8>) {
     }
 }
 
-/// Writes a head. A media type and fields of our own replace the application's, but for directives to caches, which
+/// Writes a head, which for a stream of HTTP/2 says nothing of connection and framing. A media type and fields of our own replace the application's, but for directives to caches, which
 /// are added to it; framing headers are always our own.
 pub fn write_head(
     status: StatusCode,
@@ -75,9 +75,12 @@ pub fn write_head(
 fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
     match length {
         Length::Known(bytes) => field("content-length", bytes.to_string().as_bytes(), out),
-        Length::Unknown if client.version != Version::HTTP_10 => field("transfer-encoding", b"chunked", out),
+        Length::Unknown if client.version == Version::HTTP_11 => field("transfer-encoding", b"chunked", out),
         Length::Upgraded => return field("connection", b"upgrade", out),
         Length::Unknown | Length::Later | Length::Bodiless => {}
+    }
+    if client.version == Version::HTTP_2 {
+        return;
     }
     let until_close = length == Length::Unknown && client.version == Version::HTTP_10;
     if !client.keep_alive || until_close {

@@ -163,7 +163,7 @@ pub struct Answer {
 /// The client's side of a connection, as far as it decides how bytes are laid on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientSide {
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// Whether the connection may serve another request afterwards.
     pub keep_alive: bool,

@@ -17,15 +17,18 @@ use super::line::{Line, Patience};
 use super::request_reader::{HeadLimits, Refusal};
 use crate::body::{Body, BodyError, ClientBody};
 use crate::clock::Clock;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Http2Limits, Limits, Timeouts};
 use crate::hold::{Departure, Hold, Home, Permit, TakeOver, Tunnel};
 use crate::wire::WireStream;
 
 /// How connections are served: bounds and clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    heads: HeadLimits,
-    patience: Patience,
+    pub(super) heads: HeadLimits,
+    pub(super) patience: Patience,
+    pub(super) http2: Http2Limits,
+    /// Silence of an HTTP/2 client with requests before it is asked for a sign of life.
+    pub(super) ping: Duration,
 }
 
 impl Terms {
@@ -36,8 +39,9 @@ impl Terms {
             headers: limits.request_headers,
             target_bytes: limits.request_target,
         };
-        let Timeouts { request_head: head, idle, body, .. } = *timeouts;
-        Terms { heads, patience: Patience { first: head.min(idle), is_new: true, idle, head, body } }
+        let Timeouts { request_head: head, idle, body, ping, .. } = *timeouts;
+        let patience = Patience { first: head.min(idle), is_new: true, idle, head, body };
+        Terms { heads, patience, http2: limits.http2, ping }
     }
 
     /// How long a client may take until its first head is whole, with whatever comes before.
@@ -124,7 +128,7 @@ impl<S: Serve> Connection<S> {
     /// after the request in service.
     pub fn new(arrival: Arrival, service: S, clock: Clock, terms: &Terms, leaving: &Leaving) -> Box<Self> {
         let Arrival { wire, read_ahead, kept, home } = arrival;
-        let Terms { heads, mut patience } = *terms;
+        let Terms { heads, mut patience, .. } = *terms;
         if kept {
             (patience.first, patience.is_new) = (patience.idle, false);
         }

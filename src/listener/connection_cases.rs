@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::body::{Body, ClientBody};
 use crate::clock::Clock;
-use crate::config::{Limits, PerAddress, Timeouts};
+use crate::config::{Http2Limits, Limits, PerAddress, Timeouts};
 use crate::hold::{Answer, ClientSide, Departure, Hold, Home, Passport, Permit, Source, TakeOver, Tunnel};
 use crate::wire::WireStream;
 
@@ -27,6 +27,7 @@ fn limits() -> Limits {
         bayeux_sessions: 0,
         connections: None,
         per_address: PerAddress::default(),
+        http2: Http2Limits::default(),
         held_connections: None,
         new_holds: None,
         request_header: 4096,
@@ -55,6 +56,7 @@ fn timeouts() -> Timeouts {
         connect: long,
         response: long,
         tunnel: long,
+        ping: long,
         ..Timeouts::default()
     }
 }

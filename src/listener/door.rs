@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Terms;
+use super::http2::{self, Protocol};
 use super::places::{Place, Places};
 use super::proxy_header::{self, Parsed};
 use crate::hold::Keeper;
@@ -28,6 +30,8 @@ pub struct Door {
     tls: ArcSwapOption<ServerConfig>,
     /// Who says by a PROXY header whose connection it passes on.
     balancers: ArcSwap<Vec<IpNet>>,
+    /// Whether HTTP/2 is spoken without TLS; with it the handshake says so.
+    http2: AtomicBool,
     measures: Measures,
 }
 
@@ -47,11 +51,12 @@ struct Measures {
 pub struct Entered(IntGauge);
 
 impl Door {
-    /// With TLS, or without; behind these balancers, which send a PROXY header.
+    /// With TLS, or without, and then with HTTP/2 or not; behind these balancers, which send a PROXY header.
     pub fn new(
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         balancers: Vec<IpNet>,
+        http2: bool,
         metrics: &Metrics,
     ) -> Door {
         let name = address.to_string();
@@ -69,11 +74,13 @@ impl Door {
             late: handshakes("timeout"),
         };
         let balancers = ArcSwap::from_pointee(balancers);
-        Door { address, tls: ArcSwapOption::new(tls), balancers, measures }
+        let http2 = AtomicBool::new(http2);
+        Door { address, tls: ArcSwapOption::new(tls), balancers, http2, measures }
     }
 
     /// What connections that come from now on are offered, and who introduces them.
-    pub fn change(&self, tls: Option<Arc<ServerConfig>>, balancers: Vec<IpNet>) {
+    pub fn change(&self, tls: Option<Arc<ServerConfig>>, balancers: Vec<IpNet>, http2: bool) {
+        self.http2.store(http2, Ordering::Relaxed);
         self.tls.store(tls);
         self.balancers.store(Arc::new(balancers));
     }
@@ -126,6 +133,19 @@ impl Door {
                 None
             }
         }
+    }
+
+    /// What a client speaks, and what was read to know that; `None` if it has left or takes too long.
+    pub async fn protocol(&self, wire: &mut WireStream, terms: &Terms) -> Option<(Protocol, Vec<u8>)> {
+        if let Some(session) = wire.session() {
+            let is_http2 = session.alpn_protocol() == Some(b"h2");
+            return Some((if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, Vec::new()));
+        }
+        if !self.http2.load(Ordering::Relaxed) {
+            return Some((Protocol::Http1, Vec::new()));
+        }
+        // In a box, as a handshake is.
+        Box::pin(http2::tell_apart(wire, terms.patience.first)).await.ok()
     }
 }
 
@@ -245,9 +265,9 @@ mod tests {
     async fn a_client_that_does_not_shake_hands_is_let_go_and_counted() {
         let metrics = Metrics::new().unwrap();
         let tickets = crate::listener::Tickets::new().unwrap();
-        let tls = crate::listener::server_config(&[], &tickets, None).unwrap();
+        let tls = crate::listener::server_config(&[], &tickets, (None, false)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), &metrics);
+        let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), false, &metrics);
         let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };
         let terms = Terms::new(&Limits::default(), &timeouts);
         for bytes in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\n\r\n"] {

@@ -17,6 +17,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a client may take for a short last answer, or for a farewell under TLS.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
+/// The methods that an application may be asked with.
+pub(super) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Answers a request that no service will see; gives the bytes of the answer's body.
 pub(super) async fn refuse(mut wire: WireStream, refusal: Refusal) -> u64 {
     let body = body(refusal);
@@ -62,14 +65,15 @@ fn reason(refusal: Refusal) -> &'static str {
     status.and_then(|status| status.canonical_reason()).unwrap_or("Refused")
 }
 
-fn body(refusal: Refusal) -> String {
+/// What a client reads of a refusal.
+pub(super) fn body(refusal: Refusal) -> String {
     format!("{} {}: {}\n", refusal.status, reason(refusal), refusal.reason)
 }
 
 fn answer(refusal: Refusal, body: &str) -> Vec<u8> {
     let (status, reason) = (refusal.status, reason(refusal));
     // RFC 9110 §15.5.6.
-    let allow = if status == 405 { "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" } else { "" };
+    let allow = if status == 405 { format!("allow: {ALLOW}\r\n") } else { String::new() };
     format!(
         "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncontent-type: text/plain; charset=utf-8\r\n\
          {allow}content-length: {length}\r\nconnection: close\r\n\r\n{body}",

@@ -2,8 +2,8 @@
 //! the process sees it.
 //!
 //! A [`Door`] is one address as all threads share it; each thread accepts on a socket of its own. A [`Connection`] is
-//! one client's, from its first byte until it closes, leaves to be held ([`Ended::Departed`]) or has become a
-//! tunnel. This room knows no route: the service is handed in.
+//! one client's over HTTP/1, from its first byte until it closes, leaves to be held ([`Ended::Departed`]) or has become a
+//! tunnel; over HTTP/2 it is served by [`serve_http2`]. This room knows no route: the service is handed in.
 
 mod answer_writer;
 mod authority;
@@ -22,6 +22,7 @@ mod head_cases;
 #[cfg(test)]
 mod head_properties;
 mod head_scan;
+mod http2;
 mod leaving;
 mod line;
 mod places;
@@ -34,6 +35,7 @@ mod tls;
 pub use bind::{BindError, bind};
 pub use connection::{Arrival, Connection, Ended, RefusedHead, Serve, Terms};
 pub use door::{Door, Entered, Guest, accept};
+pub use http2::{Flood, Host, Protocol, serve_http2};
 pub use leaving::Leaving;
 pub use places::{Place, Places};
 pub use tls::{Tickets, TlsError, server_config};

@@ -23,7 +23,7 @@ pub(super) const FIELDS_MAX: usize = 256;
 /// Room for those that most requests have.
 const FIELDS_USUAL: usize = 12;
 /// Bytes of a field's name; the longest registered one has fewer than 50.
-const FIELD_NAME_BYTES_MAX: usize = 1024;
+pub(super) const FIELD_NAME_BYTES_MAX: usize = 1024;
 
 const MALFORMED: Refusal = Refusal::bad("malformed request head");
 const BAD_NAME: Refusal = Refusal::bad("malformed header name");
@@ -116,7 +116,7 @@ fn split(head: &[u8], line: Range<usize>) -> Result<(HeaderName, Range<usize>), 
 }
 
 /// What the fields of one head have said so far.
-struct Fields<'head> {
+pub(super) struct Fields<'head> {
     version: Version,
     host: Option<&'head [u8]>,
     length: Option<u64>,
@@ -135,11 +135,12 @@ struct Seen {
 }
 
 impl<'head> Fields<'head> {
-    fn of(version: Version) -> Self {
+    pub(super) fn of(version: Version) -> Self {
         Fields { version, host: None, length: None, chunked: false, seen: Seen::default() }
     }
 
-    fn note(&mut self, name: &HeaderName, value: &'head [u8]) -> Result<(), Refusal> {
+    /// Takes note of one field, whose value stands without blanks around it.
+    pub(super) fn note(&mut self, name: &HeaderName, value: &'head [u8]) -> Result<(), Refusal> {
         match *name {
             HOST => self.note_host(value),
             EXPECT => self.note_expect(value),
@@ -213,6 +214,11 @@ impl<'head> Fields<'head> {
         }
     }
 
+    /// That of `Content-Length`.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     fn framing(&self) -> Result<Framing, Refusal> {
         match (self.length, self.chunked) {
             (Some(_), true) => Err(Refusal::bad("both Content-Length and Transfer-Encoding")),
@@ -226,7 +232,7 @@ impl<'head> Fields<'head> {
     }
 
     /// A client of HTTP/1.0 can't wait for an interim answer, whatever it says.
-    fn expects_continue(&self) -> bool {
+    pub(super) fn expects_continue(&self) -> bool {
         self.seen.expect && self.version == Version::Http11
     }
 

@@ -108,7 +108,8 @@ fn not_a_method(line: &[u8]) -> Refusal {
     if line.first() == Some(&0x16) { Refusal::bad("TLS on a port without TLS") } else { BAD_LINE }
 }
 
-fn refuse_method(method: &[u8]) -> Result<(), Refusal> {
+/// Methods that aren't served, whatever they are asked of.
+pub(super) fn refuse_method(method: &[u8]) -> Result<(), Refusal> {
     match method {
         b"CONNECT" => Err(Refusal { status: 405, reason: "CONNECT is not allowed" }),
         // They would reflect cookies to whoever can make a browser send them.
@@ -119,7 +120,7 @@ fn refuse_method(method: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Checks the form of a target (RFC 9112 §3.2) and says where its authority is, if it has one.
-fn check_target(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Refusal> {
+pub(super) fn check_target(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Refusal> {
     match target {
         [b'/', ..] => check_path(target).map(|()| None),
         b"*" if method == b"OPTIONS" => Ok(None),

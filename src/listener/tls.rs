@@ -1,7 +1,7 @@
 //! TLS: the certificate that a client's server name asks for, and what else a handshake needs.
 //!
-//! Names come out of the certificates themselves. HTTP/1.1 is the only protocol that is negotiated; keys may be
-//! taken out of a session, since a held connection keeps nothing else of it.
+//! Names come out of the certificates themselves. HTTP/2 is negotiated where it is spoken, else HTTP/1.1; keys may be
+//! taken out of a session, since a held connection of HTTP/1 keeps nothing else of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,11 +39,12 @@ impl Tickets {
     }
 }
 
-/// The side of a server with these certificates, the first for clients that name none or another one.
+/// The side of a server with these certificates, the first for clients that name none or another one. Clients show
+/// theirs where they are asked to; HTTP/2 is offered or not.
 pub fn server_config(
     certificates: &[Certificate],
     tickets: &Tickets,
-    clients: Option<&ClientCertificates>,
+    (clients, http2): (Option<&ClientCertificates>, bool),
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match clients {
@@ -54,7 +55,8 @@ pub fn server_config(
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName::new(certificates)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.enable_secret_extraction = true;
     match clients {
         None => config.ticketer = tickets.0.clone(),

@@ -39,7 +39,7 @@ pub(super) struct Change {
 
 enum Listener {
     Fresh(Arc<Door>, Vec<TcpListener>),
-    Kept(Arc<Door>, Option<Arc<ServerConfig>>, Vec<IpNet>),
+    Kept(Arc<Door>, Option<Arc<ServerConfig>>, Vec<IpNet>, bool),
 }
 
 impl Change {
@@ -81,8 +81,8 @@ impl Doors {
             let tls = self.tls(listener)?;
             let balancers = listener.proxy_protocol.clone();
             let planned = match self.open.get(&listener.address) {
-                Some(open) => Listener::Kept(open.door.clone(), tls, balancers),
-                None => self.fresh(listener.address, tls, balancers)?,
+                Some(open) => Listener::Kept(open.door.clone(), tls, balancers, listener.http2),
+                None => self.fresh(listener, tls, balancers)?,
             };
             listeners.push((listener.address, planned));
         }
@@ -93,20 +93,22 @@ impl Doors {
 
     fn fresh(
         &self,
-        address: SocketAddr,
+        listener: &ListenerConfig,
         tls: Option<Arc<ServerConfig>>,
         balancers: Vec<IpNet>,
     ) -> Result<Listener, StartError> {
-        let sockets = bind(address, self.sockets)?;
-        let bound = sockets.first().map_or(Ok(address), TcpListener::local_addr)?;
-        Ok(Listener::Fresh(Arc::new(Door::new(bound, tls, balancers, &self.metrics)), sockets))
+        let sockets = bind(listener.address, self.sockets)?;
+        let bound = sockets.first().map_or(Ok(listener.address), TcpListener::local_addr)?;
+        let door = Door::new(bound, tls, balancers, listener.http2, &self.metrics);
+        Ok(Listener::Fresh(Arc::new(door), sockets))
     }
 
     fn tls(&self, listener: &ListenerConfig) -> Result<Option<Arc<ServerConfig>>, StartError> {
         if listener.tls.is_empty() {
             return Ok(None);
         }
-        Ok(Some(server_config(&listener.tls, &self.tickets, listener.clients.as_ref())?))
+        let offer = (listener.clients.as_ref(), listener.http2);
+        Ok(Some(server_config(&listener.tls, &self.tickets, offer)?))
     }
 
     /// Makes the change, without touching connections.
@@ -120,7 +122,7 @@ impl Doors {
         }
         for (address, listener) in change.listeners {
             match listener {
-                Listener::Kept(door, tls, balancers) => door.change(tls, balancers),
+                Listener::Kept(door, tls, balancers, http2) => door.change(tls, balancers, http2),
                 Listener::Fresh(door, sockets) => {
                     self.open_door(address, door, sockets, workers).await;
                 }

@@ -190,6 +190,7 @@ impl Server {
             bayeux: comet.bayeux(),
             log: log.clone(),
             refused: metrics.request_errors.clone(),
+            floods: metrics.http2_floods.clone(),
         };
         let start = |number| Worker::start(number, surroundings.clone());
         let workers = (0..usize::from(config.threads)).map(start).collect::<io::Result<Vec<_>>>()?;

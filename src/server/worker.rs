@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,9 +28,10 @@ use crate::bayeux::Bayeux;
 use crate::body::{Body, ClientBody};
 use crate::clock::Clock;
 use crate::exchange::Client;
-use crate::hold::{Home, Keeper, Passport, Return, TakeOver};
+use crate::hold::{Departure, Home, Keeper, Passport, Return, TakeOver};
 use crate::listener::{
-    self, Arrival, Connection, Door, Ended, Entered, Leaving, Place, Places, Serve, Terms,
+    self, Arrival, Connection, Door, Ended, Entered, Flood, Host, Leaving, Place, Places, Protocol,
+    RefusedHead, Serve, Terms,
 };
 use crate::pulse::{Pulse, Watched, pulse};
 use crate::quota::{Guest, Quota};
@@ -65,6 +66,8 @@ pub(super) struct Surroundings {
     pub(super) bayeux: Arc<Bayeux>,
     /// `perihelion_request_errors_total`.
     pub(super) refused: IntCounterVec,
+    /// `perihelion_http2_floods_total`.
+    pub(super) floods: IntCounterVec,
 }
 
 /// A worker as the server sees it. Dropping it cuts its connections and ends the thread.
@@ -184,6 +187,7 @@ struct Floor {
     tasks: TaskTracker,
     log: AccessLog,
     refused: IntCounterVec,
+    floods: IntCounterVec,
 }
 
 /// A door, and how it is closed.
@@ -194,7 +198,8 @@ struct Entrance {
 
 impl Floor {
     fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
-        let Surroundings { terms, places, quota, snapshots, keeper, log, bayeux, refused } = surroundings;
+        let Surroundings { terms, places, quota, snapshots, keeper, log, bayeux, refused, floods } =
+            surroundings;
         Floor {
             number,
             places,
@@ -208,6 +213,7 @@ impl Floor {
             leaving: Leaving::default(),
             tasks: TaskTracker::new(),
             refused,
+            floods,
         }
     }
 
@@ -256,12 +262,18 @@ impl Floor {
         let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
         let Ok(guest) = self.quota.connect(peer.ip()) else { return door.turn_away() };
         let left = terms.after(accepted.elapsed());
-        let Some(wire) = door.shake_hands(socket, &left).await else { return };
+        let Some(mut wire) = door.shake_hands(socket, &left).await else { return };
+        let left = terms.after(accepted.elapsed());
+        let Some((protocol, read_ahead)) = door.protocol(&mut wire, &left).await else { return };
         let terms = Rc::new(terms.after(accepted.elapsed()));
         let passport = Passport::new(peer, listener).with_certificate(certificate(&wire));
         let home = Home { desk: self.desk.clone(), passport };
-        let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
-        self.serve(arrival, terms, (place, guest)).await;
+        let arrival = Arrival { wire, read_ahead, kept: false, home };
+        match protocol {
+            Protocol::Http1 => self.serve(arrival, terms, (place, guest)).await,
+            // In a box, since most connections have no need of its room.
+            Protocol::Http2 => Box::pin(self.serve_http2(arrival, &terms, (place, guest))).await,
+        }
     }
 
     fn welcome_back(self: Rc<Self>, back: Return) {
@@ -305,10 +317,7 @@ impl Floor {
                 departure.permit.keep(guest);
                 self.keeper.keep_socket(*departure);
             }
-            Ended::Refused(head) => {
-                self.refused.with_label_values(&[NO_SITE, reason(head.status)]).inc();
-                self.log.refused(client, &head.line, head.status, head.bytes);
-            }
+            Ended::Refused(head) => self.note_refused(client, &head),
             Ended::Closed => {}
         }
     }
@@ -319,6 +328,57 @@ fn certificate(wire: &WireStream) -> Option<Arc<HeaderValue>> {
     let certificate = wire.session()?.peer_certificates()?.first()?;
     let value = format!(":{}:", STANDARD.encode(certificate));
     HeaderValue::try_from(value).ok().map(Arc::new)
+}
+
+impl Floor {
+    /// Place and guest are the connection's, however many of its streams are held.
+    async fn serve_http2(
+        self: &Rc<Self>,
+        arrival: Arrival,
+        terms: &Terms,
+        _counted: (Place, Option<Box<Guest>>),
+    ) {
+        let reception = Reception {
+            floor: self.clone(),
+            passport: arrival.home.passport.clone(),
+            is_tls: arrival.wire.is_tls(),
+        };
+        listener::serve_http2(arrival, reception, terms, &self.leaving).await;
+    }
+
+    fn note_refused(&self, client: IpAddr, head: &RefusedHead) {
+        self.refused.with_label_values(&[NO_SITE, reason(head.status)]).inc();
+        self.log.refused(client, &head.line, head.status, head.bytes);
+    }
+}
+
+/// Who receives the streams of one HTTP/2 connection.
+struct Reception {
+    floor: Rc<Floor>,
+    passport: Passport,
+    is_tls: bool,
+}
+
+impl Host for Reception {
+    type Service = Service;
+
+    fn service(&self, clock: Clock) -> Service {
+        // Only a socket of one's own may send stretches of files.
+        let visitor = Client::new(self.passport.clone(), self.is_tls, clock, self.floor.number, None);
+        Service(self.floor.site.serve(visitor))
+    }
+
+    fn keep(&self, departure: Departure) {
+        self.floor.keeper.keep_socket(departure);
+    }
+
+    fn refused(&self, head: &RefusedHead) {
+        self.floor.note_refused(self.passport.peer().ip().to_canonical(), head);
+    }
+
+    fn calmed(&self, flood: Flood) {
+        self.floor.floods.with_label_values(&[flood.word()]).inc();
+    }
 }
 
 /// A site as the listener sees it, which knows none.

@@ -28,6 +28,7 @@ mod headers;
 mod health;
 mod hold;
 mod hostile;
+mod http2;
 mod import;
 mod log;
 mod metrics;

@@ -3,9 +3,11 @@
 mod certificate;
 mod event_source;
 mod folder;
+pub(crate) mod frames;
 mod gate;
 mod hostile;
 mod http;
+mod http2;
 mod name_server;
 mod origin;
 mod perihelion;
@@ -22,6 +24,7 @@ pub(crate) use hostile::{
     ResetsInTheBody, StallsAfterHead, SwitchesUnasked, Unreachable,
 };
 pub(crate) use http::{Answer, Head};
+pub(crate) use http2::{Http2, Http2Stream};
 pub(crate) use name_server::NameServer;
 pub(crate) use origin::{Application, Origin, Received, Reply, Then};
 pub(crate) use perihelion::{Finished, Perihelion, Place, run};

@@ -185,6 +185,17 @@ impl Raw {
         self.take(length)
     }
 
+    /// The same; `None` where the other side closes before.
+    #[track_caller]
+    pub(crate) fn exactly_unless_closed(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < length {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.take(length))
+    }
+
     /// Everything until the other side closes. A reset counts as a close.
     #[track_caller]
     pub(crate) fn until_close(&mut self) -> Vec<u8> {

@@ -88,7 +88,7 @@ grip: {kay: x, key: 'base64:?', issuer: '', publish_key: ''}
 upstream: http://127.0.0.1:8000
 ",
         problems: &[
-            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol and client_certificates)",
+            r"1:1: `listen` has no value (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol, client_certificates and http2)",
         ],
     },
     Bad {
@@ -107,6 +107,21 @@ upstream: 8000
         problems: &[
             r"1:9: `listen` can't be `8080` (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443; did you mean `0.0.0.0:8080`?)",
             r"2:11: `upstream` can't be `8000` (expected http://host:port or https://host:port without a path, or unix:/run/app.sock)",
+        ],
+    },
+    Bad {
+        text: r"listen: {address: 127.0.0.1:80, http2: auto}
+upstream: http://127.0.0.1:8000
+limits: {http2: {streams: 0, window: 1KiB, resets: 5, frames: 1/s}}
+timeouts: {ping: 0s}
+",
+        problems: &[
+            r"1:40: `http2` can't be `auto` (expected true or false)",
+            r"3:27: `streams` can't be `0` (expected a whole number from 1 to 10000)",
+            r"3:38: `window` can't be `1KiB` (expected a size from 64KiB to 256MiB)",
+            r"3:52: `resets` can't be `5` (expected a number in a time such as 50/s, 600/m or 1000/h, or `off` for no limit)",
+            r"3:55: unknown key `frames` (expected streams, window, resets or control_frames)",
+            r"4:18: `ping` can't be `0s` (expected a duration above zero such as 250ms, 5s, 10m, 1h or 2d)",
         ],
     },
     Bad {
@@ -129,7 +144,7 @@ control: 127.0.0.1:80
 ",
         problems: &[
             r"3:14: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
-            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol and client_certificates)",
+            r"4:5: `listen` is a list (expected an IP address and a port such as 127.0.0.1:8080 or [::]:443, or a mapping with address, tls, proxy_protocol, client_certificates and http2)",
             r"6:10: address `127.0.0.1:80` is given twice, first on line 2 (expected another port)",
         ],
     },

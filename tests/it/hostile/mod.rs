@@ -8,6 +8,7 @@ mod chunks;
 mod fields;
 mod forwarded;
 mod framing;
+mod http2;
 mod lines;
 mod pipelines;
 mod targets;

@@ -1,0 +1,440 @@
+//! One stream of HTTP/2: a request, its answer or what becomes of it when it is taken over, on a clock of its own.
+//!
+//! As on a connection of HTTP/1 the body of a request is read when somebody wants it, an answer whose client takes nothing
+//! goes on being read as far as it may wait here, and a client that takes the request back ends the work on it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use hyper::body::Body as _;
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::passage::{Passage, Speaks};
+use super::{Common, Host, earns};
+use crate::body::{Body, BodyError, ClientBody, Pipe};
+use crate::clock::Clock;
+use crate::hold::{Departure, TakeOver};
+use crate::listener::answer_writer::{declared, has_no_body, may_trail};
+use crate::listener::connection::{RefusedHead, Serve};
+use crate::listener::request_head::{Framing, Head};
+use crate::listener::request_reader::Refusal;
+use crate::listener::{date, farewell};
+use crate::wire::{Wire, pipe};
+
+/// Serves a request to its end. What is large about it is over before it is held.
+pub(super) async fn serve<H: Host>(
+    common: Rc<Common<H>>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (parts, body) = request.into_parts();
+    let is_whole = body.is_end_stream();
+    let line = line(&parts);
+    let head = match super::request::read(parts, is_whole, &common.heads) {
+        Ok(head) => head,
+        Err(refusal) => {
+            let bytes = refuse(refusal, &mut respond);
+            return common.host.refused(&RefusedHead { status: refusal.status, bytes, line });
+        }
+    };
+    let is_socket = head.parts.headers.contains_key(UPGRADE);
+    let take_over = {
+        let exchange = Box::pin(Exchange::begin(&common, respond, (!is_whole).then_some(body), &head));
+        exchange.run(head).await
+    };
+    let Some((take_over, respond, body)) = take_over else { return };
+    let (held, stream) = pipe();
+    let hears = body.filter(|_| is_socket);
+    let speaks = Speaks::Head(respond, Vec::new());
+    let passage = Passage { pipe: stream, speaks, hears, is_socket, meter: &common.meter };
+    match take_over {
+        TakeOver::Hold(hold, permit) => {
+            let (wire, read_ahead, home) = (Wire::piped(held), Vec::new(), common.home.clone());
+            common.host.keep(Departure { wire, read_ahead, hold, permit, home });
+            passage.carry().await;
+        }
+        TakeOver::Tunnel(tunnel) => {
+            let mut ride = Box::pin(tunnel.carry(Box::new(held), Bytes::new()));
+            let mut passage = Box::pin(passage.carry());
+            poll_fn(|cx| {
+                // What the far end says last is carried behind its end, which drops its pipe.
+                let _ = ride.as_mut().poll(cx);
+                passage.as_mut().poll(cx)
+            })
+            .await;
+        }
+    }
+}
+
+/// What was asked for, for the log of what is refused.
+fn line(parts: &hyper::http::request::Parts) -> Box<[u8]> {
+    const LOGGED: usize = 1000;
+    let mut line = format!("{} {} HTTP/2.0", parts.method, parts.uri).into_bytes();
+    line.truncate(LOGGED);
+    line.into()
+}
+
+/// Answers a request that no service will see; gives the bytes of the answer's body.
+fn refuse(refusal: Refusal, respond: &mut SendResponse<Bytes>) -> u64 {
+    let body = farewell::body(refusal);
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let headers = answer.headers_mut();
+    headers.insert(DATE, now());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if refusal.status == 405 {
+        headers.insert(ALLOW, HeaderValue::from_static(farewell::ALLOW));
+    }
+    let length = body.len() as u64;
+    // Its client may be gone.
+    if let Ok(mut send) = respond.send_response(answer, false) {
+        let _ = send.send_data(body.into(), true);
+    }
+    length
+}
+
+fn now() -> HeaderValue {
+    let mut text = Vec::with_capacity(32);
+    date::write(&mut text);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("a date is visible ASCII")
+}
+
+/// A request in work.
+struct Exchange<'a, H: Host> {
+    common: &'a Common<H>,
+    respond: SendResponse<Bytes>,
+    /// What the client still sends.
+    body: Option<RecvStream>,
+    /// The same for whoever wants it.
+    upload: Option<Pipe>,
+    expects_continue: bool,
+    is_head: bool,
+    is_socket: bool,
+    clock: Clock,
+}
+
+/// Nothing more can be said on the stream.
+struct Gone;
+
+type Left = (TakeOver, SendResponse<Bytes>, Option<RecvStream>);
+
+impl<'a, H: Host> Exchange<'a, H> {
+    fn begin(
+        common: &'a Common<H>,
+        respond: SendResponse<Bytes>,
+        body: Option<RecvStream>,
+        head: &Head,
+    ) -> Exchange<'a, H> {
+        let upload = match head.framing {
+            Framing::Length(0) => None,
+            Framing::Length(length) => Some(Pipe::new(Some(length))),
+            Framing::Chunked => Some(Pipe::new(None)),
+        };
+        Exchange {
+            common,
+            respond,
+            body,
+            upload,
+            expects_continue: head.expects_continue,
+            is_head: head.parts.method == Method::HEAD,
+            is_socket: head.parts.headers.contains_key(UPGRADE),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Has it served and answered, unless it is taken over.
+    async fn run(mut self: Pin<Box<Self>>, head: Head) -> Option<Left> {
+        let upload = self.upload.clone().map_or(ClientBody::Empty, ClientBody::Piped);
+        let service = self.common.host.service(self.clock.clone());
+        let served = {
+            let mut serving = pin!(service.serve(Request::from_parts(head.parts, upload)));
+            poll_fn(|cx| self.poll_service(cx, serving.as_mut())).await
+        };
+        match served {
+            Ok(Ok(answer)) => {
+                self.answer(answer).await;
+                None
+            }
+            Ok(Err(take_over)) => {
+                let Exchange { respond, body, .. } = *Pin::into_inner(self);
+                Some((take_over, respond, body))
+            }
+            Err(Gone) => None,
+        }
+    }
+
+    /// Gives the service its turn, and it the body that it wants.
+    fn poll_service(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut serving: Pin<&mut impl Future<Output = Result<Response<Body>, TakeOver>>>,
+    ) -> Poll<Result<Result<Response<Body>, TakeOver>, Gone>> {
+        loop {
+            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(served));
+            }
+            if self.respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(Gone));
+            }
+            if self.poll_upload(cx).is_ready() {
+                continue;
+            }
+            ready!(self.clock.poll(cx));
+            // The service may not have been asked since the deadline passed: it answers better than a cut does.
+            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(served));
+            }
+            if self.clock.expired() {
+                self.respond.send_reset(Reason::CANCEL);
+                return Poll::Ready(Err(Gone));
+            }
+        }
+    }
+
+    /// Reads the next piece of the request's body for whoever wants it; ready when there was one.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(pipe), Some(body)) = (&self.upload, &mut self.body) else { return Poll::Pending };
+        if !pipe.is_wanted() {
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.expects_continue) {
+            let mut interim = Response::new(());
+            *interim.status_mut() = StatusCode::CONTINUE;
+            // A client that is gone is noticed by what follows.
+            let _ = self.respond.send_informational(interim);
+        }
+        match ready!(body.poll_data(cx)) {
+            Some(Ok(data)) => {
+                let length = data.len();
+                let is_last = body.is_end_stream();
+                pipe.push(data, is_last);
+                // Who wants a piece has taken the one before.
+                if body.flow_control().release_capacity(length).is_err() || is_last {
+                    self.upload = None;
+                }
+            }
+            Some(Err(_)) => {
+                pipe.break_off(io::ErrorKind::InvalidData, "the client broke its request off");
+                self.upload = None;
+            }
+            // Trailers may follow, which nobody is given.
+            None => {
+                pipe.push(Bytes::new(), true);
+                self.upload = None;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends the answer to its end.
+    async fn answer(&mut self, answer: Response<Body>) {
+        self.expects_continue = false;
+        let (mut parts, body) = answer.into_parts();
+        if self.is_socket && parts.status.is_success() {
+            // It would open the WebSocket (RFC 8441 §5), which nobody here means.
+            parts.status = StatusCode::BAD_GATEWAY;
+        }
+        let bodiless = self.is_head || has_no_body(parts.status);
+        // A body that was read to its end already may not say how long it is any more.
+        let length = body.size_hint().exact().or_else(|| declared(&parts.headers));
+        let is_all = bodiless || length == Some(0);
+        let head = head(parts, length.filter(|_| !bodiless), self.is_head);
+        let Ok(send) = self.respond.send_response(head, is_all) else { return };
+        if is_all {
+            return;
+        }
+        let mut sending = Sending { send, body, piece: Bytes::new(), left: length };
+        if let Err(Some(error)) = poll_fn(|cx| self.poll_answer(cx, &mut sending)).await {
+            tracing::debug!(%error, "an answer broke off");
+        }
+    }
+
+    /// Ready at the end; an error where the client doesn't get all.
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: &mut Sending,
+    ) -> Poll<Result<(), Option<BodyError>>> {
+        loop {
+            if let Poll::Ready(sent) = sending.poll(cx, &self.clock, self.common) {
+                return Poll::Ready(sent);
+            }
+            if sending.send.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(None));
+            }
+            if self.poll_upload(cx).is_ready() {
+                continue;
+            }
+            if !sending.piece.is_empty() {
+                sending.body.read_ahead(cx);
+            }
+            ready!(self.clock.poll(cx));
+            // As above: the body says it better.
+            if let Poll::Ready(sent) = sending.poll(cx, &self.clock, self.common) {
+                return Poll::Ready(sent);
+            }
+            if self.clock.expired() {
+                sending.send.send_reset(Reason::CANCEL);
+                return Poll::Ready(Err(None));
+            }
+        }
+    }
+}
+
+/// The head as HTTP/2 has it; `length` is that of the body, where it has one.
+fn head(parts: Parts, length: Option<u64>, is_head: bool) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = parts.status;
+    *head.version_mut() = Version::HTTP_2;
+    let mut headers = parts.headers;
+    for name in OF_CONNECTION {
+        headers.remove(name);
+    }
+    // What the body would have, where it is asked for.
+    match length {
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        None if is_head => {}
+        None => drop(headers.remove(CONTENT_LENGTH)),
+    }
+    if length.is_some() {
+        headers.remove(TRAILER);
+    }
+    headers.entry(DATE).or_insert_with(now);
+    *head.headers_mut() = headers;
+    head
+}
+
+/// Fields that say something of a connection of HTTP/1 (RFC 9113 §8.2.2). Those of the application are gone already.
+const OF_CONNECTION: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// An answer on its way.
+struct Sending {
+    send: SendStream<Bytes>,
+    body: Body,
+    /// What the client hasn't said that it takes.
+    piece: Bytes,
+    /// Bytes that are missing, where the head says so.
+    left: Option<u64>,
+}
+
+impl Sending {
+    /// Ready at the end. While it isn't, the client is waited for where there is a piece, else the body.
+    fn poll<H: Host>(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        common: &Common<H>,
+    ) -> Poll<Result<(), Option<BodyError>>> {
+        loop {
+            let is_over = if self.piece.is_empty() {
+                ready!(self.poll_body(cx))
+            } else {
+                let sent = ready!(self.poll_piece(cx, common));
+                clock.start(common.patience.body);
+                sent
+            };
+            match is_over {
+                Ok(false) => {}
+                Ok(true) => return Poll::Ready(Ok(())),
+                Err(error) => {
+                    self.send.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Takes the next piece; says whether everything is sent by that.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Option<BodyError>>> {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Err(Some(error))),
+            None => return Poll::Ready(self.end(None)),
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                if let Some(left) = &mut self.left {
+                    match left.checked_sub(data.len() as u64) {
+                        Some(rest) => *left = rest,
+                        None => return Poll::Ready(Err(None)),
+                    }
+                }
+                self.piece = data;
+                Poll::Ready(Ok(false))
+            }
+            Err(frame) => Poll::Ready(self.end(frame.into_trailers().ok())),
+        }
+    }
+
+    /// Sends of a piece what the client takes.
+    fn poll_piece<H: Host>(
+        &mut self,
+        cx: &mut Context<'_>,
+        common: &Common<H>,
+    ) -> Poll<Result<bool, Option<BodyError>>> {
+        let some = self.piece.len();
+        self.send.reserve_capacity(some);
+        if self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(None)),
+            }
+        }
+        let taken = self.piece.split_to(self.send.capacity().min(some));
+        if earns(taken.len(), some) {
+            common.meter.earn();
+        }
+        let is_last = self.piece.is_empty() && (self.left == Some(0) || self.body.is_end_stream());
+        if is_last && self.left.is_some_and(|left| left > 0) {
+            return Poll::Ready(Err(None));
+        }
+        if self.piece.is_empty() {
+            // An empty one would keep its memory all the same, which others may wait for.
+            self.piece = Bytes::new();
+        }
+        let sent = self.send.send_data(taken, is_last).map_err(|_| None);
+        if is_last {
+            // What it keeps busy is free before the client has taken its bytes.
+            self.body = Body::Empty;
+        }
+        Poll::Ready(sent.map(|()| is_last))
+    }
+
+    /// Behind the last piece.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<bool, Option<BodyError>> {
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(None);
+        }
+        let trailers = trailers.into_iter().flat_map(|trailers| {
+            trailers
+                .iter()
+                .filter(|(name, _)| may_trail(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Vec<_>>()
+        });
+        let trailers: HeaderMap = trailers.collect();
+        let sent = match trailers.is_empty() {
+            true => self.send.send_data(Bytes::new(), true),
+            false => self.send.send_trailers(trailers),
+        };
+        sent.map(|()| true).map_err(|_| None)
+    }
+}
