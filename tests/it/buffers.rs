@@ -45,8 +45,12 @@ fn one_worker(page: usize) -> Origin {
 
 /// A proxy that gives the application one connection, so that who is behind waits for who is before.
 fn before(origin: &Origin, route: &str, more: &str) -> Perihelion {
+    before_with_queue("30s", origin, route, more)
+}
+
+fn before_with_queue(timeout: &str, origin: &Origin, route: &str, more: &str) -> Perihelion {
     Perihelion::start(&format!(
-        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1, {QUEUE} }} }}\n\
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1, queue: {{ timeout: {timeout} }} }} }}\n\
          sites: {{ \"*\": {{ routes: [{{ path: /, pool: app{route} }}] }} }}\n{more}\n",
         origin.url()
     ))
@@ -106,9 +110,6 @@ fn an_answer_that_is_compressed_on_its_way_waits_as_any_other() {
     assert_eq!(hash(&page), hash(&noise(PAGE)));
 }
 
-/// Long for an answer that has to wait for nobody.
-const QUEUE: &str = "queue: { timeout: 2s }";
-
 #[test]
 fn what_may_not_wait_is_read_as_fast_as_the_client_takes_it() {
     let cases = [
@@ -122,7 +123,8 @@ fn what_may_not_wait_is_read_as_fast_as_the_client_takes_it() {
     ];
     let check = |(target, route, waits): (&str, &str, bool)| {
         let origin = one_worker(PAGE);
-        let proxy = before(&origin, route, "");
+        // Who waits in vain does so for as long as this.
+        let proxy = before_with_queue(if waits { "30s" } else { "2s" }, &origin, route, "");
         let mut sleeper = asks_and_reads_nothing(&proxy, target);
         origin.wait_for_request(0);
         // Whoever comes next is served, or waits in vain for the only connection.
