@@ -13,6 +13,7 @@ import { promisify } from "node:util";
 
 import { HttpResponseFormat, HttpStreamFormat, Item, Publisher, parseGripUri } from "@fanoutio/grip";
 import { EventSource } from "eventsource";
+import { WebSocket } from "ws";
 
 import { CONTROL, Proxy } from "../browser/proxy.mjs";
 import { Relay } from "../browser/relay.mjs";
@@ -33,7 +34,7 @@ before(async () => {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [port] = await once(createInterface(project.stdout), "line", { signal: AbortSignal.timeout(DEADLINE_MS) });
-  proxy = await Proxy.before(`http://127.0.0.1:${port}`, ' "*": app',
+  proxy = await Proxy.before(`http://127.0.0.1:${port}`, ' "*": { routes: [{ path: /, pool: app, websockets: over_http }] }',
     "grip: { key: changeme, issuer: pushpin, publish_key: changeme }");
 });
 
@@ -147,6 +148,28 @@ test("django-grip holds a stream, which goes on with what is said and signs of l
   await read(reader, "hello\n");
   await read(reader, "alive\n");
   over.abort();
+});
+
+test("django-grip has a WebSocket by requests: it counts in meta, and hears of the end", async () => {
+  const url = proxy.url.replace("http", "ws");
+  const refused = new WebSocket(`${url}chat`);
+  const [, response] = await once(refused, "unexpected-response", { signal: AbortSignal.timeout(DEADLINE_MS) });
+  assert.equal(response.statusCode, 403);
+  response.destroy();
+  const texts = [];
+  const socket = new WebSocket(`${url}chat?room=r3`);
+  socket.on("message", (text) => texts.push(text.toString().split(" ").slice(0, 2).join(" ")));
+  await once(socket, "open", { signal: AbortSignal.timeout(DEADLINE_MS) });
+  await proxy.held("r3", 1);
+  socket.send("one");
+  await until(() => texts.length === 2, () => JSON.stringify(texts));
+  await get("say?room=r3&text=published");
+  await until(() => texts.length === 3, () => JSON.stringify(texts));
+  for (const text of ["two", "three", "bye"]) socket.send(text);
+  const [code] = await once(socket, "close", { signal: AbortSignal.timeout(DEADLINE_MS) });
+  assert.deepEqual(texts, ["welcome", "1: one", "published", "2: two", "3: three"]);
+  assert.equal(code, 1000);
+  await proxy.held("r3", 0);
 });
 
 test("gripcontrol, pubcontrol and @fanoutio/grip publish with a key, and with another nothing", async () => {

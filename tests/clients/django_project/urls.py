@@ -11,4 +11,5 @@ urlpatterns = [
     path("poll", views.poll),
     path("stream", views.stream),
     path("say", views.say),
+    path("chat", views.chat),
 ]

@@ -2,8 +2,8 @@
 
 from django.http import HttpResponse
 from django_eventstream import send_event
-from django_grip import publish, set_hold_longpoll, set_hold_stream
-from gripcontrol import HttpResponseFormat, HttpStreamFormat
+from django_grip import publish, set_hold_longpoll, set_hold_stream, websocket_only
+from gripcontrol import HttpResponseFormat, HttpStreamFormat, WebSocketMessageFormat
 
 LONG = "beginning " * 100 + "\n"
 
@@ -28,9 +28,35 @@ def stream(request):
     return HttpResponse(LONG, content_type="text/plain")
 
 
+@websocket_only
+def chat(request):
+    """A WebSocket, of which nothing stays here between two requests."""
+    assert request.grip.signed, "the proxy's signature is wrong"
+    socket = request.wscontext
+    if socket.is_opening():
+        if "room" not in request.GET:
+            return HttpResponse("which room?", status=403)
+        socket.accept()
+        socket.subscribe(request.GET["room"])
+        socket.meta["count"] = "0"
+        socket.send("welcome")
+    while socket.can_recv():
+        text = socket.recv()
+        if text is None or text == "bye":
+            socket.close()
+            break
+        socket.meta["count"] = str(int(socket.meta["count"]) + 1)
+        socket.send(f"{socket.meta['count']}: {text} {LONG}")
+    return HttpResponse()
+
+
 def say(request):
-    """Both forms in one item, to a room."""
+    """Every form in one item, to a room."""
     text = request.GET["text"]
-    formats = [HttpResponseFormat(code=203, headers={"X-Said": "yes"}, body=text), HttpStreamFormat(text + "\n")]
+    formats = [
+        HttpResponseFormat(code=203, headers={"X-Said": "yes"}, body=text),
+        HttpStreamFormat(text + "\n"),
+        WebSocketMessageFormat(text),
+    ]
     publish(request.GET["room"], formats, blocking=True)
     return HttpResponse("said")
