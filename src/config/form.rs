@@ -231,8 +231,15 @@ pub(super) static BUFFER: Form<Buffer> = Form {
 };
 
 pub(super) static WEBSOCKETS: Form<Websockets> = Form {
-    expected: "through or over_http",
-    read: |text| choice(text, &[("through", Websockets::Through), ("over_http", Websockets::OverHttp)]),
+    expected: "through, grip or over_http",
+    read: |text| {
+        let ways = [
+            ("through", Websockets::Through),
+            ("grip", Websockets::Grip),
+            ("over_http", Websockets::OverHttp),
+        ];
+        choice(text, &ways)
+    },
 };
 
 /// Bytes of a request's head: hyper's buffer can't be smaller than 8 KiB.

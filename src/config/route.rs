@@ -41,6 +41,8 @@ pub enum Websockets {
     /// As they are.
     #[default]
     Through,
+    /// As they are, and publishers reach their clients where the application agrees to GRIP's extension.
+    Grip,
     /// As requests of GRIP's WebSocket-over-HTTP.
     OverHttp,
 }

@@ -15,6 +15,7 @@ mod classify;
 mod cors;
 mod decoded;
 mod event_session;
+mod far_side;
 mod files;
 mod forward;
 mod forwarding;
@@ -48,7 +49,7 @@ use hyper::{Response, StatusCode};
 
 use crate::access_log::{AccessLog, End};
 use crate::body::{Body, ClientBody};
-use crate::config::Edit;
+use crate::config::{Edit, Websockets};
 use crate::hold::{Keeper, TakeOver};
 use crate::upstream::Pool;
 
@@ -56,6 +57,7 @@ pub use answer::{Refusal, is_own};
 pub use caller::Caller;
 pub use cors::Cors;
 pub use event_session::EventSession;
+pub use far_side::{FarSide, SAID_MAX};
 pub use files::{Place, serve_file};
 pub use grip::Identity;
 pub use inquiry::{Inquired, inquire};
@@ -65,7 +67,7 @@ pub use record::SiteMetrics;
 pub use reproxy::{Cometd, CometdAction, Elsewhere, Handoffs, Reproxy};
 pub use rules::{Client, RouteRules, Rules};
 pub use script::serve_script;
-pub use websocket_events::{Opened, Told, asks_for_socket, forges_events, lost, open, tell};
+pub use websocket_events::{Opened, Told, asks_for_socket, forges_events, lost, offer_grip, open, tell};
 
 use answer::answer;
 use classify::Verdict;
@@ -104,6 +106,8 @@ pub enum Outcome {
     Answered(Response<Body>),
     /// The client's connection leaves.
     Left(TakeOver),
+    /// The same, and whoever routes what it says joins it with this.
+    Joined(TakeOver, Box<FarSide>),
     /// Another route is to answer.
     Elsewhere(Box<Elsewhere>),
 }
@@ -207,6 +211,9 @@ async fn steps(
             Box::pin(reproxy::hand_on(ctx, request, handoffs, instruction, answer, record)).await
         }
         Verdict::Grip(terms) => Box::pin(grip::obey(ctx, (parts, asked, marks), terms, answer, record)).await,
+        Verdict::Tunnel if first_hand && ctx.route.websockets == Websockets::Grip => {
+            far_side::take(ctx, (parts, asked), answer, record)
+        }
         Verdict::Tunnel => tunnel::tunnel(answer, record).map(Outcome::Left),
     }
 }

@@ -29,6 +29,7 @@ use super::relay::{collect, relay};
 use super::upload::RequestBody;
 use crate::access_log::End;
 use crate::body::{Body, ClientBody};
+use crate::config::Edit;
 use crate::hold::grip::{EVENTS, Event, EventKind, Script, is_events, read_events};
 use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, Speech, TakeOver};
 
@@ -68,6 +69,12 @@ pub fn asks_for_socket(parts: &Parts) -> bool {
     parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && parts.headers.get(hyper::header::UPGRADE).is_some_and(wanted)
+}
+
+/// What an application that speaks WebSocket itself is offered, in place of the client's extensions: what is compressed
+/// can't be told apart.
+pub fn offer_grip() -> Edit {
+    Edit::Set(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static("grip"))
 }
 
 /// Whether a client sends what only the proxy may.

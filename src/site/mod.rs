@@ -30,8 +30,8 @@ use crate::config::{
 use crate::edge::{Edge, Maintenance};
 use crate::exchange::{
     Client, Context, Cors, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
-    SiteMetrics, asks_for_socket, exchange, forges_events, is_own, open, redirect, refuse, serve_file,
-    serve_script,
+    SiteMetrics, asks_for_socket, exchange, forges_events, is_own, offer_grip, open, redirect, refuse,
+    serve_file, serve_script,
 };
 use crate::files::Folder;
 use crate::hold::{Counting, Keeper, TakeOver};
@@ -376,7 +376,16 @@ impl Site {
         let log = &self.log;
         match &route.action {
             Action::Pool(pool, handoffs) => {
-                let over_http = route.rules.websockets == Websockets::OverHttp;
+                let websockets = route.rules.websockets;
+                let over_http = websockets == Websockets::OverHttp;
+                let offered;
+                let edits = match websockets {
+                    Websockets::Grip if asks_for_socket(parts) => {
+                        offered = [edits, &[offer_grip()]].concat();
+                        &offered
+                    }
+                    _ => edits,
+                };
                 let (cors, handoffs, route) = (&route.cors, handoffs.as_ref(), &route.rules);
                 let ctx = Context { client, rules, route, site, cors, pool, handoffs, keeper, log, edits };
                 if over_http && forges_events(parts) {
@@ -388,6 +397,9 @@ impl Site {
                 match exchange(ctx, parts, body).await {
                     Outcome::Answered(response) => Ok(response),
                     Outcome::Left(take_over) => Err(take_over),
+                    Outcome::Joined(take_over, far) => {
+                        Err(self.talks.joined(take_over, far, rules.socket_message))
+                    }
                     Outcome::Elsewhere(elsewhere) => Box::pin(self.elsewhere(errand, index, elsewhere)).await,
                 }
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hyper::Response;
 use hyper::http::request::Parts;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::route::{Action, Route};
@@ -24,8 +24,8 @@ use crate::bayeux::{Bayeux, Terms};
 use crate::body::Body;
 use crate::config::Edit;
 use crate::exchange::{
-    Answered, Caller, Client, Context, EventSession, Opened, Refusal, SiteMetrics, Speaker, Told, carry,
-    lost, not_carried, tell,
+    Answered, Caller, Client, Context, EventSession, FarSide, Opened, Refusal, SAID_MAX, SiteMetrics,
+    Speaker, Told, carry, lost, not_carried, tell,
 };
 use crate::hold::{Ear, End, Hears, Hold, Line, Said, Speech, TakeOver, Words, fresh_number};
 use crate::upstream::Pool;
@@ -53,6 +53,8 @@ struct Talk {
     /// Until it is held there is none, and nothing is said either.
     line: Option<Line>,
     words: VecDeque<Words>,
+    /// Where all that is said of it goes, while an application that speaks WebSocket itself hears it.
+    far: Option<mpsc::Sender<Said>>,
     /// How it has ended.
     over: Option<End>,
     /// Whether its application is to be asked though nothing was said.
@@ -67,6 +69,8 @@ pub(super) enum Listener {
     Application(Box<Speaker>),
     /// An application that is told of everything, as GRIP has it.
     Events(Box<EventSession>),
+    /// An application that speaks WebSocket itself; nothing once it is heard (`Talk::far`), and when it hears no more.
+    Far(Option<Box<FarSide>>),
     /// Bayeux on these terms, and the client for whom their authority is asked, where they have one.
     Bayeux(Arc<Terms>, Option<Box<Caller>>),
 }
@@ -76,8 +80,17 @@ struct Errand {
     hold: u64,
     listener: Listener,
     line: Option<Line>,
-    /// `None` where the listener has it.
-    words: Option<Words>,
+    task: Task,
+}
+
+/// What there is to do with it.
+enum Task {
+    /// A message of the client.
+    Words(Words),
+    /// What the listener has taken note of.
+    Tell,
+    /// All that comes from now on.
+    Follow(mpsc::Receiver<Said>),
 }
 
 impl Hears for Desk {
@@ -88,10 +101,15 @@ impl Hears for Desk {
 }
 
 impl Desk {
+    /// What was left until now.
+    fn take(&self) -> Vec<(u64, Said)> {
+        mem::take(&mut *self.letters.lock())
+    }
+
     /// Waits for what was left. Cancel-safe.
     async fn letters(&self) -> Vec<(u64, Said)> {
         loop {
-            let letters = mem::take(&mut *self.letters.lock());
+            let letters = self.take();
             if !letters.is_empty() {
                 return letters;
             }
@@ -105,7 +123,9 @@ impl Talks {
     pub(super) fn begin(&self, listener: Listener, bytes_max: usize) -> Box<Ear> {
         let number = fresh_number();
         let ear = match listener {
-            Listener::Events(_) => Ear::listening_to_all(self.desk.clone(), number, bytes_max),
+            Listener::Events(_) | Listener::Far(_) => {
+                Ear::listening_to_all(self.desk.clone(), number, bytes_max)
+            }
             _ => Ear::listening(self.desk.clone(), number, bytes_max),
         };
         self.open.borrow_mut().insert(number, Talk::new(listener));
@@ -122,6 +142,13 @@ impl Talks {
                 Err(take_over)
             }
         }
+    }
+
+    /// The same for one that the application speaks itself.
+    pub(super) fn joined(&self, mut take_over: TakeOver, far: Box<FarSide>, bytes_max: usize) -> TakeOver {
+        let ear = self.begin(Listener::Far(Some(far)), bytes_max);
+        take_over.edit_hold(|hold| hold.ear = Some(ear));
+        take_over
     }
 
     /// Gives a hold that names a path for messages an ear for them.
@@ -144,6 +171,7 @@ impl Talks {
         {
             let mut open = self.open.borrow_mut();
             let talk = open.get_mut(&hold)?;
+            let said = talk.pass_on(said)?;
             match said {
                 Said::Here(line) => {
                     match &mut talk.listener {
@@ -152,7 +180,7 @@ impl Talks {
                             session.take_opening().into_iter().for_each(|speech| line.speak(speech));
                             talk.looks_after(hold, &mut self.due.borrow_mut());
                         }
-                        Some(Listener::Application(_)) | None => {}
+                        Some(Listener::Application(_) | Listener::Far(_)) | None => {}
                     }
                     talk.line = Some(line);
                 }
@@ -171,18 +199,20 @@ impl Talks {
         let mut open = self.open.borrow_mut();
         let talk = open.get_mut(&hold)?;
         let mut listener = talk.listener.take()?;
-        let words = match &mut listener {
+        let task = match &mut listener {
             Listener::Events(session) => {
                 talk.words.drain(..).for_each(|words| session.hears(words));
                 talk.over.iter().for_each(|end| session.ends(end));
                 let is_wanted = mem::take(&mut talk.is_wanted) && !session.is_done();
-                (session.has_news() || is_wanted).then_some(None)
+                (session.has_news() || is_wanted).then_some(Task::Tell)
             }
-            _ => talk.words.pop_front().map(Some),
+            Listener::Far(Some(_)) if talk.line.is_some() && talk.over.is_none() => Some(talk.follow()),
+            Listener::Far(_) => None,
+            Listener::Application(_) | Listener::Bayeux(..) => talk.words.pop_front().map(Task::Words),
         };
-        if let Some(words) = words {
+        if let Some(task) = task {
             talk.forget_due(hold, &mut self.due.borrow_mut());
-            return Some(Errand { hold, listener, line: talk.line.clone(), words });
+            return Some(Errand { hold, listener, line: talk.line.clone(), task });
         }
         talk.listener = Some(listener);
         if talk.over.is_some() && !talk.owes() {
@@ -233,7 +263,33 @@ impl Talks {
 impl Talk {
     fn new(listener: Listener) -> Talk {
         let (listener, words) = (Some(listener), VecDeque::new());
-        Talk { listener, line: None, words, over: None, is_wanted: false, looked_after_at: None }
+        Talk { listener, line: None, words, far: None, over: None, is_wanted: false, looked_after_at: None }
+    }
+
+    /// Leads all that comes to whoever follows it.
+    fn follow(&mut self) -> Task {
+        let (far, said) = mpsc::channel(SAID_MAX);
+        self.far = Some(far);
+        Task::Follow(said)
+    }
+
+    /// Passes something on where somebody follows, and keeps what nobody does.
+    fn pass_on(&mut self, said: Said) -> Option<Said> {
+        let Some(far) = &self.far else { return Some(said) };
+        if let Said::Over(end) = &said {
+            self.over = Some(end.clone());
+        }
+        // Nobody is to be asked where somebody listens.
+        if matches!(said, Said::Wanted) {
+            return None;
+        }
+        // Who has gone hears no more; of the others no more comes than was said and heard.
+        match far.try_send(said) {
+            Ok(()) => None,
+            Err(mpsc::error::TrySendError::Closed(said) | mpsc::error::TrySendError::Full(said)) => {
+                Some(said)
+            }
+        }
     }
 
     /// Whether its application has to be told of its end yet.
@@ -280,12 +336,15 @@ impl Site {
         let mut errands = JoinSet::new();
         loop {
             let due: Vec<Errand> = tokio::select! {
-                letters = self.talks.desk.letters() => {
-                    letters.into_iter().filter_map(|(hold, said)| self.talks.note(&self.bayeux, hold, said)).collect()
-                }
+                letters = self.talks.desk.letters() => self.note_all(letters),
                 () = self.talks.silence() => self.talks.due(&self.bayeux),
                 Some(done) = errands.join_next() => match done {
-                    Ok((hold, listener)) => self.talks.is_back(&self.bayeux, hold, listener).into_iter().collect(),
+                    // What was said meanwhile goes with the next, all of it.
+                    Ok((hold, listener)) => {
+                        let mut due = self.note_all(self.talks.desk.take());
+                        due.extend(self.talks.is_back(&self.bayeux, hold, listener));
+                        due
+                    }
                     Err(error) => {
                         tracing::error!(%error, "a message was lost with the task that carried it");
                         continue;
@@ -298,11 +357,15 @@ impl Site {
         }
     }
 
+    fn note_all(&self, letters: Vec<(u64, Said)>) -> Vec<Errand> {
+        letters.into_iter().filter_map(|(hold, said)| self.talks.note(&self.bayeux, hold, said)).collect()
+    }
+
     /// The client is read on once its message is answered, whatever was said.
     async fn run(self: Rc<Self>, errand: Errand) -> (u64, Listener) {
-        let Errand { hold, mut listener, line, words } = errand;
-        match (&mut listener, words) {
-            (Listener::Application(speaker), Some(Words { kind, data, receipt })) => {
+        let Errand { hold, mut listener, line, task } = errand;
+        match (&mut listener, task) {
+            (Listener::Application(speaker), Task::Words(Words { kind, data, receipt })) => {
                 speaker.describe(kind);
                 let Answered { message, close } = self.carry(speaker, data).await;
                 if let Some(line) = line {
@@ -315,7 +378,7 @@ impl Site {
                 }
                 drop(receipt);
             }
-            (Listener::Bayeux(terms, caller), Some(Words { kind, data, receipt })) => {
+            (Listener::Bayeux(terms, caller), Task::Words(Words { kind, data, receipt })) => {
                 let authority = async |questions| {
                     self.consult(&self.snapshot().0, terms, caller.as_mut()?, questions).await
                 };
@@ -328,7 +391,12 @@ impl Site {
                     speeches.into_iter().for_each(|speech| line.speak(speech));
                 }
             }
-            (Listener::Application(_) | Listener::Bayeux(..), None) => {}
+            (Listener::Far(far), Task::Follow(said)) => {
+                if let Some((far, line)) = far.take().zip(line) {
+                    far.carry(line, said, self.keeper.as_ref()).await;
+                }
+            }
+            (Listener::Far(_) | Listener::Application(_) | Listener::Bayeux(..), _) => {}
         }
         (hold, listener)
     }

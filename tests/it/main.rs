@@ -59,5 +59,6 @@ mod uploads;
 mod upstream_tls;
 mod watchdog;
 mod websocket;
+mod websocket_grip;
 mod websocket_over_http;
 mod words;

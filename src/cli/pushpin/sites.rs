@@ -273,9 +273,7 @@ impl Route {
         }
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
-        if self.over_http {
-            out.line("        websockets: over_http");
-        }
+        out.line(&format!("        websockets: {}", if self.over_http { "over_http" } else { "grip" }));
         if self.set.is_empty() && self.remove.is_empty() {
             return;
         }

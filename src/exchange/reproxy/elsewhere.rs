@@ -137,7 +137,8 @@ impl Elsewhere {
                 }
                 Ok(response)
             }
-            Outcome::Left(take_over) => Err(take_over),
+            // Only what a client asks for at first hand is joined.
+            Outcome::Left(take_over) | Outcome::Joined(take_over, _) => Err(take_over),
             Outcome::Elsewhere(further) => Ok(further.nowhere(ctx.client, ctx.rules)),
         }
     }

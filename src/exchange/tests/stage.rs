@@ -203,7 +203,7 @@ impl Serve for Service {
         let (parts, body) = request.into_parts();
         match exchange(self.0.context(), &parts, body).await {
             Outcome::Answered(response) => Ok(response),
-            Outcome::Left(take_over) => Err(take_over),
+            Outcome::Left(take_over) | Outcome::Joined(take_over, _) => Err(take_over),
             Outcome::Elsewhere(_) => panic!("nothing is handed on without handoffs"),
         }
     }

@@ -6,8 +6,13 @@
 use super::message::{Kind, Part, Unfinished};
 
 /// Reads one client's frames.
+pub type Incoming = Frames<4>;
+/// Reads those of a server, which have no mask (§5.1).
+pub type FromServer = Frames<0>;
+
+/// Reads the frames of one side, with masks of so many bytes.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub struct Frames<const MASK: usize> {
     /// The head that is being read, with its payload for a control frame: 2 bytes, up to 8 of the length, 4 of the
     /// mask, up to 125 of payload.
     frame: Vec<u8>,
@@ -58,7 +63,6 @@ impl Fault {
 }
 
 const HEAD: usize = 2;
-const MASK: usize = 4;
 /// Longest payload of a control frame (§5.5).
 const CONTROL_MAX: usize = 125;
 const FINAL: u8 = 0x80;
@@ -66,7 +70,7 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 
-impl Incoming {
+impl<const MASK: usize> Frames<MASK> {
     /// Takes bytes until something whole was said; `None` when they are used up before. Messages may have `limit`
     /// bytes; `None` takes no messages at all.
     ///
@@ -85,7 +89,7 @@ impl Incoming {
             let Some(head) = self.take_head(limit, bytes)? else { return Ok(None) };
             let frame = std::mem::take(&mut self.frame);
             match head {
-                Head::Control => return said(&frame).map(Some),
+                Head::Control => return said::<MASK>(&frame).map(Some),
                 Head::Data => self.begin(&frame, limit.unwrap_or_default())?,
             }
         }
@@ -117,7 +121,7 @@ impl Incoming {
     /// How many bytes are to be read before the rest can be, by the first two.
     fn head(&self, first: u8, second: u8, limit: Option<usize>) -> Result<(usize, Head), Fault> {
         let length = usize::from(second & !MASKED);
-        if first & RESERVED != 0 || second & MASKED == 0 {
+        if first & RESERVED != 0 || (second & MASKED == 0) != (MASK == 0) {
             return Err(Fault::Protocol);
         }
         let data = |length| match length {
@@ -155,7 +159,7 @@ impl Incoming {
         }
         let kind = if first & OPCODE == 0x2 { Kind::Binary } else { Kind::Text };
         let message = self.message.get_or_insert_with(|| Box::new(Unfinished::new(kind)));
-        message.begin(length, *mask, first & FINAL != 0, limit)
+        message.begin(length, mask_of(mask), first & FINAL != 0, limit)
     }
 }
 
@@ -166,10 +170,15 @@ enum Head {
     Data,
 }
 
-fn said(frame: &[u8]) -> Result<Said, Fault> {
+/// No mask changes nothing.
+fn mask_of(mask: &[u8]) -> [u8; 4] {
+    mask.try_into().unwrap_or_default()
+}
+
+fn said<const MASK: usize>(frame: &[u8]) -> Result<Said, Fault> {
     let (head, payload) = frame.split_at(HEAD + MASK);
-    let mask = head[HEAD..].iter().cycle();
-    let payload: Vec<u8> = payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+    let mask = mask_of(&head[HEAD..]);
+    let payload: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
     match head[0] & OPCODE {
         0x9 => Ok(Said::Ping(payload)),
         0xa => Ok(Said::Pong(payload)),

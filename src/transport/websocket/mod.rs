@@ -9,7 +9,7 @@ mod message;
 use super::{Closing, Delivery, Field, MediaType, Opening, Transport, ndjson};
 use crate::message::{Data, Entry, Gap};
 
-pub use incoming::{Fault, Incoming, Said};
+pub use incoming::{Fault, FromServer, Incoming, Said};
 pub use message::Kind;
 
 /// See the file's first line.
@@ -108,6 +108,28 @@ pub fn message(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
         Kind::Pong => PONG,
     };
     frame(code, payload, out);
+}
+
+/// The same of a client, whose frames have a mask (§5.3).
+pub fn masked(kind: Kind, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    let from = out.len();
+    message(kind, payload, out);
+    put_mask(payload.len(), from, mask, out);
+}
+
+/// A client's close.
+pub fn masked_close(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    let from = out.len();
+    frame(CLOSE, payload, out);
+    put_mask(payload.len(), from, mask, out);
+}
+
+/// Puts a mask before the payload of a frame that was just written from there on.
+fn put_mask(payload: usize, from: usize, mask: [u8; 4], out: &mut Vec<u8>) {
+    out[from + 1] |= 0x80;
+    let at = out.len() - payload;
+    out[at..].iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    out.splice(at..at, mask);
 }
 
 /// The answer to a ping, with what came in it (§5.5.3).
