@@ -73,7 +73,10 @@ pub(super) fn read(head: &[u8], line: &RequestLine) -> Result<Head, Refusal> {
     }
     fields.check_host(line.authority.clone().map(|range| &head[range]))?;
     parts.method = Method::from_bytes(&head[..line.method_end]).map_err(|_| MALFORMED)?;
-    parts.uri = Uri::from_maybe_shared(head.slice(line.target.clone())).map_err(|_| MALFORMED)?;
+    parts.uri = match line.is_about_the_server(&head) {
+        true => Uri::from_static("*"),
+        false => Uri::from_maybe_shared(head.slice(line.target.clone())).map_err(|_| MALFORMED)?,
+    };
     parts.version = if line.version == Version::Http11 { HttpVersion::HTTP_11 } else { HttpVersion::HTTP_10 };
     let (keep_alive, expects_continue) = (fields.keep_alive(), fields.expects_continue());
     let framing = fields.framing()?;

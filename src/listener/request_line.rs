@@ -34,6 +34,13 @@ pub(super) enum Version {
 }
 
 impl RequestLine {
+    /// Whether it asks about the whole server with an absolute target, which is `*` for whoever comes last (RFC 9112
+    /// §3.2.4). `line` is the one that was read, whatever follows it.
+    pub(super) fn is_about_the_server(&self, line: &[u8]) -> bool {
+        self.authority.as_ref().is_some_and(|authority| authority.end == self.target.end)
+            && line.get(..self.method_end) == Some(b"OPTIONS")
+    }
+
     /// Reads a line without its end.
     pub(super) fn parse(line: &[u8], limits: &HeadLimits) -> Result<Self, Refusal> {
         let method_end = method_end(line)?.ok_or(BAD_LINE)?;
