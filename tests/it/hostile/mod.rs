@@ -5,6 +5,7 @@
 //! checked once and left out of the rows; names of fields are compared without case, everything else byte by byte.
 
 mod chunks;
+mod differential;
 mod fields;
 mod forwarded;
 mod framing;
