@@ -4,7 +4,9 @@
 //! Whoever holds speaks as on a socket, a head of HTTP/1 first. That head is read once and written as HTTP/2 has it; what
 //! follows needs no framing of its own, since the stream has one.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -21,14 +23,14 @@ use crate::wire::{StreamEnd, Waiting};
 const FIELDS_MAX: usize = 256;
 
 /// A stream, and the end of the pipe that is its.
-pub(super) struct Passage<'a> {
+pub(super) struct Passage {
     pub(super) pipe: StreamEnd,
     pub(super) speaks: Speaks,
     /// What a WebSocket's client says; nobody else says anything.
     pub(super) hears: Option<RecvStream>,
     /// Whether the client has asked for a WebSocket.
     pub(super) is_socket: bool,
-    pub(super) meter: &'a Meter,
+    pub(super) meter: Rc<Meter>,
 }
 
 /// How far the answer is.
@@ -41,13 +43,11 @@ pub(super) enum Speaks {
 /// It is over, and needs no further word.
 struct Over;
 
-impl Passage<'_> {
-    /// Carries to the end of both sides. Dropping it takes the pipe from whoever holds it.
-    pub(super) async fn carry(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
-    }
+/// Carries to the end of both sides. Dropping it takes the pipe from whoever holds it.
+impl Future for Passage {
+    type Output = ();
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_out(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -60,7 +60,9 @@ impl Passage<'_> {
         }
         Poll::Pending
     }
+}
 
+impl Passage {
     /// What is said to the client; ready when that was all.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -24,20 +24,42 @@ use super::passage::{Passage, Speaks};
 use super::{Common, Host, earns};
 use crate::body::{Body, BodyError, ClientBody, Pipe};
 use crate::clock::Clock;
-use crate::hold::{Departure, TakeOver};
+use crate::hold::{Departure, TakeOver, Tunnel};
 use crate::listener::answer_writer::{declared, has_no_body, may_trail};
 use crate::listener::connection::{RefusedHead, Serve};
 use crate::listener::request_head::{Framing, Head};
 use crate::listener::request_reader::Refusal;
 use crate::listener::{date, farewell};
-use crate::wire::{Wire, pipe};
+use crate::wire::{HeldEnd, Wire, pipe};
 
-/// Serves a request to its end. What is large about it is over before it is held.
-pub(super) async fn serve<H: Host>(
+/// Serves a request to its end. A held stream keeps what this future has room for, so that what is large about a request
+/// is in a box, which is gone when it is held.
+pub(super) fn serve<H: Host>(
+    common: Rc<Common<H>>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) -> impl Future<Output = ()> {
+    let exchanged = Box::pin(exchange(common.clone(), request, respond));
+    async move {
+        match exchanged.await {
+            None => {}
+            Some(Left::Held(passage)) => passage.await,
+            Some(Left::Tunnelled(tunnel)) => tunnel.await,
+        }
+    }
+}
+
+/// What becomes of a request that is taken over.
+enum Left {
+    Held(Passage),
+    Tunnelled(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+async fn exchange<H: Host>(
     common: Rc<Common<H>>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-) {
+) -> Option<Left> {
     let (parts, body) = request.into_parts();
     let is_whole = body.is_end_stream();
     let line = line(&parts);
@@ -45,36 +67,37 @@ pub(super) async fn serve<H: Host>(
         Ok(head) => head,
         Err(refusal) => {
             let bytes = refuse(refusal, &mut respond);
-            return common.host.refused(&RefusedHead { status: refusal.status, bytes, line });
+            common.host.refused(&RefusedHead { status: refusal.status, bytes, line });
+            return None;
         }
     };
     let is_socket = head.parts.headers.contains_key(UPGRADE);
-    let take_over = {
-        let exchange = Box::pin(Exchange::begin(&common, respond, (!is_whole).then_some(body), &head));
-        exchange.run(head).await
-    };
-    let Some((take_over, respond, body)) = take_over else { return };
-    let (held, stream) = pipe();
-    let hears = body.filter(|_| is_socket);
-    let speaks = Speaks::Head(respond, Vec::new());
-    let passage = Passage { pipe: stream, speaks, hears, is_socket, meter: &common.meter };
-    match take_over {
+    let mut exchange = Exchange::begin(&common, respond, (!is_whole).then_some(body), &head);
+    let take_over = exchange.run(head).await?;
+    let Exchange { respond, body, .. } = exchange;
+    let (held, pipe) = pipe();
+    let (speaks, hears) = (Speaks::Head(respond, Vec::new()), body.filter(|_| is_socket));
+    let passage = Passage { pipe, speaks, hears, is_socket, meter: common.meter.clone() };
+    Some(match take_over {
         TakeOver::Hold(hold, permit) => {
             let (wire, read_ahead, home) = (Wire::piped(held), Vec::new(), common.home.clone());
             common.host.keep(Departure { wire, read_ahead, hold, permit, home });
-            passage.carry().await;
+            Left::Held(passage)
         }
-        TakeOver::Tunnel(tunnel) => {
-            let mut ride = Box::pin(tunnel.carry(Box::new(held), Bytes::new()));
-            let mut passage = Box::pin(passage.carry());
-            poll_fn(|cx| {
-                // What the far end says last is carried behind its end, which drops its pipe.
-                let _ = ride.as_mut().poll(cx);
-                passage.as_mut().poll(cx)
-            })
-            .await;
-        }
-    }
+        TakeOver::Tunnel(tunnel) => Left::Tunnelled(Box::pin(ride(tunnel, held, passage))),
+    })
+}
+
+/// A tunnel through a pipe, from end to end.
+async fn ride(tunnel: Tunnel, held: HeldEnd, mut passage: Passage) {
+    let mut ride = Box::pin(tunnel.carry(Box::new(held), Bytes::new()));
+    let mut is_over = false;
+    poll_fn(|cx| {
+        // What the far end says last is carried behind its end, which drops its end of the pipe.
+        is_over = is_over || ride.as_mut().poll(cx).is_ready();
+        Pin::new(&mut passage).poll(cx)
+    })
+    .await;
 }
 
 /// What was asked for, for the log of what is refused.
@@ -128,8 +151,6 @@ struct Exchange<'a, H: Host> {
 /// Nothing more can be said on the stream.
 struct Gone;
 
-type Left = (TakeOver, SendResponse<Bytes>, Option<RecvStream>);
-
 impl<'a, H: Host> Exchange<'a, H> {
     fn begin(
         common: &'a Common<H>,
@@ -155,7 +176,7 @@ impl<'a, H: Host> Exchange<'a, H> {
     }
 
     /// Has it served and answered, unless it is taken over.
-    async fn run(mut self: Pin<Box<Self>>, head: Head) -> Option<Left> {
+    async fn run(&mut self, head: Head) -> Option<TakeOver> {
         let upload = self.upload.clone().map_or(ClientBody::Empty, ClientBody::Piped);
         let service = self.common.host.service(self.clock.clone());
         let served = {
@@ -167,10 +188,7 @@ impl<'a, H: Host> Exchange<'a, H> {
                 self.answer(answer).await;
                 None
             }
-            Ok(Err(take_over)) => {
-                let Exchange { respond, body, .. } = *Pin::into_inner(self);
-                Some((take_over, respond, body))
-            }
+            Ok(Err(take_over)) => Some(take_over),
             Err(Gone) => None,
         }
     }
