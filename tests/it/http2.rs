@@ -295,6 +295,50 @@ fn held_streams_of_one_connection_end_each_for_itself() {
 }
 
 #[test]
+fn what_grip_and_bayeux_hold_is_held_on_streams() {
+    let origin = Origin::replying(|request| {
+        let kind = if request.target() == "/stream" { "stream" } else { "response" };
+        Reply::ok("beginning\n").with("Grip-Hold", kind).with("Grip-Channel", "a")
+    });
+    let listen = "listen: [{ address: $HTTP, http2: true }]\ncontrol: $CONTROL\n";
+    let routes = "routes: [{ path: /cometd, bayeux: {} }, { path: /, pool: app }]";
+    let proxy = Perihelion::start(&format!(
+        "{listen}pools: {{ app: {{ servers: [\"{}\"] }} }}\nsites: {{ \"*\": {{ {routes} }} }}\n",
+        origin.url()
+    ));
+    let http2 = connect(&proxy);
+    let (mut stream, mut response) = (http2.get("/stream"), http2.get("/response"));
+    assert_eq!(stream.head().status().as_u16(), 200);
+    assert_eq!(stream.until("\n"), "beginning\n");
+    proxy.wait_subscribers("a", 2);
+    let forms = r#""http-stream":{"content":"more\n"},"http-response":{"code":201,"body":"yes"}"#;
+    let items = format!(r#"{{"items":[{{"channel":"a","formats":{{{forms}}}}}]}}"#);
+    assert_eq!(proxy.control("POST", "/publish/", &items).status(), 200);
+    assert_eq!(stream.until("\n"), "more\n");
+    assert_eq!(response.answer(), (201, "yes".into()));
+
+    let bayeux = |messages: &str| {
+        let request = Request::post("http://example.com/cometd").header("content-type", "application/json");
+        let mut stream = http2.begin(request, false);
+        stream.send_body(messages.as_bytes());
+        stream
+    };
+    let shaken =
+        r#"[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}]"#;
+    let answer = bayeux(shaken).answer().1;
+    let id = answer.split("\"clientId\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
+    let says = |rest: &str| format!("[{{\"clientId\":\"{id}\",{rest}}}]");
+    bayeux(&says(r#""channel":"/meta/subscribe","subscription":"/chat""#)).answer();
+    let connect = says(r#""channel":"/meta/connect","connectionType":"long-polling""#);
+    assert!(bayeux(&connect).answer().1.contains("\"successful\":true"));
+    let mut waiting = bayeux(&connect);
+    proxy.wait_metric("perihelion_comet_streams", &[("transport", "bayeux")], 1.0);
+    proxy.publish("%2Fchat", "hello");
+    let (status, answer) = waiting.answer();
+    assert!(status == 200 && answer.contains("\"data\":\"hello\""), "{answer}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_is_waited_for_and_at_last_too_slow() {
     let origin = holding();
     let proxy = before(&origin, "timeouts: { body: 2s }\n");
