@@ -63,11 +63,11 @@ const BAD_OPENING: Refusal = Refusal::BadAnswer("the server's WebSocket events d
 const BAD_EVENTS: Refusal =
     Refusal::BadAnswer("the server's WebSocket events break off or have a wrong length");
 
-/// Whether a request asks for a WebSocket.
+/// Whether a request asks for a WebSocket; one of HTTP/2 has the words of HTTP/1 by now.
 pub fn asks_for_socket(parts: &Parts) -> bool {
     let wanted = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     parts.method == Method::GET
-        && parts.version == Version::HTTP_11
+        && parts.version > Version::HTTP_10
         && parts.headers.get(hyper::header::UPGRADE).is_some_and(wanted)
 }
 

@@ -3,9 +3,13 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use h2::ext::Protocol;
+use hyper::Request;
 use socket2::Socket;
 
-use crate::support::{DEADLINE, Head, Origin, Perihelion, Place, Raw, Received, Reply, Then, wait_for};
+use crate::support::{
+    DEADLINE, Head, Http2, Origin, Perihelion, Place, Raw, Received, Reply, Then, wait_for, wait_until,
+};
 
 const HANDSHAKE: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -51,7 +55,7 @@ fn start(origin: &Origin) -> Perihelion {
 
 fn start_with(url: &str, more: &str) -> Perihelion {
     Perihelion::start(&format!(
-        "listen: $HTTP\ncontrol: $CONTROL\ngrip: {{key: changeme}}\npools: {{app: {{servers: [\"{url}\"]}}}}\n\
+        "listen: [{{ address: $HTTP, http2: true }}]\ncontrol: $CONTROL\ngrip: {{key: changeme}}\npools: {{app: {{servers: [\"{url}\"]}}}}\n\
          sites: {{\"*\": {{routes: [{{path: /, pool: app, websockets: over_http}}]}}}}\n{more}"
     ))
 }
@@ -182,6 +186,28 @@ fn the_application_opens_a_websocket_by_its_answer() {
     told(&origin, b"CLOSE 5\r\n\x03\xe8bye\r\n");
     proxy.wait_subscribers("w", 0);
     proxy.wait_metric("perihelion_comet_streams", &[("transport", "grip-websocket")], 0.0);
+}
+
+#[test]
+fn a_websocket_of_http_2_is_one_like_any_other() {
+    let origin = application(&[r#"c:{"type":"subscribe","channel":"w"}"#], &[("hello", "m:echo")]);
+    let proxy = start(&origin);
+    let http2 = Http2::connect(proxy.http());
+    wait_until("the proxy has said that it may", || http2.may_connect());
+    let request = Request::builder().method("CONNECT").uri("http://example.com/ws?room=5");
+    let request = request.extension(Protocol::from_static("websocket")).header("sec-websocket-version", "13");
+    let mut socket = http2.begin(request, false);
+    let head = socket.head();
+    assert_eq!((head.status().as_u16(), &head.headers()["x-app"]), (200, &"kept".parse().unwrap()));
+    proxy.wait_subscribers("w", 1);
+    socket.say(&masked(0x81, b"hello"));
+    assert_eq!(socket.exactly(6), b"\x81\x04echo");
+    publish(&proxy, r#"{"channel":"w","ws-message":{"content":"published"}}"#);
+    assert_eq!(socket.exactly(11), b"\x81\x09published");
+    socket.say(&masked(0x88, b"\x03\xe8bye"));
+    assert_eq!(socket.rest(), (b"\x88\x02\x03\xe8".to_vec(), None));
+    let end = told(&origin, b"CLOSE 5\r\n\x03\xe8bye\r\n");
+    assert_eq!((end.target(), end.head.get("host")), ("/ws?room=5", Some("example.com")));
 }
 
 #[test]
