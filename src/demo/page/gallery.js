@@ -24,7 +24,8 @@ function begin() {
   pictures();
   eventSource();
   webSocket();
-  streamingFetch();
+  // One less of the six connections that other tabs want to have one of, too.
+  streamingFetch(host("old") ?? "");
   polling();
   const comet = host("comet");
   if (!comet) return halfOfIt();
@@ -110,12 +111,12 @@ function webSocket(position = "") {
   };
 }
 
-async function streamingFetch() {
+async function streamingFetch(base) {
   const card = cards.get("ndjson");
   let position = "";
   for (;;) {
     try {
-      const answer = await fetch(`/gallery/ndjson${position && `?lastEventId=${position}`}`);
+      const answer = await fetch(`${base}/gallery/ndjson${position && `?lastEventId=${position}`}`);
       card.is("live");
       let rest = "";
       for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
