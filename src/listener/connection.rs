@@ -71,6 +71,23 @@ pub struct Arrival {
     pub home: Home,
 }
 
+impl Arrival {
+    /// Waits until there is something to do: its client speaks or leaves, or it has to leave itself. Whether there was
+    /// before the time of idle connections was over. Cancel-safe.
+    pub async fn stirs(&self, terms: &Terms, leaving: &Leaving) -> bool {
+        // Under TLS something may lie in the session already, which the socket doesn't know.
+        if !self.read_ahead.is_empty() || self.wire.is_tls() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            _ = self.wire.socket().readable() => true,
+            () = leaving.begun() => true,
+            () = tokio::time::sleep(terms.patience.idle) => false,
+        }
+    }
+}
+
 /// What serves the requests of a connection: it answers, or has the connection taken over.
 pub trait Serve {
     /// Serves one request.

@@ -29,6 +29,11 @@ impl Leaving {
         self.0.token.child_token()
     }
 
+    /// Waits for the order. Cancel-safe.
+    pub(super) async fn begun(&self) {
+        self.0.token.cancelled().await;
+    }
+
     /// What one task waits by.
     pub(super) fn ear(&self) -> Ear {
         Ear {

@@ -289,7 +289,11 @@ impl Floor {
             match WireStream::from_wire(wire) {
                 Ok(wire) => {
                     let arrival = Arrival { wire, read_ahead, kept: true, home };
-                    self.serve(arrival, terms, (place, guest)).await;
+                    // Thousands come back at once when a message ends their polls. What serves a request is large, and
+                    // is made when there is one.
+                    if arrival.stirs(&terms, &self.leaving).await {
+                        Box::pin(self.serve(arrival, terms, (place, guest))).await;
+                    }
                 }
                 Err(error) => tracing::debug!(%peer, %error, "connection lost on its way back"),
             }

@@ -403,3 +403,25 @@ fn a_stream_is_not_delayed_by_what_the_client_says_behind_its_request() {
     assert_eq!(raw.chunk(), None);
     assert_eq!(raw.answer().text(), "after the stream");
 }
+
+#[test]
+fn a_connection_that_came_back_from_a_hold_serves_on_and_ends_when_its_client_is_silent() {
+    let origin = Origin::replying(|request: &Received| match request.target() {
+        "/poll" => Reply::hold("news").with("X-Comet-Transport", "long-poll"),
+        _ => Reply::ok("ordinary"),
+    });
+    let proxy = Perihelion::before_with(&origin, "timeouts: { idle: 1s }");
+    let mut raw = proxy.connect();
+    for number in ["1", "2"] {
+        raw.send("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n");
+        proxy.wait_subscribers("news", 1);
+        proxy.publish("news", number);
+        assert_eq!(raw.answer().json()["messages"][0]["data"], number);
+        assert_eq!(raw.get("/").text(), "ordinary");
+    }
+    raw.send("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n");
+    proxy.wait_subscribers("news", 1);
+    proxy.publish("news", "3");
+    raw.answer();
+    raw.assert_closed();
+}
