@@ -8,10 +8,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::authority::{Answered, Rulings, Verb};
+use super::connect::{ClientClock, Connect, Way};
 use super::consult::Counsel;
 use super::envelope::{Advice, Ext, Reply, Request};
 use super::name::{self, Kind, Pattern};
-use super::session::{ClientClock, Connect, Session, Terms, Way};
+use super::session::{Session, Terms};
 use super::table::{Ended, Key, Table};
 use super::{Bayeux, milliseconds, words};
 use crate::hold::{Speech, fresh_number};

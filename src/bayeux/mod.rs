@@ -10,6 +10,7 @@
 
 mod authority;
 mod body;
+mod connect;
 mod consult;
 mod courier;
 mod desk;
@@ -18,6 +19,8 @@ mod envelope;
 pub(crate) mod fuzz;
 mod guest;
 mod handshake;
+#[cfg(test)]
+mod journeys;
 mod mail;
 mod meta;
 mod name;

@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::connect::{Connect, Way};
 use super::mail::Full;
 use super::name::{self, Pattern};
-use super::session::{Connect, Session, Subscription, Way};
+use super::session::{Session, Subscription};
 use super::sockets::Sockets;
 use super::{meta, words};
 use crate::hold::{End, Line, Speech};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::connect::{ClientClock, Connect};
 use super::envelope::{Ack, Advice, Clocks, Reply, ReplyExt};
-use super::session::{ClientClock, Connect};
 use crate::message::Entry;
 use crate::transport;
 

@@ -3,7 +3,7 @@
 //! The comment before the name keeps old plugins from taking the script for something of theirs, and the two
 //! fields keep browsers from guessing another type or opening it as a page.
 
-use super::{Around, Closing, Delivery, Field, MediaType, Opening, Parameters, Transport, long_poll, script};
+use super::{Around, Closing, Delivery, Field, MediaType, Opening, Parameters, Transport, polls, script};
 use crate::message::{Entry, Gap};
 
 /// See the file's first line.
@@ -35,7 +35,7 @@ impl Transport for Jsonp {
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
-        long_poll::open(opening, out);
+        polls::open(opening, out);
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! Transports: how events are written for one kind of client. Bytes in, bytes out, no I/O.
 //!
-//! A transport is one file here and one line in [`TRANSPORTS`]. It knows messages, and nothing of sockets,
+//! A transport is a file here, or half of one, and one line in [`TRANSPORTS`]. It knows messages, and nothing of sockets,
 //! chunks, the hub or time. Streams begin with `open`, go on with a `piece` for each message, and end with
 //! `close`; a poll is one answer made of the same three, its pieces put together by `separator`. A piece is made
 //! once and shared by everybody who gets it, so what differs from client to client ([`Parameters`]) may only
@@ -18,11 +18,10 @@ mod grip;
 mod htmlfile;
 mod iframe;
 mod jsonp;
-mod long_poll;
 mod multipart;
 mod ndjson;
 mod parameters;
-mod poll;
+mod polls;
 mod preference;
 mod script;
 mod sse;
@@ -178,7 +177,7 @@ pub struct Around {
 /// Every transport, by [`TransportId`]. The order says nothing else.
 pub static TRANSPORTS: &[&dyn Transport] = &[
     &sse::Sse,
-    &long_poll::LongPoll,
+    &polls::Polls::Long,
     &jsonp::Jsonp,
     &websocket::Websocket,
     &stream::Stream,
@@ -189,7 +188,7 @@ pub static TRANSPORTS: &[&dyn Transport] = &[
     &dom_event_stream::DomEventStream,
     &gif::Gif,
     &client_pull::ClientPull,
-    &poll::Poll,
+    &polls::Polls::Short,
     &bayeux::Bayeux,
     &grip::GripStream,
     &grip::GripResponse,

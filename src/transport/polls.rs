@@ -1,19 +1,31 @@
-//! `long-poll`: one JSON answer with every message that is waiting; the connection stays for the next request.
+//! `long-poll` and `poll`: one JSON answer with every message that is waiting, when there is one or at once, nothing too;
+//! the connection stays for the next request.
 
 use super::{Around, Closing, Delivery, MediaType, Opening, Parameters, Transport};
 use crate::message::{Entry, Gap};
 use crate::transport::ndjson::message_object;
 
-/// See the file's first line.
-pub(super) struct LongPoll;
+/// See the file's first lines.
+pub(super) enum Polls {
+    /// The client waits.
+    Long,
+    /// The client decides when it comes again.
+    Short,
+}
 
-impl Transport for LongPoll {
+impl Transport for Polls {
     fn name(&self) -> &'static str {
-        "long-poll"
+        match self {
+            Polls::Long => "long-poll",
+            Polls::Short => "poll",
+        }
     }
 
     fn delivery(&self) -> Delivery {
-        Delivery::OneAnswer
+        match self {
+            Polls::Long => Delivery::OneAnswer,
+            Polls::Short => Delivery::AtOnce,
+        }
     }
 
     fn media_type(&self) -> MediaType {
@@ -21,7 +33,11 @@ impl Transport for LongPoll {
     }
 
     fn open(&self, opening: &Opening, out: &mut Vec<u8>) {
+        let from = out.len();
         self::open(opening, out);
+        if let (Polls::Short, Some(ticket)) = (self, &opening.parameters.ticket) {
+            out.splice(from..=from, ticket.beginning().into_bytes());
+        }
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {
@@ -36,9 +52,9 @@ impl Transport for LongPoll {
         out.extend_from_slice(b"]}");
     }
 
-    /// The ticket is the only thing that differs from client to client.
+    /// The ticket is the only thing that differs from client to client, where an answer is shared.
     fn around(&self, parameters: &Parameters) -> Option<Around> {
-        let ticket = parameters.ticket.as_ref()?;
+        let ticket = parameters.ticket.as_ref().filter(|_| matches!(self, Polls::Long))?;
         Some(Around { before: ticket.beginning().into(), replaced: 1, after: "" })
     }
 
@@ -46,7 +62,8 @@ impl Transport for LongPoll {
     fn gap(&self, _gap: &Gap, _out: &mut Vec<u8>) {}
 }
 
-/// `{"position":…,"gap":…,"messages":[`, whose first byte a ticket may stand in place of; a client that comes again by itself is told when, where that is said.
+/// `{"position":…,"gap":…,"messages":[`, whose first byte a ticket may stand in place of; a client that comes again by
+/// itself is told when, where that is said.
 pub(super) fn open(opening: &Opening, out: &mut Vec<u8>) {
     let Opening { position, gap, retry, .. } = opening;
     let retry = retry.map_or(String::new(), |retry| format!("\"retry\":{},", retry.as_millis()));
