@@ -28,10 +28,9 @@ pub(crate) fn messages(input: &[u8]) -> u64 {
                 let _ = (message.ext(), message.raw_ext(), message.wanted(), message.channel());
                 let subscriptions = message.subscriptions().map_or(0, |names| names.len());
                 let said = envelope::Reply::to(message).json();
-                assert!(
-                    serde_json::from_slice::<serde_json::Value>(&said).is_ok(),
-                    "an answer that is no JSON"
-                );
+                // Numbers that are too large for ours are some parser's.
+                let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&said).is_ok();
+                assert!(is_json, "an answer that is no JSON");
                 seen.push((subscriptions, message.channel().len()));
             }
             seen.push((messages.map_or(usize::MAX, |messages| messages.len()), 1));

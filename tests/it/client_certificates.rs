@@ -1,9 +1,12 @@
 //! Clients that show who they are: whom the listener believes gets in, and the application hears who it was.
 
+use hyper::Request;
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
-use crate::support::{Authority, Certificate, EventSource, Identity, Origin, Perihelion, Place, Raw, Reply};
+use crate::support::{
+    Authority, Certificate, EventSource, Http2, Identity, Origin, Perihelion, Place, Raw, Reply,
+};
 
 struct Site {
     proxy: Perihelion,
@@ -77,6 +80,19 @@ fn a_client_may_show_a_certificate_where_it_is_optional_and_a_bad_one_is_none() 
         assert!(site.lets_in(version, None));
         assert!(!site.origin.last().head.has("client-cert"));
         assert!(!site.lets_in(version, Some(&stranger)));
+    }
+}
+
+#[test]
+fn over_http_2_each_stream_is_of_whom_the_connection_is() {
+    let site = site("required");
+    let known = site.authority.issue("alice");
+    let config = site.certificate.client_with(&TLS13, Some(&known));
+    let client = Http2::tls(site.proxy.place.tls(), "example.com", &config, &["h2"]).ok().unwrap();
+    for _ in 0..2 {
+        let lie = Request::get("https://example.com/").header("client-cert", ":TWFsbG9yeQ==:");
+        assert_eq!(client.begin(lie, true).answer(), (200, "ordinary".to_string()));
+        assert_eq!(site.origin.last().head.all("client-cert"), [known.field()]);
     }
 }
 
