@@ -349,7 +349,7 @@ fn an_upload_that_breaks_its_limit_after_an_early_answer_is_never_ended_as_if_it
     let proxy = Perihelion::start(&format!(
         "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {url:?} }}\n\
          sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off, request_body: 1KiB }}] }} }}\n\
-         timeouts: {{ body: 1s }}\n"
+         timeouts: {{ body: 10s }}\n"
     ));
     let mut raw = proxy.connect();
     raw.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
