@@ -36,6 +36,10 @@ pub(super) fn read(mut parts: Parts, is_whole: bool, limits: &HeadLimits) -> Res
         if name.as_str().len() > FIELD_NAME_BYTES_MAX {
             return Err(Refusal { status: 431, reason: "header name too long" });
         }
+        // The library takes it for a letter of names, which it is in no version of HTTP (RFC 9110 §5.6.2).
+        if memchr::memchr(b'"', name.as_str().as_bytes()).is_some() {
+            return Err(Refusal::bad("malformed header name"));
+        }
         fields.note(name, value.as_bytes().trim_ascii())?;
     }
     let authority = authority.as_ref().map(|authority| authority.as_str());
@@ -143,7 +147,7 @@ mod tests {
     fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method(method).uri(uri).version(HttpVersion::HTTP_2);
         for (name, value) in fields {
-            request = request.header(*name, *value);
+            request = request.header(HeaderName::from_lowercase(name.as_bytes()).unwrap(), *value);
         }
         request.body(()).unwrap().into_parts().0
     }
@@ -209,6 +213,7 @@ mod tests {
             ("POST", "https://a/", &[("content-length", "5"), ("content-length", "5")], 400),
             ("POST", "https://a/", &[("content-length", "+5")], 400),
             ("POST", "https://a/", &[("expect", "200-maybe")], 417),
+            ("GET", "https://a/", &[("\"x\"", "b")], 400),
             ("GET", "https://a/", &[("authorization", "a"), ("authorization", "b")], 400),
             ("TRACE", "https://a/", &[], 405),
             ("TRACK", "https://a/", &[], 405),

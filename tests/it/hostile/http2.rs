@@ -71,6 +71,7 @@ fn heads() -> Vec<Case> {
         (53, "blank in a name", with(&[("x a", "b")]), GoAway(PROTOCOL_ERROR)),
         (53, "colon in a name", with(&[("x:a", "b")]), GoAway(PROTOCOL_ERROR)),
         (53, "line end in a name", with(&[("x\r\na", "b")]), GoAway(PROTOCOL_ERROR)),
+        (53, "quotation marks in a name", with(&[("\"x\"", "b")]), Status(400)),
         (132, "no name", with(&[("", "b")]), GoAway(PROTOCOL_ERROR)),
         (53, "blanks around a value", with(&[("x-blank", " \t b \t ")]), Status(200)),
         (54, "a request in the method", changed(":method", "GET / HTTP/1.1\r\nx:"), GoAway(PROTOCOL_ERROR)),
