@@ -28,6 +28,7 @@ const TARGETS: &[Target] = &[
     ("grip_instruct", crate::hold::fuzz::instruct),
     ("grip_items", crate::control::fuzz::grip_items),
     ("hold_headers", crate::hold::fuzz::headers),
+    ("http2", crate::listener::fuzz::http2),
     ("log_recovery", crate::store::fuzz::recovery),
     ("positions", positions),
     ("proxy_header", crate::listener::fuzz::proxy_header),

@@ -288,10 +288,11 @@ async fn a_drain_closes_what_is_idle_and_lets_a_request_finish() {
     assert!(text.ends_with("done") && text.contains("connection: close\r\n"), "{text}");
 }
 
-fn take_over() -> TakeOver {
+/// What says least of how to hold.
+pub(super) fn hold() -> Hold {
     let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
-    let hold = Hold {
+    Hold {
         parameters: crate::transport::Parameters::default(),
         wishes: Vec::new(),
         transport: crate::transport::LONG_POLL,
@@ -307,9 +308,12 @@ fn take_over() -> TakeOver {
         subject: None,
         ear: None,
         grip: None,
-    };
+    }
+}
+
+fn take_over() -> TakeOver {
     let permit = Permit::take(&Arc::new(AtomicUsize::new(0)), None).unwrap();
-    TakeOver::Hold(Box::new(hold), permit)
+    TakeOver::Hold(Box::new(hold()), permit)
 }
 
 /// Takes every connection over, after it has read the body if it shall.

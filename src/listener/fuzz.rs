@@ -4,6 +4,8 @@ use super::head_cases::outcome;
 use super::proxy_header::{self, Parsed};
 use crate::fuzz::kind;
 
+pub(crate) use super::http2::fuzz::connection as http2;
+
 /// However the bytes are cut, they mean the same.
 pub(crate) fn requests(input: &[u8]) -> u64 {
     let whole = outcome(input, &[usize::MAX], usize::MAX);

@@ -113,7 +113,7 @@ impl Meter {
         self.control.borrow_mut().give_back(EARNED);
     }
 
-    fn see(&self, bytes: &[u8]) {
+    pub(super) fn see(&self, bytes: &[u8]) {
         self.frames.borrow_mut().read(bytes, |frame| self.count(frame));
         self.in_head.set(self.frames.borrow().in_head);
     }

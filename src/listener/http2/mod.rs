@@ -7,6 +7,8 @@
 //!
 //! RFC 9113; WebSockets by RFC 8441.
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod meter;
 mod passage;
 mod preface;
