@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("hub", &["store", "message", "metrics"], "the hub knows no HTTP, no socket and no transport"),
     (
         "edge",
-        &["body", "config"],
+        &["transport", "body", "config"],
         "what holds for a route whatever answers it, so it knows no answers of its own",
     ),
     (
