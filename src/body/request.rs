@@ -49,6 +49,18 @@ enum End {
     Broken(io::ErrorKind, &'static str),
 }
 
+impl ClientBody {
+    /// One that is all here.
+    pub fn of(bytes: Bytes) -> ClientBody {
+        if bytes.is_empty() {
+            return ClientBody::Empty;
+        }
+        let pipe = Pipe::new(Some(bytes.len() as u64));
+        pipe.push(bytes, true);
+        ClientBody::Piped(pipe)
+    }
+}
+
 impl Pipe {
     /// For a body of so many bytes; `None` where nobody knows.
     pub fn new(length: Option<u64>) -> Pipe {

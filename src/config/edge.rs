@@ -7,6 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::form::{self, Form, OFF, Unfit, choice};
+use super::jsonp::JsonpConfig;
 use super::problem::{Fault, Placed, Problem};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
@@ -25,6 +26,10 @@ pub struct EdgeConfig {
     pub errors: Vec<ErrorPage>,
     /// How answers are compressed; `None` is `off`.
     pub compress: Option<CompressConfig>,
+    /// Whether pages of every origin may read its answers.
+    pub cross_origin: bool,
+    /// What scripts of pages may ask for; `None` is `false`.
+    pub jsonp: Option<JsonpConfig>,
 }
 
 /// Networks that may come in.
@@ -114,6 +119,10 @@ pub(super) struct EdgeDraft {
     errors: Vec<ErrorPage>,
     /// `None` where it wasn't typed.
     compress: Option<Option<CompressConfig>>,
+    /// Of a route alone.
+    pub(super) cross_origin: bool,
+    /// Of a route alone.
+    pub(super) jsonp: Option<JsonpConfig>,
 }
 
 #[derive(Default)]
@@ -143,6 +152,8 @@ impl EdgeDraft {
             response: edits(|headers| &headers.response),
             errors: self.errors.iter().chain(&site.errors).cloned().collect(),
             compress: self.compress.clone().or_else(|| site.compress.clone()).flatten(),
+            cross_origin: self.cross_origin,
+            jsonp: self.jsonp.clone(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod form;
 mod grip;
 mod health;
 mod http2;
+mod jsonp;
 mod limits;
 mod listen;
 mod log;
@@ -70,6 +71,7 @@ pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPa
 pub use grip::GripConfig;
 pub use health::{EjectConfig, HealthConfig};
 pub use http2::Http2Limits;
+pub use jsonp::{JsonpArgument, JsonpConfig};
 pub use limits::{Limits, PerAddress, Rate};
 pub use listen::{Certificate, ListenerConfig};
 pub use log::{AccessFormat, LogConfig, LogLevel};

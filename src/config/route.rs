@@ -6,6 +6,7 @@ use super::bayeux::{BAYEUX, BayeuxConfig};
 use super::draft::{ActionDraft, BodyLimit, FilesDraft, RouteDraft};
 use super::edge::{COMPRESS, EdgeConfig, HEADERS};
 use super::form;
+use super::jsonp::{JSONP, jsonp};
 use super::redirect::{REDIRECT, RedirectConfig, redirect};
 use super::script::{SCRIPT, ScriptConfig};
 use super::section::{Key, Section, Value};
@@ -106,6 +107,8 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
         }),
         Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
+        Key::new("cross_origin", |route, value| value.put(&mut route.edge.cross_origin, &form::YES_OR_NO)),
+        Key::section("jsonp", ".", &JSONP, |route, value| route.edge.jsonp = jsonp(value)),
         Key::section("redirect", ".", &REDIRECT, |route, value| {
             let place = value.node.place;
             let action = redirect(value).map(Action::Redirect);

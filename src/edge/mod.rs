@@ -1,5 +1,5 @@
 //! What happens at the edge of a route, whatever answers it: who may come in, where else a request belongs, edits of
-//! heads, pages instead of the proxy's own texts, compression.
+//! heads, pages instead of the proxy's own texts, compression, pages of other origins and their scripts.
 //!
 //! Pure: it says what is to be done, and changes heads and bodies that it is given. It knows no sites, no pools and no
 //! log. A route of which nothing of this was asked has no [`Edge`] at all.
@@ -9,8 +9,11 @@ mod compress;
 mod decoder;
 mod edits;
 mod encoder;
+mod jsonp;
 mod location;
 mod maintenance;
+mod origins;
+mod scripted;
 mod weights;
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -22,8 +25,10 @@ use crate::config::{EdgeConfig, Edit, ErrorPage, SiteConfig};
 pub use access::Access;
 pub use decoder::{Undecoded, decode};
 pub use edits::edit;
+pub use jsonp::{Jsonp, Meant};
 pub use location::{Canon, Redirect};
 pub use maintenance::{Closed, Maintenance};
+pub use scripted::scripted;
 pub use weights::weights;
 
 use compress::Compression;
@@ -36,6 +41,10 @@ pub struct Edge {
     pub access: Box<[Access]>,
     /// Edits of the request that an application gets.
     pub request: Box<[Edit]>,
+    /// What scripts of pages may ask for.
+    pub jsonp: Option<Jsonp>,
+    /// Whether pages of every origin may read its answers.
+    is_open: bool,
     response: Box<[Edit]>,
     pages: Box<[ErrorPage]>,
     compression: Option<Compression>,
@@ -44,11 +53,13 @@ pub struct Edge {
 impl Edge {
     /// As configured for a route of this site; `None` where nothing is.
     pub fn new(site: &SiteConfig, config: &EdgeConfig) -> Option<Box<Edge>> {
-        let EdgeConfig { access, request, response, errors, compress } = config;
+        let EdgeConfig { access, request, response, errors, compress, cross_origin, jsonp } = config;
         let edge = Edge {
             canon: Canon::new(site),
             access: access.iter().map(Access::new).collect(),
             request: request.as_slice().into(),
+            jsonp: jsonp.as_ref().map(Jsonp::new),
+            is_open: *cross_origin,
             response: response.as_slice().into(),
             pages: errors.as_slice().into(),
             compression: compress.as_ref().map(Compression::new),
@@ -59,12 +70,21 @@ impl Edge {
             edge.response.is_empty(),
             edge.pages.is_empty(),
         ];
-        (edge.canon.is_some() || edge.compression.is_some() || lists != [true; 4]).then(|| Box::new(edge))
+        let has_part =
+            edge.canon.is_some() || edge.compression.is_some() || edge.jsonp.is_some() || edge.is_open;
+        (has_part || lists != [true; 4]).then(|| Box::new(edge))
     }
 
     /// Edits the head of an answer, whoever gave it.
     pub fn edit_answer(&self, headers: &mut HeaderMap) {
         edit(headers, &self.response);
+    }
+
+    /// Lets pages of every origin read an answer to this request, where that is configured.
+    pub fn open_up(&self, request: &HeaderMap, headers: &mut HeaderMap) {
+        if self.is_open {
+            origins::open_up(request, headers);
+        }
     }
 
     /// Puts the page for its status in place of a text of the proxy's own.

@@ -22,8 +22,10 @@ use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
-use crate::hold::grip::{Status, Terms};
-use crate::hold::{Answer, BadInstruction, ClientSide, Length, Order, TakeOver, read_instruction};
+use crate::hold::grip::{Mode, Status, Terms};
+use crate::hold::{
+    Answer, BadInstruction, ClientSide, Length, Order, TakeOver, is_for_script, read_instruction,
+};
 use crate::jwt::Signer;
 use crate::message::Position;
 
@@ -68,12 +70,17 @@ pub(super) async fn obey(
     let mut answer = read(ctx, &mut terms, upstream).await?;
     let last = follow(ctx, (parts, marks), &mut terms, &mut answer, record).await?;
     let forwarded_at = last.unwrap_or(forwarded_at);
-    let Some(mode) = terms.mode else { return Ok(Outcome::Answered(answered(ctx, &terms, answer, record))) };
+    // A script runs when it is all there, so that a stream of it would never be.
+    let is_endless = terms.mode == Some(Mode::Stream) && is_for_script(&parts.extensions);
+    let Some(mode) = terms.mode.filter(|_| !is_endless) else {
+        return Ok(Outcome::Answered(answered(ctx, &terms, answer, record)));
+    };
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
     let mut hold = terms.hold(mode, answer, client, forwarded_at, at);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
+    hold.answers_script(&parts.extensions);
     hold.subject = record.held(hold.answer.status);
     Ok(Outcome::Left(TakeOver::Hold(Box::new(hold), permit)))
 }

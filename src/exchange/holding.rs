@@ -32,13 +32,15 @@ pub(super) async fn hold(
     let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
+    let for_script = instruction.fit_script(&parts.extensions, parts.uri.query());
     // A request that was handed on has another URL than the one that its client will come back to.
     let terms = instruction.ticket.take().filter(|_| first_hand);
     let of_application = terms.is_some().then(|| head.headers.clone());
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut head.headers);
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
-    let (headers, query, upgrade) = (&parts.headers, parts.uri.query(), asked.websocket);
+    let query = for_script.as_deref().or(parts.uri.query());
+    let (headers, upgrade) = (&parts.headers, asked.websocket);
     let asked = AskedToHold { headers, upgrade, query, forwarded_at, now: ctx.keeper.head(), at };
     let answer = Answer { status: head.status, headers: head.headers, body };
     let mut hold = instruction.hold(asked, answer, client).map_err(unfit)?;

@@ -21,9 +21,11 @@ mod upgrade;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use hyper::http::Extensions;
 use hyper::{HeaderMap, StatusCode, Version};
 
 use crate::message::{ChannelName, Position, Start, TransportId};
+use crate::transport::call::Call;
 use crate::transport::{self, Parameters};
 
 pub use crate::transport::BadCallback;
@@ -213,7 +215,20 @@ pub struct Hold {
     pub grip: Option<Box<grip::Company>>,
 }
 
+/// Whether a request that has these extensions is one for a script, which calls a function with the answer.
+pub fn is_for_script(asked: &Extensions) -> bool {
+    asked.get::<Call>().is_some()
+}
+
 impl Instruction {
+    /// Makes it one that can be obeyed for a script; gives the query with which it is, if the request is one for that.
+    /// Such a client comes back without a ticket, since the proxy alone can't tell what it is called by then.
+    pub fn fit_script(&mut self, asked: &Extensions, query: Option<&str>) -> Option<String> {
+        let Call { function, .. } = asked.get::<Call>()?;
+        (self.transport, self.ticket) = (Some(transport::JSONP), None);
+        Some(format!("callback={function}&{}", query.unwrap_or_default()))
+    }
+
     /// A WebSocket without channels, for whoever listens to it.
     pub fn socket() -> Instruction {
         Instruction {

@@ -61,8 +61,8 @@ impl EventLoop {
     fn last_words(&mut self, key: usize, reason: Reason) -> Frame {
         let parting = self.parting(key);
         let held = &mut self.held[key];
-        if let Some(poll) = held.cold.poll() {
-            return parting.unwrap_or_else(|| poll.fallback.clone());
+        if let Some(fallback) = held.fallback() {
+            return parting.unwrap_or(fallback);
         }
         let unsaid = held.cold.talk().map_or(Vec::new(), |talk| talk.take_waiting().0);
         if let Some(Farewell { code, reason }) = held.cold.farewell() {

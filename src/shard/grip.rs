@@ -7,9 +7,11 @@ use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::LAST_WORDS;
 use super::held::{Held, Reason, Stage};
 use super::runs;
+use crate::hold::ClientSide;
 use crate::hold::grip::{self, Company, Deed, KeepAlive, Pace, Session};
 use crate::message::{Entry, Frame, Sequence, ToSocket, ToStream};
 use crate::transport;
+use crate::transport::call::Call;
 
 /// What the protocol needs to know of a connection.
 pub(super) struct Grip {
@@ -19,6 +21,8 @@ pub(super) struct Grip {
     pub(super) beat_at: u32,
     /// A frame that its client gets at this tick.
     pub(super) delayed: Option<Box<(u32, Box<[u8]>)>>,
+    /// What its answer calls where that is a script.
+    call: Option<Box<Call>>,
 }
 
 /// What messages come to for one connection.
@@ -35,8 +39,17 @@ pub(super) enum Outcomes {
 
 impl Grip {
     pub(super) fn new(company: &Company, now: u32) -> Grip {
-        let Company { session, keepalive, .. } = company;
-        Grip { session: session.clone(), keepalive: keepalive.clone(), beat_at: now, delayed: None }
+        let Company { session, keepalive, call, reason: _ } = company;
+        let (session, keepalive, call) = (session.clone(), keepalive.clone(), call.clone());
+        Grip { session, keepalive, beat_at: now, delayed: None, call }
+    }
+
+    /// An answer as its client gets it.
+    fn answer(&self, bytes: Vec<u8>, client: ClientSide) -> Vec<u8> {
+        match &self.call {
+            Some(call) => grip::scripted(&bytes, call, client),
+            None => bytes,
+        }
     }
 
     /// Tick at which something that was put off is due.
@@ -102,10 +115,21 @@ impl Held {
                 return Outcomes::Fallback;
             }
             if let Some(answer) = grip::answer(&deed, fallback.payload(), client) {
-                return Outcomes::Answer(answer);
+                return Outcomes::Answer(grip.answer(answer, client));
             }
         }
         Outcomes::Nothing
+    }
+
+    /// The answer that the application has given, as its client gets it.
+    pub(super) fn fallback(&mut self) -> Option<Frame> {
+        let client = self.cold.client;
+        match self.cold.grip_poll() {
+            Some((grip, fallback)) if grip.call.is_some() => {
+                Some(Frame::raw(grip.answer(fallback.payload().to_vec(), client)))
+            }
+            _ => self.cold.poll().map(|poll| poll.fallback.clone()),
+        }
     }
 
     fn stream_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
+use hyper::body::Body as _;
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -27,7 +28,7 @@ use crate::body::{Body, ClientBody};
 use crate::config::{
     BuffersConfig, Config, CorsConfig, Edit, PoolConfig, RouteConfig, SiteConfig, Websockets,
 };
-use crate::edge::{Edge, Maintenance};
+use crate::edge::{Edge, Jsonp, Maintenance, Meant, scripted};
 use crate::exchange::{
     Client, Context, Cors, Elsewhere, Handoffs, Host, Outcome, Place, Refusal, Reproxy, RouteRules, Rules,
     SiteMetrics, asks_for_socket, exchange, forges_events, is_own, offer_grip, open, redirect, refuse,
@@ -320,7 +321,14 @@ impl Site {
     ) -> Result<Response<Body>, TakeOver> {
         let is_of_folder = matches!(&wish, Wish::Route(_, Route { action: Action::Files(_), .. }));
         let result = match self.stop(errand, edge, parts) {
-            None => self.act(errand, wish, &edge.request, parts, body).await,
+            None => match (&edge.jsonp, &wish) {
+                (Some(jsonp), Wish::Route(_, Route { action: Action::Pool(..), .. }))
+                    if body.is_end_stream() =>
+                {
+                    Box::pin(self.act_for_script(errand, wish, (edge, jsonp), parts, body)).await
+                }
+                _ => self.act(errand, wish, &edge.request, parts, body).await,
+            },
             Some(Stop::Denied) => Ok(self.refuse(errand, (parts, &body), &Refusal::Denied)),
             Some(Stop::Elsewhere(location)) => {
                 Ok(self.redirect(errand, (parts, &body), StatusCode::PERMANENT_REDIRECT, &location))
@@ -332,6 +340,7 @@ impl Site {
                     edge.dress(&mut response);
                 }
                 edge.edit_answer(response.headers_mut());
+                edge.open_up(&parts.headers, response.headers_mut());
                 // A folder has the copies that are to be sent.
                 if !is_of_folder {
                     edge.compress(&parts.headers, &mut response);
@@ -339,10 +348,34 @@ impl Site {
                 Ok(response)
             }
             Err(mut take_over) => {
-                take_over.edit_head(|headers| edge.edit_answer(headers));
+                take_over.edit_hold(|hold| {
+                    edge.edit_answer(&mut hold.answer.headers);
+                    // Pages don't read heads of WebSockets.
+                    if !hold.is_socket() {
+                        edge.open_up(&parts.headers, &mut hold.answer.headers);
+                    }
+                });
                 Err(take_over)
             }
         }
+    }
+
+    /// What a script has asked for in the place of its page, answered as a script.
+    async fn act_for_script(
+        &self,
+        errand: Errand<'_>,
+        wish: Wish<'_>,
+        (edge, jsonp): (&Edge, &Jsonp),
+        parts: &Parts,
+        body: ClientBody,
+    ) -> Result<Response<Body>, TakeOver> {
+        let Meant { parts: meant, body: said } = match jsonp.read(parts) {
+            Ok(Some(meant)) => meant,
+            Ok(None) => return self.act(errand, wish, &edge.request, parts, body).await,
+            Err(reason) => return Ok(self.refuse(errand, (parts, &body), &Refusal::BadRequest(reason))),
+        };
+        let response = self.act(errand, wish, &edge.request, &meant, ClientBody::of(said)).await?;
+        Ok(scripted(&meant.extensions, response))
     }
 
     /// Why a request gets no further than the edge.

@@ -7,6 +7,7 @@
 //! stand in the head, in `open`, and in `around` an answer.
 
 mod bayeux;
+pub mod call;
 mod client_pull;
 #[cfg(test)]
 mod conformance;
@@ -35,7 +36,7 @@ use crate::message::{Entry, Gap, Position, TransportId};
 
 pub use grip::OWN_PING;
 pub use ndjson::message_object;
-pub use parameters::{Asked, BadCallback, Parameters, callback};
+pub use parameters::{Asked, BadCallback, Parameters, callback, function_name, percent_decoded};
 pub(crate) use parameters::{NONE, without_position};
 pub use preference::{AT_ONCE, OPEN, prefers};
 pub use script::json as script_json;

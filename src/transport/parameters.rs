@@ -186,8 +186,16 @@ pub(super) fn names_callback(query: Option<&str>) -> bool {
 pub fn callback(query: Option<&str>) -> Result<Option<Box<str>>, BadCallback> {
     let mut named = query.unwrap_or_default().split('&').map(split);
     let Some((_, value)) = named.find(|(key, _)| CALLBACK_KEYS.contains(key)) else { return Ok(None) };
-    let value = decoded(value).filter(|name| is_function_name(name));
-    value.map(|name| Some(name.into())).ok_or(BadCallback::Name)
+    function_name(value).map(Some)
+}
+
+/// A function whose name stands in a query, percent-encoded.
+///
+/// # Errors
+/// It isn't the name of one.
+pub fn function_name(encoded: &str) -> Result<Box<str>, BadCallback> {
+    let name = decoded(encoded).filter(|name| is_function_name(name));
+    name.map(Into::into).ok_or(BadCallback::Name)
 }
 
 /// A query without the client's position.
@@ -202,6 +210,11 @@ fn split(pair: &str) -> (&str, &str) {
 
 /// Without percent-encoding (RFC 3986 §2.1); `None` for what isn't UTF-8 then, or no encoding.
 fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(percent_decoded(text)?).ok()
+}
+
+/// Bytes that stand percent-encoded in a query; `None` where that is no encoding.
+pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
@@ -209,7 +222,7 @@ fn decoded(text: &str) -> Option<String> {
         bytes.push(u8::from_str_radix(code, 16).ok()?);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
-    String::from_utf8(bytes).ok()
+    Some(bytes)
 }
 
 /// Names with full stops between them, in ASCII; reserved words do no harm, since they can't be called.

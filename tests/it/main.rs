@@ -47,6 +47,7 @@ mod resume;
 mod retries;
 mod revoke;
 mod script;
+mod scripts;
 mod slow;
 mod store;
 mod storm;

@@ -30,7 +30,7 @@ pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, JsonpArgument, JsonpConfig};
 
     /// Text that loads, since nobody can use another.
     fn imported(routes: &str, conf: Option<&str>) -> (String, Config) {
@@ -105,6 +105,32 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         assert!(!comments.iter().any(|comment| comment.contains("message_rate")), "{text}");
         assert!(text.contains("key: \"base64:Y2hhbmdlbWU=\", issuer: \"mine\""), "{text}");
         assert!(config.control.is_some_and(|control| !control.tokens.is_empty()));
+    }
+
+    #[test]
+    fn conveniences_for_pages_of_other_origins_are_those_of_the_route() {
+        let routes = "\
+*,path_beg=/a,aco,jsonp_mode=basic,jsonp_cb=cb,jsonp_body=message,jsonp_defcb=jsonpcallback,jsonp_defmethod=PUT a:80
+*,path_beg=/b,aco,jsonp_mode=odd,jsonp_cb=\"a b\",jsonp_defmethod=BREW a:80
+*,path_beg=/c,jsonp_cb=cb a:80
+";
+        let (text, config) = imported(routes, None);
+        let route = |path: &str| config.sites[0].routes.iter().find(|route| route.path == path).unwrap();
+        let jsonp = route("/a").edge.jsonp.as_ref().unwrap();
+        assert_eq!((jsonp.callback.as_str(), jsonp.argument), ("cb", JsonpArgument::Body));
+        assert_eq!(
+            (jsonp.body.as_deref(), jsonp.default_callback.as_deref()),
+            (Some("message"), Some("jsonpcallback"))
+        );
+        assert_eq!(jsonp.method.as_ref().map(|method| method.as_str()), Some("PUT"));
+        assert_eq!(route("/b").edge.jsonp, Some(JsonpConfig::default()));
+        assert!(route("/a").edge.cross_origin && route("/b").edge.cross_origin);
+        assert!(!route("/c").edge.cross_origin && route("/c").edge.jsonp.is_none());
+        for said in ["jsonp_mode=odd", "jsonp_cb=a b", "jsonp_defmethod=BREW", "jsonp_cb: without aco"] {
+            assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
+        }
+        let (_, config) = imported("* a:80\n", Some("[proxy]\nauto_cross_origin=true\n"));
+        assert!(config.sites[0].routes[0].edge.cross_origin);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) struct Layout {
     pools: Vec<Pool>,
     sites: Vec<Site>,
     remarks: Vec<String>,
-    /// Whether pages of every origin may read what is held.
+    /// Whether pages of every origin may read everything.
     open: bool,
 }
 
@@ -30,7 +30,6 @@ struct Site {
     host: String,
     routes: Vec<Route>,
     paths: BTreeSet<String>,
-    open: bool,
 }
 
 struct Route {
@@ -41,6 +40,8 @@ struct Route {
     remove: Vec<String>,
     /// Whether WebSockets are told of by requests.
     over_http: bool,
+    /// What is said of JSON-P where pages of every origin may read everything.
+    jsonp: Option<Vec<String>>,
     remarks: Vec<String>,
 }
 
@@ -57,11 +58,6 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("path_rem", "paths are passed on as they are"),
     ("replace_beg", "paths are passed on as they are"),
     ("debug", "reasons are in the log, never in answers to clients"),
-    ("jsonp_mode", "JSON-P is the transport `jsonp`"),
-    ("jsonp_cb", "JSON-P is the transport `jsonp`"),
-    ("jsonp_body", "JSON-P is the transport `jsonp`"),
-    ("jsonp_defcb", "JSON-P is the transport `jsonp`"),
-    ("jsonp_defmethod", "JSON-P is the transport `jsonp`"),
     ("session", "positions are in the messages"),
     ("sockjs", "there is no SockJS here: `perihelion.js` falls back by itself"),
     ("sockjs_as_path", "there is no SockJS here: `perihelion.js` falls back by itself"),
@@ -97,7 +93,7 @@ impl Layout {
         let path = condition.get("path_beg").filter(|path| path.starts_with('/')).unwrap_or("/").to_owned();
         let what = format!("the rule for {host}{path}");
         let Some(pool) = self.pool(&what, targets) else { return };
-        let open = self.open || condition.has("aco");
+        let is_open = self.open || condition.has("aco");
         let site = self.site(&host);
         if !site.paths.insert(path.clone()) {
             return self.remark(&format!(
@@ -105,8 +101,12 @@ impl Layout {
                 targets[0].value
             ));
         }
-        site.open |= open;
-        site.routes.push(route(path, pool, condition, targets));
+        let mut route = route(path, pool, condition, targets);
+        match is_open {
+            true => route.jsonp = Some(jsonp(condition, &mut route.remarks)),
+            false => route.remarks.extend(without_aco(condition)),
+        }
+        site.routes.push(route);
     }
 
     fn remark(&mut self, what: &str) {
@@ -115,8 +115,7 @@ impl Layout {
 
     fn site(&mut self, host: &str) -> &mut Site {
         let index = self.sites.iter().position(|site| site.host == host).unwrap_or_else(|| {
-            let site =
-                Site { host: host.to_owned(), routes: Vec::new(), paths: BTreeSet::new(), open: false };
+            let site = Site { host: host.to_owned(), routes: Vec::new(), paths: BTreeSet::new() };
             self.sites.push(site);
             self.sites.len() - 1
         });
@@ -179,7 +178,8 @@ fn is_server(target: &Part) -> bool {
 
 fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
     let over_http = targets.iter().any(|target| target.has("over_http"));
-    let mut route = Route { path, pool, set: Vec::new(), remove: Vec::new(), over_http, remarks: Vec::new() };
+    let (set, remove, remarks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut route = Route { path, pool, set, remove, over_http, jsonp: None, remarks };
     if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
         route.set.push(("Host".into(), host.to_owned()));
     }
@@ -203,6 +203,53 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     }
     route.remarks.dedup();
     route
+}
+
+/// The keys of `jsonp` for the properties of a rule.
+fn jsonp(condition: &Part, remarks: &mut Vec<String>) -> Vec<String> {
+    let mut keys = Vec::new();
+    match condition.get("jsonp_mode") {
+        None | Some("extended") => {}
+        Some("basic") => keys.push("argument: body".to_owned()),
+        Some(other) => remarks.push(format!("jsonp_mode={other}: it is basic or extended")),
+    }
+    let known = [
+        ("jsonp_cb", "callback", is_parameter as fn(&str) -> bool),
+        ("jsonp_body", "body", is_parameter),
+        ("jsonp_defcb", "default_callback", is_function),
+        ("jsonp_defmethod", "method", is_method),
+    ];
+    for (theirs, ours, fits) in known {
+        match condition.get(theirs).filter(|value| !value.is_empty()) {
+            Some(value) if fits(value) => keys.push(format!("{ours}: {}", quoted(value))),
+            Some(value) => remarks.push(format!("{theirs}={value}: it can't be named so here")),
+            None => {}
+        }
+    }
+    keys
+}
+
+fn is_parameter(name: &str) -> bool {
+    let letters = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    (1..=64).contains(&name.len()) && name.chars().all(letters)
+}
+
+fn is_function(name: &str) -> bool {
+    let letters = |letter: char| letter.is_ascii_alphanumeric() || "_$".contains(letter);
+    let starts = |part: &str| part.starts_with(|first: char| letters(first) && !first.is_ascii_digit());
+    name.len() <= 64 && name.split('.').all(|part| starts(part) && part.chars().all(letters))
+}
+
+fn is_method(name: &str) -> bool {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&name)
+}
+
+/// Without `aco` Pushpin has no JSON-P.
+fn without_aco(condition: &Part) -> impl Iterator<Item = String> + '_ {
+    let names = condition.properties.iter().map(|(name, _)| name);
+    names
+        .filter(|name| name.starts_with("jsonp_"))
+        .map(|name| format!("{name}: without aco it has no effect"))
 }
 
 fn is_field(name: &str, value: &str) -> bool {
@@ -258,9 +305,6 @@ impl Pool {
 impl Site {
     fn write(&self, out: &mut Yaml) {
         out.line(&format!("  {}:", quoted(&self.host)));
-        if self.open {
-            out.line("    cors: \"*\"   # for pages that send cookies, name their origins");
-        }
         out.line("    routes:");
         self.routes.iter().for_each(|route| route.write(out));
     }
@@ -274,6 +318,11 @@ impl Route {
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
         out.line(&format!("        websockets: {}", if self.over_http { "over_http" } else { "grip" }));
+        if let Some(keys) = &self.jsonp {
+            out.line("        cross_origin: true   # every page may read everything; `cors` of the site names origins");
+            let keys = if keys.is_empty() { "true".to_owned() } else { format!("{{ {} }}", keys.join(", ")) };
+            out.line(&format!("        jsonp: {keys}"));
+        }
         if self.set.is_empty() && self.remove.is_empty() {
             return;
         }

@@ -17,6 +17,26 @@ sites:
         ],
     },
     Bad {
+        text: r"listen: 127.0.0.1:0
+pools: {app: http://127.0.0.1:8000}
+sites:
+  a.org:
+    routes:
+      - {path: /a, pool: app, cross_origin: any, jsonp: on}
+      - {path: /b, pool: app, jsonp: {callback: a b, argument: all, body: '', default_callback: f(), method: get, mode: x}}
+",
+        problems: &[
+            r"6:45: `cross_origin` can't be `any` (expected true or false)",
+            r"6:57: `jsonp` can't be `on` (expected true or false)",
+            r"7:49: `callback` can't be `a b` (expected the name of a parameter: up to 64 letters, digits, `-`, `_` and `.`)",
+            r"7:64: `argument` can't be `all` (expected answer or body)",
+            r"7:75: `body` can't be `` (expected the name of a parameter: up to 64 letters, digits, `-`, `_` and `.`)",
+            r"7:97: `default_callback` can't be `f()` (expected the name of a function such as app.take, up to 64 characters)",
+            r"7:110: `method` can't be `get` (expected GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; did you mean `GET`?)",
+            r"7:115: unknown key `mode` (expected callback, argument, body, default_callback or method)",
+        ],
+    },
+    Bad {
         text: r#"listen: 127.0.0.1:0
 pools:
   app: http://127.0.0.1:8000

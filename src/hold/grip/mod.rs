@@ -25,9 +25,11 @@ use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING,
 };
+use hyper::http::Extensions;
 
 use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
 use crate::message::{ChannelName, Position, Start};
+use crate::transport::call::Call;
 use crate::transport::{GRIP_RESPONSE, GRIP_SOCKET, GRIP_STREAM, Parameters};
 
 pub use body::Instruct;
@@ -36,7 +38,7 @@ pub use events::{EVENTS, Event, EventKind, is_events, read_events};
 pub use filter::{Filter, Filters};
 pub use keepalive::{KeepAlive, Pace};
 pub use native::Native;
-pub use reply::answer;
+pub use reply::{answer, scripted};
 pub use script::{Script, Tongue};
 pub use session::{Deed, Meta, Session, Subscription, plain};
 
@@ -119,14 +121,23 @@ pub struct Company {
     pub keepalive: Option<KeepAlive>,
     /// What stands behind its status where that isn't the usual word.
     pub reason: Option<Box<str>>,
+    /// What its answer calls where that is a script.
+    pub call: Option<Box<Call>>,
 }
 
 impl Hold {
+    /// Makes the answer a script where the request that has these extensions was one for a script.
+    pub fn answers_script(&mut self, asked: &Extensions) {
+        if let (Some(company), Some(call)) = (&mut self.grip, asked.get::<Call>()) {
+            company.call = Some(Box::new(call.clone()));
+        }
+    }
+
     /// Makes a WebSocket one of GRIP, which its application puts on channels later.
     pub fn speaks_grip(&mut self) {
         self.transport = GRIP_SOCKET;
         let session = Session::new(Vec::new(), Meta::new());
-        self.grip = Some(Box::new(Company { session, keepalive: None, reason: None }));
+        self.grip = Some(Box::new(Company { session, keepalive: None, reason: None, call: None }));
     }
 }
 
@@ -142,7 +153,7 @@ impl Terms {
         let reason = self.status.as_ref().and_then(|status| status.reason.clone());
         let is_plain = self.mode == Some(Mode::Stream) && session.is_plain();
         let needed = !is_plain || keepalive.is_some() || reason.is_some();
-        needed.then(|| Box::new(Company { session, keepalive, reason }))
+        needed.then(|| Box::new(Company { session, keepalive, reason, call: None }))
     }
 
     /// The client's side of its channels.

@@ -1,12 +1,15 @@
 //! The answer to a client that waited for one: the held answer's head under the published one's; pure.
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 
 use super::body::fields;
 use super::session::Deed;
 use crate::hold::{ClientSide, Length, write_head, write_reason};
 use crate::message::{Reply, ReplyBody};
+use crate::transport::call::{Call, MEDIA_TYPE, Told};
 
 /// Writes the answer that a message brings. `held` is the answer of the application, head and all, as it would be sent
 /// if nothing happened.
@@ -40,6 +43,28 @@ pub fn answer(deed: &Deed<'_>, held: &[u8], client: ClientSide) -> Option<Vec<u8
         _ => return None,
     }
     Some(out)
+}
+
+/// The same answer, which was written here, as a script that calls a function.
+pub fn scripted(answer: &[u8], call: &Call, client: ClientSide) -> Vec<u8> {
+    let (headers, body) = parts(answer);
+    // `HTTP/1.1 200 OK`.
+    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.splitn(3, ' ').skip(1);
+    let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(200);
+    let reason = words.next().unwrap_or_default();
+    let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let script = call.whole(&Told { code, reason, fields }, body);
+    let mut own = HeaderMap::new();
+    own.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    own.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for value in headers.get_all(CACHE_CONTROL) {
+        own.append(CACHE_CONTROL, value.clone());
+    }
+    let mut out = Vec::new();
+    write(StatusCode::OK, None, &own, &script, client, &mut out);
+    out
 }
 
 fn write(
@@ -125,6 +150,21 @@ mod tests {
         assert!(written(teapot).starts_with("HTTP/1.1 418 Short and Stout\r\n"));
         let unchanged = written(reply(304, ReplyBody::Whole("x".into())));
         assert!(unchanged.ends_with("x-app: 2\r\n\r\n"), "{unchanged}");
+    }
+
+    #[test]
+    fn a_script_is_called_with_what_the_client_would_have_got() {
+        let call = Call { function: "f".into(), argument: crate::transport::call::Argument::Answer };
+        let teapot = Reply { reason: Some("A Teapot".into()), ..reply(418, ReplyBody::Whole("tea".into())) };
+        let written = scripted(written(teapot).as_bytes(), &call, CLIENT);
+        let body = "/**/f({\"code\": 418, \"reason\": \"A Teapot\", \"headers\": {\"Content-Type\": \"text/plain\", \
+                    \"X-App\": \"2\"}, \"body\": \"tea\"});\n";
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/javascript\r\nx-content-type-options: nosniff\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        assert_eq!(String::from_utf8(written).unwrap(), head + body);
     }
 
     #[test]
