@@ -74,9 +74,11 @@ class Application:
     def __init__(self, answer):
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0))) if not self.is_chunked() else self.chunks()
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.chunks() if self.is_chunked() else self.rfile.read(length)
                 status, headers, body = answer(self.command, self.path, self.headers, body)
                 self.send_response(status)
                 for name, value in headers.items():
