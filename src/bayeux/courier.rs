@@ -88,7 +88,7 @@ fn note(table: &mut Table, hold: u64, said: Said, now: Instant) -> Option<Key> {
         Said::Here(line) => table.reached(hold, line),
         Said::Over(end) => table.over(hold, end, now),
         // Of WebSockets, which are heard elsewhere (`socket.rs`).
-        Said::Words(_) | Said::Sent(_) | Said::Wanted => None,
+        Said::Words(_) | Said::Sent(_) | Said::Wanted | Said::Missing(_) => None,
     }
 }
 

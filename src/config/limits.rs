@@ -53,6 +53,8 @@ pub struct Limits {
     pub publish_body: usize,
     /// Bayeux sessions that live at once.
     pub bayeux_sessions: usize,
+    /// Questions to applications for what held clients may lack that are under way at once.
+    pub recoveries: usize,
 }
 
 /// What one address may take, an IPv6 one together with its /64. `None` is `off`.
@@ -122,6 +124,8 @@ impl Default for Limits {
             publish_body: 16 * MIB,
             // Some kilobytes each while nothing waits for them.
             bayeux_sessions: 100_000,
+            // Some connections of a pool: clients that are waiting for an answer come first.
+            recoveries: 64,
         }
     }
 }
@@ -168,6 +172,7 @@ pub(super) static LIMITS: Section<Limits> = Section {
         Key::new("history_bytes", |limits, value| value.put(&mut limits.history_bytes, &form::SIZE)),
         Key::new("publish_body", |limits, value| value.put(&mut limits.publish_body, &form::SIZE)),
         Key::new("bayeux_sessions", |limits, value| value.put(&mut limits.bayeux_sessions, &form::COUNT)),
+        Key::new("recoveries", |limits, value| value.put(&mut limits.recoveries, &form::COUNT)),
         Key::new("turn_bytes", |limits, value| value.put(&mut limits.turn_bytes, &form::SIZE)),
     ],
 };

@@ -154,7 +154,7 @@ impl Carrying {
                 self.unsent = self.unsent.saturating_sub(messages);
                 None
             }
-            Some(Said::Here(_) | Said::Wanted) => None,
+            Some(Said::Here(_) | Said::Wanted | Said::Missing(_)) => None,
             Some(Said::Over(end)) => Some(Over::Client(end)),
             None => Some(Over::Client(End::Lost)),
         }

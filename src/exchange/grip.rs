@@ -4,17 +4,17 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::Uri;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, ORIGIN};
 use hyper::http::request;
 
 use super::answer::Refusal;
-use super::check::{self, Asked};
+use super::check::Asked;
 use super::decoded::decoded;
 use super::files::response;
-use super::forward::{Answer as Upstream, Forwarded, forward};
+use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
+use super::links::{Page, follow, target, way};
 use super::marks::Marks;
 use super::record::Record;
 use super::relay::{collect, relay};
@@ -22,12 +22,9 @@ use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
-use crate::hold::grip::{Mode, Status, Terms};
-use crate::hold::{
-    Answer, BadInstruction, ClientSide, Length, Order, TakeOver, is_for_script, read_instruction,
-};
+use crate::hold::grip::{Mode, Status, Terms, Ways};
+use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script};
 use crate::jwt::Signer;
-use crate::message::Position;
 
 /// How applications know the proxy.
 pub struct Identity {
@@ -67,17 +64,21 @@ pub(super) async fn obey(
     }
     let at = SystemTime::now();
     let forwarded_at = upstream.forwarded_at;
-    let mut answer = read(ctx, &mut terms, upstream).await?;
-    let last = follow(ctx, (parts, marks), &mut terms, &mut answer, record).await?;
-    let forwarded_at = last.unwrap_or(forwarded_at);
+    let answer = read(ctx, &mut terms, upstream).await?;
+    let host = parts.headers.get(HOST);
+    // Of pages behind one another the first says where it is heard that the client has gone.
+    let gone = terms.gone.as_ref().and_then(|gone| target(gone, &parts.uri, host));
+    let first = Page { uri: parts.uri.clone(), terms, answer, forwarded_at };
+    let page = follow(ctx, host, marks, first, record).await?;
+    let ways = Ways { next: way(&page, host), gone: gone.map(|gone| gone.as_str().into()) };
+    let Page { terms, answer, forwarded_at, .. } = page;
     // A script runs when it is all there, so that a stream of it would never be.
     let is_endless = terms.mode == Some(Mode::Stream) && is_for_script(&parts.extensions);
-    let Some(mode) = terms.mode.filter(|_| !is_endless) else {
-        return Ok(Outcome::Answered(answered(ctx, &terms, answer, record)));
-    };
+    let mode = terms.mode.filter(|_| !is_endless && !terms.lacks_link(&ways));
+    let Some(mode) = mode else { return Ok(Outcome::Answered(answered(ctx, &terms, answer, record))) };
     let whole = !asked.has_body() || record.request_is_whole();
     let client = ClientSide { version: parts.version, keep_alive: asked.keep_alive && whole };
-    let mut hold = terms.hold(mode, answer, client, forwarded_at, at);
+    let mut hold = terms.hold(mode, (answer, ways), client, forwarded_at, at);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
     hold.answers_script(&parts.extensions);
@@ -85,54 +86,12 @@ pub(super) async fn obey(
     Ok(Outcome::Left(TakeOver::Hold(Box::new(hold), permit)))
 }
 
-/// Adds the pages behind an answer that isn't held, up to one that is, or the last; what there is of each stands behind
-/// the one before. What is too much is left to the client, who comes back for it. Gives when the last of them was asked for.
-async fn follow(
-    ctx: &Context<'_>,
-    (parts, marks): (&request::Parts, &Marks),
-    terms: &mut Terms,
-    answer: &mut Answer,
-    record: &mut Record,
-) -> Result<Option<Position>, Refusal> {
-    let mut forwarded_at = None;
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let mut uri = parts.uri.clone();
-    for _ in 0..PAGES_MAX {
-        let Some(target) = terms.next.take().filter(|_| terms.mode.is_none()) else { break };
-        let Some(target) = target.target(&uri, &host) else { break };
-        uri = Uri::from(target);
-        let mut page = hyper::Request::get(uri.clone()).body(()).map_err(|_| UNFIT)?.into_parts().0;
-        page.headers.extend(parts.headers.get(HOST).map(|host| (HOST, host.clone())));
-        let asked = check::without_body(&page)?;
-        let Forwarded::Answer(upstream) = forward(ctx, &page, &asked, marks, None, record).await? else {
-            break;
-        };
-        let at = upstream.forwarded_at;
-        let read_terms = read_instruction(&upstream.head.headers).map_err(Refusal::BadInstruction)?;
-        let mut more = match read_terms {
-            Some(Order::Grip(more)) if upstream.head.status.is_success() => more,
-            _ if upstream.head.status.is_success() => Box::default(),
-            _ => break,
-        };
-        let page = read(ctx, &mut more, upstream).await?;
-        if answer.body.len() + page.body.len() > ctx.rules.hold_body {
-            break;
-        }
-        answer.body = [&answer.body[..], &page.body].concat().into();
-        // Status and headers are those of the first.
-        more.status = terms.status.take();
-        *terms = *more;
-        forwarded_at = Some(at);
-    }
-    Ok(forwarded_at)
-}
-
-/// Pages that are put together: of a hundred events each, as django-eventstream has them, more than anybody waits for.
-const PAGES_MAX: usize = 100;
-const UNFIT: Refusal = Refusal::BadAnswer("the server's link leads nowhere");
-
 /// The whole answer, as far as the client may see it.
-async fn read(ctx: &Context<'_>, terms: &mut Terms, upstream: Upstream) -> Result<Answer, Refusal> {
+pub(super) async fn read(
+    ctx: &Context<'_>,
+    terms: &mut Terms,
+    upstream: Upstream,
+) -> Result<Answer, Refusal> {
     let Upstream { mut head, lease, .. } = upstream;
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     // What is published later, and pages behind this one, are plain bytes: they can't stand behind or in place of coded ones.

@@ -129,6 +129,11 @@ impl Client {
         Client { passport, secure, clock, worker, stretches, address, position: RefCell::new(None) }
     }
 
+    /// For a request of the proxy's own, on behalf of a client that is held.
+    pub fn for_one_request(passport: Passport, secure: bool, worker: usize) -> Client {
+        Client::new(passport, secure, Clock::default(), worker, None)
+    }
+
     /// The peer's address, an IPv4 one as such.
     pub fn ip(&self) -> IpAddr {
         self.passport.peer().ip().to_canonical()

@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::grip::Control;
+use super::grip::{Control, LastIds, Missing, Resume};
 use crate::message::Sequence;
 pub use crate::transport::websocket::Kind;
 
@@ -48,6 +48,8 @@ pub enum Said {
     Sent(usize),
     /// A publisher wants the owner to look after it.
     Wanted,
+    /// Its client may lack something, which the owner asks the application for.
+    Missing(Box<Missing>),
     /// It is over.
     Over(End),
 }
@@ -101,7 +103,10 @@ pub enum Speech {
     Frames(Vec<u8>),
     /// What an application of GRIP orders. What it subscribes to begins after this place.
     Grip(Box<Control>, Sequence),
-    /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes.
+    /// What a stream lacked, and how it goes on.
+    Resume(Arc<Resume>),
+    /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes; of
+    /// anything else, in its usual words.
     Close(u16, Box<str>),
     /// The end without a word.
     Cut,
@@ -175,6 +180,12 @@ impl Ear {
     /// A publisher wants its owner to look after the client.
     pub fn wanted(&self) {
         self.owner.hear(self.hold, Said::Wanted);
+    }
+
+    /// Its client may lack something.
+    pub fn missing(&self, target: Option<Arc<str>>, last_ids: LastIds, to: Arc<dyn Speaks>, key: u32) {
+        let line = Line { to, key, hold: self.hold };
+        self.owner.hear(self.hold, Said::Missing(Box::new(Missing { target, last_ids, line })));
     }
 
     /// The hold is over. Where nobody says so it was lost.

@@ -36,6 +36,7 @@ fn limits() -> Limits {
         request_body: None,
         hold_body: 1000,
         hold_channels: 10,
+        recoveries: 1,
         socket_message: 64 << 10,
         message: 1000,
         batch: 10,

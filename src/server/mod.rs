@@ -50,7 +50,7 @@ use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
 use crate::pulse::{Pulse, pulse};
 use crate::quota::Quota;
-use crate::site::{Snapshot, Snapshots};
+use crate::site::{Recoveries, Snapshot, Snapshots};
 use crate::store::OpenError;
 use crate::sys;
 
@@ -188,6 +188,7 @@ impl Server {
             snapshots: snapshots.clone(),
             keeper: comet.keeper(),
             bayeux: comet.bayeux(),
+            recoveries: Recoveries::new(&metrics),
             log: log.clone(),
             refused: metrics.request_errors.clone(),
             floods: metrics.http2_floods.clone(),

@@ -35,7 +35,7 @@ use crate::listener::{
 };
 use crate::pulse::{Pulse, Watched, pulse};
 use crate::quota::{Guest, Quota};
-use crate::site::{NO_SITE, Site, Snapshots, Visit};
+use crate::site::{NO_SITE, Recoveries, Site, Snapshots, Visit};
 use crate::wire::WireStream;
 use crate::{spool, sys};
 
@@ -64,6 +64,7 @@ pub(super) struct Surroundings {
     pub(super) keeper: Arc<dyn Keeper>,
     pub(super) log: AccessLog,
     pub(super) bayeux: Arc<Bayeux>,
+    pub(super) recoveries: Arc<Recoveries>,
     /// `perihelion_request_errors_total`.
     pub(super) refused: IntCounterVec,
     /// `perihelion_http2_floods_total`.
@@ -155,6 +156,7 @@ async fn work(number: usize, surroundings: Surroundings, mut orders: mpsc::Recei
     let (desk, mut returns) = mpsc::channel(DESK);
     let floor = Rc::new(Floor::new(number, surroundings, desk));
     floor.tasks.spawn_local(floor.site.clone().converse());
+    floor.tasks.spawn_local(floor.site.clone().recover(number));
     let mut rests = tokio::time::interval(REST);
     rests.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -198,12 +200,14 @@ struct Entrance {
 
 impl Floor {
     fn new(number: usize, surroundings: Surroundings, desk: mpsc::Sender<Return>) -> Floor {
-        let Surroundings { terms, places, quota, snapshots, keeper, log, bayeux, refused, floods } =
-            surroundings;
+        #[rustfmt::skip]
+        let Surroundings {
+            terms, places, quota, snapshots, keeper, log, bayeux, recoveries, refused, floods,
+        } = surroundings;
         Floor {
             number,
             places,
-            site: Site::new(snapshots, keeper.clone(), log.clone(), quota.clone(), bayeux),
+            site: Site::new(snapshots, keeper.clone(), log.clone(), quota.clone(), (bayeux, recoveries)),
             quota,
             log,
             keeper,

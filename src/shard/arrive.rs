@@ -74,12 +74,7 @@ impl EventLoop {
         let opening = self.opening(hold, joined);
         let (wire, cold) = self.cold(arrival, hold, &opening);
         let key = self.held.next_key();
-        let mut place = |channel: ChannelId| {
-            let members = self.members.entry(channel).or_default();
-            members.push(key as u32);
-            (members.len() - 1) as u32
-        };
-        let places: Vec<u32> = joined.channels.iter().map(|channel| place(*channel)).collect();
+        let places: Vec<u32> = joined.channels.iter().map(|channel| self.take_place(*channel, key)).collect();
         let memberships = Memberships::new(&joined.channels, &places);
         let framing = framing(hold);
         self.held.insert(Held::new(
@@ -92,6 +87,13 @@ impl EventLoop {
         ));
         self.schedule(key);
         key
+    }
+
+    /// Takes a connection into the list of a channel's members.
+    pub(super) fn take_place(&mut self, channel: ChannelId, key: usize) -> u32 {
+        let members = self.members.entry(channel).or_default();
+        members.push(key as u32);
+        (members.len() - 1) as u32
     }
 
     fn opening<'a>(&self, hold: &'a Hold, joined: &Joined) -> Opening<'a> {
@@ -111,9 +113,10 @@ impl EventLoop {
         let settings = self.settings.load();
         let transport = transport::transport(hold.transport);
         let manner = match transport.delivery() {
-            Delivery::Stream => Manner::Stream(
-                self.grip(hold).map(|grip| Box::new(Companion { conversation: None, grip: Some(grip) })),
-            ),
+            Delivery::Stream => {
+                let grip = self.grip(hold).map(|grip| self.linked(grip, hold, ear));
+                Manner::Stream(grip.map(|grip| Box::new(Companion { conversation: None, grip: Some(grip) })))
+            }
             Delivery::Socket => {
                 let conversation = Some(Conversation::new(ear));
                 Manner::Stream(Some(Box::new(Companion { conversation, grip: self.grip(hold) })))
@@ -176,7 +179,7 @@ impl EventLoop {
     }
 
     /// What a stream was missing whose bytes are its own, behind its beginning, or once that is written.
-    fn open_own(&mut self, key: usize, reached: Sequence) {
+    pub(super) fn open_own(&mut self, key: usize, reached: Sequence) {
         self.grip_begin(key);
         let held = &mut self.held[key];
         if held.blocked() {

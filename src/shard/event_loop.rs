@@ -231,6 +231,7 @@ impl EventLoop {
                 self.schedule(key);
                 self.answer_ping(key);
                 self.say_waiting(key);
+                self.resume_waiting(key);
                 if behind {
                     self.catch_up(key);
                 }
@@ -302,6 +303,10 @@ impl EventLoop {
                 self.say_delayed(key);
                 self.schedule(key);
             }
+            Stage::Live if held.is_silent_for_long(self.tick) => {
+                self.ask_after_silence(key);
+                self.schedule(key);
+            }
             Stage::Live => {
                 if held.cold.keepalive > 0 && held.silent_since() + held.cold.keepalive <= self.tick {
                     self.keep_alive(key);
@@ -322,8 +327,9 @@ impl EventLoop {
             ticks => ticks,
         };
         let since = if held.blocked() { held.wrote_at } else { held.silent_since() };
-        let delayed = held.cold.grip_of_stream().map_or(u32::MAX, |grip| grip.delayed_until());
-        let due = since.saturating_add(silence).min(held.cold.until).min(delayed);
+        let grip = held.cold.grip_of_stream().filter(|_| !held.blocked());
+        let other = grip.map_or(u32::MAX, |grip| grip.due());
+        let due = since.saturating_add(silence).min(held.cold.until).min(other);
         if due < u32::MAX {
             self.wheel.schedule(key, due);
         }

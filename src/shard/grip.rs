@@ -6,6 +6,7 @@ use super::deliver::Afterwards;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::LAST_WORDS;
 use super::held::{Held, Reason, Stage};
+use super::recover::Linked;
 use super::runs;
 use crate::hold::ClientSide;
 use crate::hold::grip::{self, Company, Deed, KeepAlive, Pace, Session};
@@ -19,16 +20,27 @@ pub(super) struct Grip {
     pub(super) keepalive: Option<KeepAlive>,
     /// Tick of the last sign of life.
     pub(super) beat_at: u32,
-    /// A frame that its client gets at this tick.
-    pub(super) delayed: Option<Box<(u32, Box<[u8]>)>>,
-    /// What its answer calls where that is a script.
-    call: Option<Box<Call>>,
+    /// Whether its application is being asked for what it may lack. Until that has come, it is given nothing.
+    pub(super) is_asking: bool,
+    /// What it is besides.
+    pub(super) own: Own,
+}
+
+/// What few of them are: no more than one of these.
+pub(super) enum Own {
+    Nothing,
+    /// A WebSocket whose client gets a frame at this tick.
+    Delayed(Box<(u32, Box<[u8]>)>),
+    /// A response that is a script, and calls this.
+    Call(Box<Call>),
+    /// A stream with links.
+    Linked(Box<Linked>),
 }
 
 /// What messages come to for one connection.
 pub(super) enum Outcomes {
-    /// Bytes of its stream or frames, from so many messages; and then its end.
-    Stream { bytes: Vec<u8>, events: usize, ends: bool },
+    /// Bytes of its stream or frames, from so many messages, and what comes then.
+    Stream { bytes: Vec<u8>, events: usize, then: Then },
     /// Its answer.
     Answer(Vec<u8>),
     /// The answer that the application has given, after which its client asks again.
@@ -37,24 +49,52 @@ pub(super) enum Outcomes {
     Nothing,
 }
 
+/// What comes behind a stream's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    GoesOn,
+    Ends,
+    /// Something is missing.
+    Asks,
+}
+
 impl Grip {
     pub(super) fn new(company: &Company, now: u32) -> Grip {
-        let Company { session, keepalive, call, reason: _ } = company;
-        let (session, keepalive, call) = (session.clone(), keepalive.clone(), call.clone());
-        Grip { session, keepalive, beat_at: now, delayed: None, call }
+        let (session, keepalive) = (company.session.clone(), company.keepalive.clone());
+        let own = company.call.clone().map_or(Own::Nothing, Own::Call);
+        Grip { session, keepalive, beat_at: now, is_asking: false, own }
     }
 
     /// An answer as its client gets it.
-    fn answer(&self, bytes: Vec<u8>, client: ClientSide) -> Vec<u8> {
-        match &self.call {
-            Some(call) => grip::scripted(&bytes, call, client),
-            None => bytes,
+    pub(super) fn answer(&self, bytes: Vec<u8>, client: ClientSide) -> Vec<u8> {
+        match &self.own {
+            Own::Call(call) => grip::scripted(&bytes, call, client),
+            _ => bytes,
         }
     }
 
     /// Tick at which something that was put off is due.
     pub(super) fn delayed_until(&self) -> u32 {
-        self.delayed.as_ref().map_or(u32::MAX, |delayed| delayed.0)
+        match &self.own {
+            Own::Delayed(delayed) => delayed.0,
+            _ => u32::MAX,
+        }
+    }
+
+    /// The links of a stream.
+    pub(super) fn linked(&self) -> Option<&Linked> {
+        match &self.own {
+            Own::Linked(linked) => Some(linked),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn linked_mut(&mut self) -> Option<&mut Linked> {
+        match &mut self.own {
+            Own::Linked(linked) => Some(linked),
+            _ => None,
+        }
     }
 
     /// Takes note of what was published while the application answered.
@@ -125,7 +165,7 @@ impl Held {
     pub(super) fn fallback(&mut self) -> Option<Frame> {
         let client = self.cold.client;
         match self.cold.grip_poll() {
-            Some((grip, fallback)) if grip.call.is_some() => {
+            Some((grip, fallback)) if matches!(grip.own, Own::Call(_)) => {
                 Some(Frame::raw(grip.answer(fallback.payload().to_vec(), client)))
             }
             _ => self.cold.poll().map(|poll| poll.fallback.clone()),
@@ -133,7 +173,7 @@ impl Held {
     }
 
     fn stream_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
-        let (mut bytes, mut events, mut ends) = (Vec::new(), 0, false);
+        let (mut bytes, mut events, mut then) = (Vec::new(), 0, Then::GoesOn);
         let mut grip = self.cold.grip();
         for entry in entries {
             let deed = match &mut grip {
@@ -145,15 +185,18 @@ impl Held {
                     bytes.extend_from_slice(&own);
                     events += 1;
                 }
-                // Whoever misses something comes back, and says how far it is.
-                Deed::Close(_) | Deed::Recover => {
-                    ends = true;
+                Deed::Close(_) => {
+                    then = Then::Ends;
+                    break;
+                }
+                Deed::Recover if grip.as_ref().is_some_and(|grip| grip.has_way()) => {
+                    then = Then::Asks;
                     break;
                 }
                 _ => {}
             }
         }
-        Outcomes::Stream { bytes, events, ends }
+        Outcomes::Stream { bytes, events, then }
     }
 }
 
@@ -188,11 +231,16 @@ impl EventLoop {
                 Outcome::Waiting => {}
                 Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
             },
-            Outcomes::Stream { bytes, events, ends } => match self.grip_write(key as usize, &bytes, events) {
-                Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
-                Outcome::Done | Outcome::Waiting if ends => self.end_afterwards(key),
-                Outcome::Done | Outcome::Waiting => {}
-            },
+            Outcomes::Stream { bytes, events, then } => {
+                match (self.grip_write(key as usize, &bytes, events), then) {
+                    (Outcome::Broken, _) => {
+                        self.afterwards.push((key, Afterwards::Cut(Reason::WriteError)));
+                    }
+                    (_, Then::Ends) => self.end_afterwards(key),
+                    (_, Then::Asks) => self.ask_for_missing(key as usize),
+                    (_, Then::GoesOn) => {}
+                }
+            }
         }
     }
 
@@ -219,10 +267,11 @@ impl EventLoop {
                 Outcome::Waiting => {}
                 Outcome::Broken => self.cut(key, Reason::WriteError),
             },
-            Outcomes::Stream { bytes, events, ends } => match self.grip_write(key, &bytes, events) {
-                Outcome::Broken => self.cut(key, Reason::WriteError),
-                Outcome::Done | Outcome::Waiting if ends => self.end(key, Reason::ChannelClosed),
-                Outcome::Done | Outcome::Waiting => {}
+            Outcomes::Stream { bytes, events, then } => match (self.grip_write(key, &bytes, events), then) {
+                (Outcome::Broken, _) => self.cut(key, Reason::WriteError),
+                (_, Then::Ends) => self.end(key, Reason::ChannelClosed),
+                (_, Then::Asks) => self.ask_for_missing(key),
+                (_, Then::GoesOn) => {}
             },
         }
     }

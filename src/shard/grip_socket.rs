@@ -4,10 +4,11 @@
 //! A connection has one position for all its channels. Whoever joins another one goes back to where that begins, and
 //! passes over what comes again of the others (`Session::subscribe`).
 
+use std::mem;
 use std::sync::Arc;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
-use super::grip::Outcomes;
+use super::grip::{Outcomes, Own, Then};
 use super::held::{Held, Reason, Stage};
 use super::socket::Farewell;
 use crate::hold::grip::{CHANNELS_MAX, Control, Deed, Filters, KeepAlive};
@@ -22,7 +23,7 @@ impl Held {
 
     /// Frames of what a connection gets of messages.
     pub(super) fn frames_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
-        let (mut bytes, mut events, mut ends, mut wanted) = (Vec::new(), 0, false, false);
+        let (mut bytes, mut events, mut then, mut wanted) = (Vec::new(), 0, Then::GoesOn, false);
         let Some((grip, conversation)) = self.cold.grip_socket() else { return Outcomes::Nothing };
         let is_due = |entry: &&Arc<Entry>| !grip.session.is_before(&entry.message, entry.sequence());
         let due: Vec<_> = entries.iter().filter(is_due).collect();
@@ -36,7 +37,7 @@ impl Held {
                 Deed::Close(said) => {
                     let (code, reason) = said.unwrap_or((websocket::NORMAL, ""));
                     conversation.farewell = Some(Box::new(Farewell { code, reason: reason.into() }));
-                    ends = true;
+                    then = Then::Ends;
                     break;
                 }
                 _ => {}
@@ -45,7 +46,7 @@ impl Held {
         if let Some(talk) = conversation.talk.as_ref().filter(|_| wanted) {
             talk.ear.wanted();
         }
-        Outcomes::Stream { bytes, events, ends }
+        Outcomes::Stream { bytes, events, then }
     }
 }
 
@@ -72,7 +73,7 @@ impl EventLoop {
                 self.say_delayed(key);
                 let until = self.tick.saturating_add(ticks(timeout));
                 if let Some(grip) = self.held.get_mut(key).and_then(|held| held.cold.grip()) {
-                    grip.delayed = Some(Box::new((until, frame)));
+                    grip.own = Own::Delayed(Box::new((until, frame)));
                 }
                 self.schedule(key);
             }
@@ -98,9 +99,7 @@ impl EventLoop {
         };
         self.seen = self.seen.max(joined.head);
         let Some(&channel) = joined.channels.first() else { return };
-        let members = self.members.entry(channel).or_default();
-        members.push(key as u32);
-        let place = (members.len() - 1) as u32;
+        let place = self.take_place(channel, key);
         let held = &mut self.held[key];
         held.memberships = held.memberships.and(channel, place);
         if let Some(grip) = held.cold.grip() {
@@ -141,10 +140,12 @@ impl EventLoop {
         else {
             return;
         };
-        let Some((_, frame)) = held.cold.grip().and_then(|grip| grip.delayed.take()).map(|delayed| *delayed)
-        else {
+        let Some(grip) = held.cold.grip() else { return };
+        if !matches!(grip.own, Own::Delayed(_)) {
             return;
-        };
+        }
+        let Own::Delayed(delayed) = mem::replace(&mut grip.own, Own::Nothing) else { return };
+        let (_, frame) = *delayed;
         held.wrote_at = self.tick;
         let sent = held.send(&Frame::raw(frame.into()), 0, &mut self.scratch);
         if self.settle(key, sent) == Outcome::Broken {

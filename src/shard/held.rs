@@ -97,8 +97,11 @@ impl Cold {
         match &mut self.manner {
             Manner::Poll(poll) => poll.ear.as_deref_mut(),
             Manner::Stream(companion) => {
-                let conversation = companion.as_deref_mut()?.conversation.as_mut()?;
-                Some(&mut *conversation.talk.as_deref_mut()?.ear)
+                let Companion { conversation, grip } = companion.as_deref_mut()?;
+                match conversation {
+                    Some(conversation) => Some(&mut *conversation.talk.as_deref_mut()?.ear),
+                    None => Some(&mut grip.as_mut()?.linked_mut()?.ear),
+                }
             }
         }
     }
@@ -132,6 +135,14 @@ impl Cold {
         match &self.manner {
             Manner::Stream(companion) => companion.as_ref()?.grip.as_ref(),
             Manner::Poll(_) => None,
+        }
+    }
+
+    /// Whether its application is being asked for what it may lack.
+    pub(super) fn is_asking(&self) -> bool {
+        match &self.manner {
+            Manner::Stream(_) => self.grip_of_stream().is_some_and(|grip| grip.is_asking),
+            Manner::Poll(poll) => matches!(poll.with.as_deref(), Some(With::Grip(grip)) if grip.is_asking),
         }
     }
 

@@ -20,6 +20,7 @@ mod grip_socket;
 mod held;
 mod inbox;
 mod measures;
+mod recover;
 mod revoke;
 mod runs;
 mod socket;

@@ -92,6 +92,7 @@ impl EventLoop {
             Speech::Message(kind, data, messages) => self.say(key, kind, &data, messages),
             Speech::Frames(frames) => self.say_frames(key, frames, 0),
             Speech::Grip(control, after) => self.grip_order(key, *control, after),
+            Speech::Resume(resume) => self.resume(key, resume),
             Speech::Cut => self.cut(key, Reason::Listener),
             Speech::Close(code, reason) => {
                 if let Some(conversation) = held.cold.conversation() {

@@ -6,6 +6,7 @@
 
 mod authority;
 mod bayeux;
+mod recoveries;
 mod route;
 pub mod router;
 mod talks;
@@ -41,6 +42,8 @@ use crate::quota::{Pace, Quota};
 use crate::spool::Spools;
 use crate::upstream::Pool;
 
+pub use recoveries::Recoveries;
+
 use route::{Action, Route};
 use router::{Found, Router, plain};
 use talks::Talks;
@@ -59,6 +62,8 @@ pub struct Snapshot {
     rules: Rules,
     /// How fast an address may ask; `None` for any.
     pace: Option<Pace>,
+    /// Questions of `recoveries` that are under way at once.
+    recoveries: usize,
     /// Whether holds are counted for addresses.
     counts_holds: bool,
     /// As the control port sees them, by the router's index.
@@ -146,6 +151,7 @@ impl Snapshot {
             by_itself: (RouteRules::of_proxy(&config.buffers, &spools), Cors::new(&CorsConfig::default())),
             rules: Rules::new(config),
             pace: Pace::new(&config.limits.per_address),
+            recoveries: config.limits.recoveries,
             counts_holds: config.limits.per_address.holds.is_some(),
             facts: config.sites.iter().map(|site| Facts::new(site, before, metrics)).collect(),
             spools,
@@ -212,6 +218,7 @@ pub struct Site {
     quota: Arc<Quota>,
     bayeux: Arc<Bayeux>,
     talks: Talks,
+    recoveries: Arc<Recoveries>,
 }
 
 /// A thread's own count of who uses the snapshot: one that all threads share would be a place that they fight for.
@@ -230,11 +237,11 @@ impl Site {
         keeper: Arc<dyn Keeper>,
         log: AccessLog,
         quota: Arc<Quota>,
-        bayeux: Arc<Bayeux>,
+        (bayeux, recoveries): (Arc<Bayeux>, Arc<Recoveries>),
     ) -> Rc<Site> {
         let shared = Rc::new(Shared(snapshots.load_full()));
         let snapshot = RefCell::new(Local { cache: Cache::new(snapshots), shared });
-        Rc::new(Site { snapshot, keeper, log, quota, bayeux, talks: Talks::default() })
+        Rc::new(Site { snapshot, keeper, log, quota, bayeux, talks: Talks::default(), recoveries })
     }
 
     /// The service of one connection.
@@ -610,6 +617,7 @@ impl Visit {
         if let Err(take_over) = &mut answered {
             let bytes_max = snapshot.0.rules.socket_message;
             self.site.talks.attend(&self.client, &parts, bytes_max, take_over);
+            self.site.recoveries.attend(&self.client, &parts, take_over);
         }
         answered
     }

@@ -188,6 +188,8 @@ impl Talks {
                 // Nobody else asks what has arrived.
                 Said::Sent(more) => bayeux.socket_heard(hold, more),
                 Said::Wanted => talk.is_wanted = true,
+                // No WebSocket lacks anything that its application is asked for.
+                Said::Missing(_) => {}
                 Said::Over(end) => talk.over = Some(end),
             }
         }
@@ -440,7 +442,7 @@ impl Site {
         Vec::new()
     }
 
-    fn context<'a>(
+    pub(super) fn context<'a>(
         &'a self,
         snapshot: &'a Snapshot,
         client: &'a Client,

@@ -24,6 +24,7 @@ mod edge;
 mod exhaustion;
 mod files;
 mod grip;
+mod grip_links;
 mod headers;
 mod health;
 mod hold;

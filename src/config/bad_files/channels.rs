@@ -22,8 +22,8 @@ upstream: http://127.0.0.1:8000
 limits: {held_conections: 5, "request_heders": 3}
 "#,
         problems: &[
-            r"3:10: unknown key `held_conections` (expected connections, per_address, http2, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `held_connections`?)",
-            r"3:30: unknown key `request_heders` (expected connections, per_address, http2, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions or turn_bytes; did you mean `request_headers`?)",
+            r"3:10: unknown key `held_conections` (expected connections, per_address, http2, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions, recoveries or turn_bytes; did you mean `held_connections`?)",
+            r"3:30: unknown key `request_heders` (expected connections, per_address, http2, held_connections, new_holds, request_header, request_headers, request_target, request_body, hold_body, hold_channels, socket_message, message, batch, channels, subscribers, history_bytes, publish_body, bayeux_sessions, recoveries or turn_bytes; did you mean `request_headers`?)",
         ],
     },
     Bad {

@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use super::filter::{FILTERS_MAX, Filters};
 use super::keepalive::KeepAlive;
 use super::params::{Element, elements, param};
-use super::{CHANNELS_MAX, Channel, Mode, Next, Status, Terms, bad, body};
+use super::{CHANNELS_MAX, Channel, Link, Mode, Next, Status, Terms, bad, body};
 use crate::hold::BadInstruction;
 use crate::message::ChannelName;
 
@@ -23,6 +23,9 @@ const EXPOSE: &str = "Grip-Expose-Headers";
 
 /// Longest time that may be named: a year, so that no arithmetic on deadlines can overflow.
 pub(super) const SECONDS_MAX: u64 = 366 * 24 * 3600;
+/// How long a stream may be silent before its application is asked, where that doesn't say. As Pushpin has it.
+const LINK_TIMEOUT: Duration = Duration::from_secs(120);
+const LINK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Reads them all.
 pub(super) fn read(headers: &HeaderMap) -> Result<Terms, BadInstruction> {
@@ -122,16 +125,17 @@ fn links(headers: &HeaderMap, terms: &mut Terms) -> Result<(), BadInstruction> {
         let wrong = |reason: &str| bad(LINK, &element.value, reason);
         let inner = element.value.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
         let inner = inner.ok_or_else(|| wrong("a link stands in <>"))?;
-        let uri: Box<str> = match inner.chars().all(|letter| letter.is_ascii_graphic()) {
-            true if !inner.is_empty() => inner.into(),
+        let link = match inner.chars().all(|letter| letter.is_ascii_graphic()) {
+            true if !inner.is_empty() => Link(inner.into()),
             _ => return Err(wrong("it leads nowhere")),
         };
         match element.get("rel") {
             Some("next") if terms.next.is_none() => {
-                // A stream that is held lacks nothing after a silence, so that it is asked for nothing then.
-                element.get("timeout").map(seconds).transpose().map_err(|reason| wrong(&reason))?;
-                terms.next = Some(Next { uri });
+                let timeout = element.get("timeout").map(seconds).transpose();
+                let timeout = timeout.map_err(|reason| wrong(&reason))?.unwrap_or(LINK_TIMEOUT);
+                terms.next = Some(Next { link, timeout: timeout.max(LINK_TIMEOUT_MIN) });
             }
+            Some("gone") if terms.gone.is_none() => terms.gone = Some(link),
             _ => {}
         }
     }

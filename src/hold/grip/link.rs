@@ -4,12 +4,12 @@
 use hyper::Uri;
 use hyper::http::uri::PathAndQuery;
 
-use super::Next;
+use super::Link;
 
-impl Next {
+impl Link {
     /// The path and query that it leads to on the same host; `None` where it leads elsewhere, or nowhere.
     pub fn target(&self, from: &Uri, host: &str) -> Option<PathAndQuery> {
-        let link = &*self.uri;
+        let link = &*self.0;
         let path = from.path();
         let target = match link.split_once("://") {
             Some((_, rest)) => {
@@ -43,8 +43,7 @@ mod tests {
             ("http://other.example/next", None),
             ("//other.example/next", None),
         ] {
-            let next = Next { uri: link.into() };
-            let found = next.target(&from, "example.com");
+            let found = Link(link.into()).target(&from, "example.com");
             assert_eq!(found.as_ref().map(PathAndQuery::as_str), target, "{link}");
         }
     }

@@ -18,6 +18,7 @@ mod params;
 mod reply;
 mod script;
 mod session;
+mod ways;
 
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +29,7 @@ use hyper::header::{
 use hyper::http::Extensions;
 
 use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
-use crate::message::{ChannelName, Position, Start};
+use crate::message::{ChannelName, Frame, Position, Start};
 use crate::transport::call::Call;
 use crate::transport::{GRIP_RESPONSE, GRIP_SOCKET, GRIP_STREAM, Parameters};
 
@@ -41,11 +42,12 @@ pub use native::Native;
 pub use reply::{answer, scripted};
 pub use script::{Script, Tongue};
 pub use session::{Deed, Meta, Session, Subscription, plain};
+pub use ways::{LastIds, Missing, Onward, Resume, Way, Ways};
 
 pub(super) const GRIP: Dialect = Dialect { prefix: "grip-", read };
 
 /// What the proxy understands, as applications are told in `Grip-Feature`.
-pub const FEATURES: &str = "status, session, link:next, filter:skip-self, filter:skip-users, \
+pub const FEATURES: &str = "status, session, link:next, link:gone, filter:skip-self, filter:skip-users, \
     filter:require-sub, filter:build-id, filter:var-subst";
 
 /// How long a response is held where the application doesn't say.
@@ -81,6 +83,8 @@ pub struct Terms {
     pub expose: Vec<HeaderName>,
     /// Where more of a stream comes from.
     pub next: Option<Next>,
+    /// Where the application hears that the client has gone.
+    pub gone: Option<Link>,
     /// The rest stands in the body.
     pub is_body: bool,
 }
@@ -105,11 +109,17 @@ pub struct Status {
     pub reason: Option<Box<str>>,
 }
 
+/// As it was said: a URI, or what leads to one from that of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link(pub Box<str>);
+
 /// `rel=next`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
-    /// As it was said: a URI, or what leads to one from that of the request.
-    pub uri: Box<str>,
+    /// Where it leads.
+    pub link: Link,
+    /// How long its channels may be silent before the application is asked.
+    pub timeout: Duration,
 }
 
 /// What goes with a held connection.
@@ -123,6 +133,8 @@ pub struct Company {
     pub reason: Option<Box<str>>,
     /// What its answer calls where that is a script.
     pub call: Option<Box<Call>>,
+    /// Where its application is asked about it.
+    pub ways: Ways,
 }
 
 impl Hold {
@@ -137,7 +149,8 @@ impl Hold {
     pub fn speaks_grip(&mut self) {
         self.transport = GRIP_SOCKET;
         let session = Session::new(Vec::new(), Meta::new());
-        self.grip = Some(Box::new(Company { session, keepalive: None, reason: None, call: None }));
+        let (keepalive, reason, call, ways) = (None, None, None, Ways::default());
+        self.grip = Some(Box::new(Company { session, keepalive, reason, call, ways }));
     }
 }
 
@@ -148,12 +161,12 @@ impl Terms {
     }
 
     /// What goes with the held connection; nothing where bytes that are shared by all will do.
-    pub fn company(&self) -> Option<Box<Company>> {
+    pub fn company(&self, ways: Ways) -> Option<Box<Company>> {
         let (session, keepalive) = (self.session(), self.keepalive.clone());
         let reason = self.status.as_ref().and_then(|status| status.reason.clone());
         let is_plain = self.mode == Some(Mode::Stream) && session.is_plain();
-        let needed = !is_plain || keepalive.is_some() || reason.is_some();
-        needed.then(|| Box::new(Company { session, keepalive, reason, call: None }))
+        let needed = !is_plain || keepalive.is_some() || reason.is_some() || ways != Ways::default();
+        needed.then(|| Box::new(Company { session, keepalive, reason, call: None, ways }))
     }
 
     /// The client's side of its channels.
@@ -166,18 +179,46 @@ impl Terms {
         Session::new(self.channels.iter().map(subscription).collect(), self.meta.clone())
     }
 
+    /// Its channels, from the moment on at which its request was forwarded.
+    fn wishes(&self, forwarded_at: Position) -> Vec<(ChannelName, Start)> {
+        let begin = |channel: &Channel| (channel.name.clone(), Start::After(forwarded_at));
+        self.channels.iter().map(begin).collect()
+    }
+
+    /// Channels whose messages are counted, with the last id of each.
+    pub fn last_ids(&self) -> LastIds {
+        let last_id = |channel: &Channel| Some((channel.name.clone(), channel.prev_id.clone()?));
+        self.channels.iter().filter_map(last_id).collect()
+    }
+
+    /// Whether a client that is held so as a stream could lose something, and there is nobody to be asked for it.
+    pub fn lacks_link(&self, ways: &Ways) -> bool {
+        let is_counted = self.channels.iter().any(|channel| channel.prev_id.is_some());
+        self.mode == Some(Mode::Stream) && is_counted && ways.next.is_none()
+    }
+
+    /// How a stream goes on whose application was asked for what it lacks.
+    pub fn resume(&self, body: Frame, ways: Ways, forwarded_at: Position) -> Resume {
+        let goes_on = self.mode == Some(Mode::Stream) && !self.lacks_link(&ways);
+        let onward = || {
+            let (session, keepalive) = (self.session(), self.keepalive.clone());
+            let company = Company { session, keepalive, reason: None, call: None, ways };
+            Onward { wishes: self.wishes(forwarded_at), company }
+        };
+        Resume { body, onward: goes_on.then(onward) }
+    }
+
     /// The connection to hold, from the moment on at which its request was forwarded.
     pub fn hold(
         &self,
         mode: Mode,
-        answer: Answer,
+        (answer, ways): (Answer, Ways),
         client: ClientSide,
         forwarded_at: Position,
         at: SystemTime,
     ) -> Hold {
-        let begin = |channel: &Channel| (channel.name.clone(), Start::After(forwarded_at));
         Hold {
-            wishes: self.channels.iter().map(begin).collect(),
+            wishes: self.wishes(forwarded_at),
             transport: if mode == Mode::Stream { GRIP_STREAM } else { GRIP_RESPONSE },
             parameters: Parameters::default(),
             timeout: (mode == Mode::Response).then(|| self.response_timeout()),
@@ -191,7 +232,7 @@ impl Terms {
             client,
             subject: None,
             ear: None,
-            grip: self.company(),
+            grip: self.company(ways),
         }
     }
 

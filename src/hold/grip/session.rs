@@ -41,6 +41,8 @@ struct Place {
     known: usize,
     /// What stands up to here is not for the client, or it has it.
     after: Sequence,
+    /// Whether something has come on it since this was asked last.
+    is_heard: bool,
 }
 
 /// What becomes of the client, or of its stream, by a message.
@@ -84,6 +86,7 @@ impl Session {
             last_id: prev_id,
             known: 0,
             after: Sequence(0),
+            is_heard: false,
         };
         Session { places: subscriptions.into_iter().map(place).collect(), meta }
     }
@@ -102,6 +105,13 @@ impl Session {
     /// Channels with the last ids that are known, for `Grip-Last`.
     pub fn last_ids(&self) -> impl Iterator<Item = (&ChannelName, &str)> {
         self.places.iter().filter_map(|place| Some((&place.name, place.last_id.as_deref()?)))
+    }
+
+    /// Whether something has come on every channel since this was asked last.
+    pub fn take_heard(&mut self) -> bool {
+        let all = self.places.iter().all(|place| place.is_heard);
+        self.places.iter_mut().for_each(|place| place.is_heard = false);
+        all
     }
 
     /// Channels whose messages are counted, with the last id of each.
@@ -129,7 +139,8 @@ impl Session {
         }
         // It goes back to where the channel begins, and has what comes again of the others.
         self.places.iter_mut().for_each(|place| place.after = place.after.max(stands_at));
-        self.places.push(Place { name, filters, is_counted: false, last_id: None, known: 0, after });
+        let (is_counted, last_id, known, is_heard) = (false, None, 0, false);
+        self.places.push(Place { name, filters, is_counted, last_id, known, after, is_heard });
     }
 
     /// Whether the client is on a channel.
@@ -164,8 +175,7 @@ impl Session {
         let Some(Form { filters, act }) = &forms.stream else { return self.pass(message) };
         match act {
             ToStream::Send(bytes) => self.send(message, bytes, filters.as_deref()),
-            ToStream::Hint if self.places.iter().any(|place| place.is_counted) => Deed::Recover,
-            ToStream::Hint => Deed::Nothing,
+            ToStream::Hint => Deed::Recover,
             ToStream::Close => self.act(message, Deed::Close(None)),
         }
     }
@@ -278,8 +288,10 @@ impl Session {
     }
 
     fn reach(&mut self, at: usize, message: &Message) {
+        let place = &mut self.places[at];
+        place.is_heard = true;
         if let Some(forms) = &message.forms {
-            self.places[at].last_id = forms.id.clone();
+            place.last_id = forms.id.clone();
         }
     }
 

@@ -1,0 +1,207 @@
+//! What an application of GRIP links to: pages behind an answer that isn't held, what a held stream lacks, and where it
+//! hears that a client has gone.
+//!
+//! Links lead to the host of the client's request. Nothing of the client goes with these requests but `Grip-Last`: the
+//! last id that it has on each channel.
+
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, StatusCode, Uri};
+
+use super::Context;
+use super::answer::Refusal;
+use super::check;
+use super::forward::{Forwarded, forward};
+use super::grip::read;
+use super::marks::Marks;
+use super::record::Record;
+use crate::access_log::End;
+use crate::config::Edit;
+use crate::hold::grip::{Link, Mode, Resume, Terms, Way, Ways};
+use crate::hold::{Answer, Order, read_instruction};
+use crate::message::{ChannelName, FrameBuilder, Position};
+
+/// An answer of an application that may have others behind it.
+pub(super) struct Page {
+    /// What was asked for.
+    pub(super) uri: Uri,
+    pub(super) terms: Box<Terms>,
+    pub(super) answer: Answer,
+    /// The keeper's head when it was.
+    pub(super) forwarded_at: Position,
+}
+
+/// Why there is nothing to be put behind a stream.
+#[derive(Debug)]
+pub enum Unrecovered {
+    /// The application may have it later.
+    Later,
+    /// It says something that no stream can go on with.
+    Never,
+}
+
+const GRIP_LAST: HeaderName = HeaderName::from_static("grip-last");
+/// Pages that are put together: of a hundred events each, as django-eventstream has them, more than anybody waits for.
+const PAGES_MAX: usize = 100;
+const UNFIT: Refusal = Refusal::BadAnswer("the server's link leads nowhere");
+
+/// What came of asking.
+#[allow(clippy::large_enum_variant)] // One at a time, taken apart where it was asked for.
+enum Asked {
+    Page(Page),
+    /// Another status than a successful one.
+    Not(StatusCode),
+}
+
+/// Where a link leads; one to another host leads nowhere.
+pub(super) fn target(link: &Link, uri: &Uri, host: Option<&HeaderValue>) -> Option<PathAndQuery> {
+    link.target(uri, host.and_then(|host| host.to_str().ok()).unwrap_or_default())
+}
+
+/// The way to what comes behind a page.
+pub(super) fn way(page: &Page, host: Option<&HeaderValue>) -> Option<Way> {
+    let next = page.terms.next.as_ref()?;
+    let target = target(&next.link, &page.uri, host)?.as_str().into();
+    Some(Way { target, timeout: next.timeout })
+}
+
+/// Adds the pages behind an answer that isn't held, up to one that is, or the last; what there is of each stands behind
+/// the one before. What is too much is left to the client, who comes back for it.
+pub(super) async fn follow(
+    ctx: &Context<'_>,
+    host: Option<&HeaderValue>,
+    marks: &Marks,
+    mut page: Page,
+    record: &mut Record,
+) -> Result<Page, Refusal> {
+    for _ in 0..PAGES_MAX {
+        let Some(way) = way(&page, host).filter(|_| page.terms.mode.is_none()) else { break };
+        page.terms.next = None;
+        let parts = request(Method::GET, &way.target, host).ok_or(UNFIT)?;
+        let Asked::Page(more) = ask(ctx, (&parts, marks), &page.terms.last_ids(), record).await? else {
+            break;
+        };
+        if page.answer.body.len() + more.answer.body.len() > ctx.rules.hold_body {
+            break;
+        }
+        page.answer.body = [&page.answer.body[..], &more.answer.body].concat().into();
+        // Status and headers are those of the first.
+        let status = page.terms.status.take();
+        page = Page { answer: page.answer, ..more };
+        page.terms.status = status;
+    }
+    Ok(page)
+}
+
+/// Asks for what streams lack that have these ids.
+///
+/// # Errors
+/// There is nothing, now or ever.
+pub async fn recover(
+    ctx: Context<'_>,
+    parts: &Parts,
+    last_ids: &[(ChannelName, Box<str>)],
+) -> Result<Resume, Unrecovered> {
+    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
+    let asking = ctx.client.clock.drive(Box::pin(resume(&ctx, (parts, &marks), last_ids, &mut record)));
+    match asking.await.unwrap_or(Err(Refusal::ResponseTimeout)) {
+        Ok(resumed) => {
+            record.ends(End::Ok);
+            resumed
+        }
+        Err(refusal) => {
+            record.refused(&refusal);
+            Err(match refusal {
+                Refusal::BadInstruction(_) | Refusal::BadAnswer(_) | Refusal::HoldBody => Unrecovered::Never,
+                _ => Unrecovered::Later,
+            })
+        }
+    }
+}
+
+async fn resume(
+    ctx: &Context<'_>,
+    (parts, marks): (&Parts, &Marks),
+    last_ids: &[(ChannelName, Box<str>)],
+    record: &mut Record,
+) -> Result<Result<Resume, Unrecovered>, Refusal> {
+    let host = parts.headers.get(HOST);
+    let first = match ask(ctx, (parts, marks), last_ids, record).await? {
+        Asked::Page(first) => first,
+        Asked::Not(status) => {
+            record.answers(status);
+            return Ok(Err(Unrecovered::Later));
+        }
+    };
+    record.answers(first.answer.status);
+    let page = follow(ctx, host, marks, first, record).await?;
+    if page.terms.mode == Some(Mode::Response) {
+        tracing::warn!(path = parts.uri.path(), "a stream can't go on as a response that is held");
+        return Ok(Err(Unrecovered::Never));
+    }
+    let mut body = FrameBuilder::new();
+    body.payload().extend_from_slice(&page.answer.body);
+    let ways = Ways { next: way(&page, host), gone: None };
+    Ok(Ok(page.terms.resume(body.chunk(), ways, page.forwarded_at)))
+}
+
+/// Tells the application that a client has gone.
+pub async fn tell_gone(ctx: Context<'_>, parts: &Parts) {
+    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
+    let asking = ctx.client.clock.drive(Box::pin(ask(&ctx, (parts, &marks), &[], &mut record)));
+    match asking.await.unwrap_or(Err(Refusal::ResponseTimeout)) {
+        Ok(Asked::Page(page)) => record.answers(page.answer.status),
+        Ok(Asked::Not(status)) => record.answers(status),
+        Err(refusal) => return record.refused(&refusal),
+    }
+    record.ends(End::Ok);
+}
+
+async fn ask(
+    ctx: &Context<'_>,
+    (parts, marks): (&Parts, &Marks),
+    last_ids: &[(ChannelName, Box<str>)],
+    record: &mut Record,
+) -> Result<Asked, Refusal> {
+    let edits: Vec<Edit> = ctx.edits.iter().cloned().chain(last_ids.iter().filter_map(grip_last)).collect();
+    let ctx = &Context { edits: &edits, ..*ctx };
+    let asked = check::without_body(parts)?;
+    let upstream = match forward(ctx, parts, &asked, marks, None, record).await? {
+        Forwarded::Answer(upstream) => upstream,
+        Forwarded::Hidden(hidden) => return Ok(Asked::Not(hidden.head.status)),
+    };
+    let (forwarded_at, status) = (upstream.forwarded_at, upstream.head.status);
+    if !status.is_success() {
+        upstream.lease.drain(&ctx.client.clock).await;
+        return Ok(Asked::Not(status));
+    }
+    let mut terms = match read_instruction(&upstream.head.headers).map_err(Refusal::BadInstruction)? {
+        Some(Order::Grip(terms)) => terms,
+        _ => Box::default(),
+    };
+    let answer = read(ctx, &mut terms, upstream).await?;
+    Ok(Asked::Page(Page { uri: parts.uri.clone(), terms, answer, forwarded_at }))
+}
+
+/// The head of a request to where a link leads.
+pub fn request(method: Method, target: &str, host: Option<&HeaderValue>) -> Option<Parts> {
+    let mut parts = Request::builder().method(method).uri(target).body(()).ok()?.into_parts().0;
+    parts.headers.extend(host.map(|host| (HOST, host.clone())));
+    if parts.method == Method::POST {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    Some(parts)
+}
+
+/// `news; last-id=7`. What can't stand there is left out: nobody could read it.
+fn grip_last((channel, id): &(ChannelName, Box<str>)) -> Option<Edit> {
+    let is_plain = |text: &str| !text.contains(['"', '\\', ';', ',', ' ']);
+    let value = match is_plain(id) {
+        true => format!("{channel}; last-id={id}"),
+        false => format!("{channel}; last-id=\"{}\"", id.replace('\\', r"\\").replace('"', "\\\"")),
+    };
+    Some(Edit::Add(GRIP_LAST, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+}
