@@ -1,5 +1,7 @@
 //! What a request carries: messages as JSON, in a form, or in a query with a function to call; pure.
 
+use std::borrow::Cow;
+
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
@@ -7,8 +9,8 @@ use crate::transport;
 
 /// The texts with messages, and the function that the answer calls.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Carried {
-    pub(super) texts: Vec<String>,
+pub(super) struct Carried<'a> {
+    pub(super) texts: Vec<Cow<'a, str>>,
     pub(super) callback: Option<Box<str>>,
 }
 
@@ -30,12 +32,12 @@ pub enum BadRequest {
 const CALLBACK: &str = "jsonpcallback";
 
 /// Reads what a request carries.
-pub(super) fn read(
+pub(super) fn read<'a>(
     method: &Method,
     headers: &HeaderMap,
     query: Option<&str>,
-    body: &[u8],
-) -> Result<Carried, BadRequest> {
+    body: &'a [u8],
+) -> Result<Carried<'a>, BadRequest> {
     match *method {
         Method::POST => Ok(Carried { texts: posted(headers, body)?, callback: None }),
         Method::GET => {
@@ -48,20 +50,21 @@ pub(super) fn read(
 }
 
 /// JSON, or a form where it begins like one: pages of other origins send forms as `text/plain`.
-fn posted(headers: &HeaderMap, body: &[u8]) -> Result<Vec<String>, BadRequest> {
+fn posted<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Vec<Cow<'a, str>>, BadRequest> {
     let text = std::str::from_utf8(body).map_err(|_| BadRequest::NoMessages)?;
     let is = |name: &str| {
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(name)
     };
     let is_form = is("application/x-www-form-urlencoded") || is("text/plain");
-    if is_form && text.starts_with("message=") { form(text) } else { Ok(vec![text.to_owned()]) }
+    if is_form && text.starts_with("message=") { form(text) } else { Ok(vec![text.into()]) }
 }
 
 /// Every `message` of a form, in order.
-fn form(text: &str) -> Result<Vec<String>, BadRequest> {
+fn form<'a>(text: &str) -> Result<Vec<Cow<'a, str>>, BadRequest> {
     let messages = text.split('&').filter_map(|pair| pair.strip_prefix("message="));
-    let texts = messages.map(decoded).collect::<Option<Vec<_>>>().ok_or(BadRequest::NoMessages)?;
+    let texts = messages.map(|text| decoded(text).map(Cow::Owned));
+    let texts = texts.collect::<Option<Vec<_>>>().ok_or(BadRequest::NoMessages)?;
     if texts.is_empty() { Err(BadRequest::Empty) } else { Ok(texts) }
 }
 
@@ -86,7 +89,7 @@ pub(super) fn unescaped(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn posted_as(media_type: &str, body: &str) -> Result<Vec<String>, BadRequest> {
+    fn posted_as<'a>(media_type: &str, body: &'a str) -> Result<Vec<Cow<'a, str>>, BadRequest> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, media_type.parse().unwrap());
         read(&Method::POST, &headers, None, body.as_bytes()).map(|carried| carried.texts)

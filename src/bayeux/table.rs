@@ -105,7 +105,7 @@ impl Table {
         }
         let connect = session.take_connect();
         if let Some(connect) = &connect {
-            self.release(connect, session.browser.as_deref());
+            release(&mut self.browsers, connect, session.browser.as_deref());
         }
         if let Some(socket) = session.moves_to(None) {
             self.sockets.leave(socket, key);
@@ -184,7 +184,10 @@ impl Table {
         if let Way::Poll(hold, _) = connect.way {
             self.holds.insert(hold, key);
             if let Some(browser) = &session.browser {
-                *self.browsers.entry(browser.clone()).or_default() += 1;
+                match self.browsers.get_mut(browser) {
+                    Some(held) => *held += 1,
+                    None => drop(self.browsers.insert(browser.clone(), 1)),
+                }
             }
         }
         session.hold(connect);
@@ -203,19 +206,8 @@ impl Table {
 
     /// A session's connect isn't open any more.
     pub(super) fn released(&mut self, key: Key, connect: &Connect) {
-        let browser = self.sessions.get(key).and_then(|session| session.browser.clone());
-        self.release(connect, browser.as_deref());
-    }
-
-    /// Only those that take one of a browser's connections are counted.
-    fn release(&mut self, connect: &Connect, browser: Option<&str>) {
-        let Some(browser) = browser.filter(|_| matches!(connect.way, Way::Poll(..))) else { return };
-        if let Some(held) = self.browsers.get_mut(browser) {
-            *held -= 1;
-            if *held == 0 {
-                self.browsers.remove(browser);
-            }
-        }
+        let browser = self.sessions.get(key).and_then(|session| session.browser.as_deref());
+        release(&mut self.browsers, connect, browser);
     }
 
     /// A hold can be answered. One that nobody waits for any more is refused.
@@ -328,6 +320,17 @@ impl Table {
     /// Sessions whose clients have stayed away.
     pub(super) fn expired(&self, now: Instant) -> Vec<Key> {
         self.sessions.iter().filter(|(_, session)| session.is_expired(now)).map(|(key, _)| key).collect()
+    }
+}
+
+/// Only those that take one of a browser's connections are counted.
+fn release(browsers: &mut HashMap<Box<str>, usize>, connect: &Connect, browser: Option<&str>) {
+    let Some(browser) = browser.filter(|_| matches!(connect.way, Way::Poll(..))) else { return };
+    if let Some(held) = browsers.get_mut(browser) {
+        *held -= 1;
+        if *held == 0 {
+            browsers.remove(browser);
+        }
     }
 }
 

@@ -170,7 +170,7 @@ fn write<'a>(
     let takes_files = ctx.handoffs.is_some_and(|handoffs| handoffs.reproxy.sends_files());
     let certificate = client.passport.certificate.as_deref();
     let sender =
-        Sender { address: &client.address, secure: client.secure, certificate, trusted, takes_files, marks };
+        Sender { address: client.address(), secure: client.secure, certificate, trusted, takes_files, marks };
     let mut fields = to_upstream(&parts.headers, asked, &sender, position);
     if let Some(token) = identity {
         fields.add("grip-feature", grip::FEATURES.as_bytes());

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::Body as _;
 use hyper::header::{HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -126,13 +126,18 @@ async fn collect(
         return Ok(Bytes::new());
     }
     let upload = Upload::new(Some(limit as u64), rules.pace);
-    let mut whole = Vec::new();
+    let mut whole = BytesMut::new();
     while !upload.is_whole() {
         let next = std::future::poll_fn(|cx| upload.poll_client(Pin::new(&mut *body), cx));
         let next = client.clock.limit(rules.body_timeout, next).await.map_err(|_| Refusal::BodyTimeout)?;
-        whole.extend_from_slice(&next.map_err(refusal)?.unwrap_or_default());
+        let piece = next.map_err(refusal)?.unwrap_or_default();
+        // Most come in one piece, which is all that there is.
+        if whole.is_empty() && upload.is_whole() {
+            return Ok(piece);
+        }
+        whole.extend_from_slice(&piece);
     }
-    Ok(whole.into())
+    Ok(whole.freeze())
 }
 
 impl Parley<'_> {

@@ -1,6 +1,6 @@
 //! What holds for every request: limits and clocks, and what is known of the client's connection.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,8 +110,8 @@ pub struct Client {
     pub worker: usize,
     /// Where parts of files may stand among the bytes of an answer; `None` under TLS.
     pub(super) stretches: Option<Stretches>,
-    /// The peer's address as a header, written once.
-    pub(super) address: HeaderValue,
+    /// The peer's address as a header, once it was needed.
+    address: OnceCell<HeaderValue>,
     /// The last position that was written as a header: it changes only with a message.
     position: RefCell<Option<(Position, HeaderValue)>>,
 }
@@ -125,13 +125,18 @@ impl Client {
         worker: usize,
         stretches: Option<Stretches>,
     ) -> Client {
-        let address = text_value(passport.peer().ip().to_canonical());
+        let address = OnceCell::new();
         Client { passport, secure, clock, worker, stretches, address, position: RefCell::new(None) }
     }
 
     /// For a request of the proxy's own, on behalf of a client that is held.
     pub fn for_one_request(passport: Passport, secure: bool, worker: usize) -> Client {
         Client::new(passport, secure, Clock::default(), worker, None)
+    }
+
+    /// The peer's address as a header.
+    pub(super) fn address(&self) -> &HeaderValue {
+        self.address.get_or_init(|| text_value(self.ip()))
     }
 
     /// The peer's address, an IPv4 one as such.

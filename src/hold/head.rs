@@ -52,7 +52,9 @@ pub fn write_head(
 ) {
     let version = if client.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let reason = status.canonical_reason().unwrap_or("");
-    out.extend_from_slice(format!("{version} {} {reason}\r\n", status.as_str()).as_bytes());
+    for part in [version, " ", status.as_str(), " ", reason, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
     for (name, value) in headers {
         let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
         let replaced = *name != CACHE_CONTROL && fields.iter().any(|(own, _)| name == own);

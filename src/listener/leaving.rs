@@ -36,29 +36,25 @@ impl Leaving {
 
     /// What one task waits by.
     pub(super) fn ear(&self) -> Ear {
-        Ear {
-            leaving: self.clone(),
-            wait: Box::pin(self.0.token.clone().cancelled_owned()),
-            is_waiting: false,
-        }
+        Ear { leaving: self.clone(), wait: None }
     }
 }
 
 /// One task's wait for the order. The task must stay the same, since only its first poll leaves a waker.
 pub(super) struct Ear {
     leaving: Leaving,
-    wait: Pin<Box<WaitForCancellationFutureOwned>>,
-    is_waiting: bool,
+    /// From the first poll on, which many connections have no need of.
+    wait: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Ear {
     /// Ready once the order is given. All polls but the first cost a look at a flag.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_waiting && !self.leaving.0.given.get() {
+        if self.wait.is_some() && !self.leaving.0.given.get() {
             return Poll::Pending;
         }
-        self.is_waiting = true;
-        self.wait.as_mut().poll(cx)
+        let wait = || Box::pin(self.leaving.0.token.clone().cancelled_owned());
+        self.wait.get_or_insert_with(wait).as_mut().poll(cx)
     }
 
     /// Whether the order is given.
