@@ -33,7 +33,7 @@ impl Keeper for Counting<'_> {
         self.keeper.held()
     }
 
-    fn keep_socket(&self, departure: Departure) {
+    fn keep_socket(&self, departure: Box<Departure>) {
         self.keeper.keep_socket(departure);
     }
 

@@ -12,7 +12,7 @@ use super::tunnel::Tunnel;
 use super::{Hold, Tickets};
 use crate::message::{ChannelName, Epoch, Position, Sequence, Start};
 use crate::quota::Guest;
-use crate::wire::Wire;
+use crate::wire::{Mooring, Wire};
 
 /// Whoever holds connections: the shards, or whoever refuses where holding is off.
 pub trait Keeper: Send + Sync {
@@ -29,7 +29,7 @@ pub trait Keeper: Send + Sync {
     fn held(&self) -> usize;
 
     /// Takes a connection over.
-    fn keep_socket(&self, departure: Departure);
+    fn keep_socket(&self, departure: Box<Departure>);
 
     /// Signs and reads tickets; `None` where nothing is held that could come back.
     fn tickets(&self) -> Option<&Tickets>;
@@ -65,7 +65,7 @@ impl Keeper for Refuse {
         0
     }
 
-    fn keep_socket(&self, departure: Departure) {
+    fn keep_socket(&self, departure: Box<Departure>) {
         // Can't have been admitted here; its client comes back.
         drop(departure);
     }
@@ -140,6 +140,8 @@ impl TakeOver {
 pub struct Departure {
     /// The socket.
     pub wire: Wire,
+    /// Where it is still registered, if it was held before.
+    pub mooring: Option<Mooring>,
     /// Bytes of the client behind the request that is held.
     pub read_ahead: Vec<u8>,
     /// What to hold.
@@ -194,8 +196,14 @@ impl Passport {
 pub struct Return {
     /// The socket.
     pub wire: Wire,
-    /// Bytes of the client behind the request that was answered.
+    /// Where it is still registered.
+    pub mooring: Option<Mooring>,
+    /// Bytes of the client behind the request that was answered: its next request, or nothing yet.
     pub read_ahead: Vec<u8>,
+    /// How long its client has said nothing since.
+    pub silence: Duration,
+    /// Its place among the held ones, until it is counted as a connection again.
+    pub permit: Permit,
     /// As it left.
     pub passport: Passport,
 }

@@ -73,17 +73,17 @@ pub struct Arrival {
 
 impl Arrival {
     /// Waits until there is something to do: its client speaks or leaves, or it has to leave itself. Whether there was
-    /// before the time of idle connections was over. Cancel-safe.
-    pub async fn stirs(&self, terms: &Terms, leaving: &Leaving) -> bool {
+    /// before the time of idle connections was over, of which so much has passed. Cancel-safe.
+    pub async fn stirs(&mut self, silence: Duration, terms: &Terms, leaving: &Leaving) -> bool {
         // Under TLS something may lie in the session already, which the socket doesn't know.
         if !self.read_ahead.is_empty() || self.wire.is_tls() {
             return true;
         }
         tokio::select! {
             biased;
-            _ = self.wire.socket().readable() => true,
+            _ = self.wire.readable() => true,
             () = leaving.begun() => true,
-            () = tokio::time::sleep(terms.patience.idle) => false,
+            () = tokio::time::sleep(terms.patience.idle.saturating_sub(silence)) => false,
         }
     }
 }
@@ -209,10 +209,10 @@ impl<S: Serve> Connection<S> {
         hold.client.keep_alive &= line.is_between_messages();
         let (wire, read_ahead) = line.into_parts();
         match tokio::time::timeout(LEAVE_DEADLINE, wire.into_wire()).await {
-            Ok(Ok(wire)) => {
+            Ok(Ok((wire, mooring))) => {
                 // A copy: what was read may be a few bytes of a large buffer, and is kept for as long as the hold.
                 let read_ahead = read_ahead.to_vec();
-                Ended::Departed(Box::new(Departure { wire, read_ahead, hold, permit, home }))
+                Ended::Departed(Box::new(Departure { wire, mooring, read_ahead, hold, permit, home }))
             }
             Ok(Err(error)) => {
                 tracing::debug!(peer = %home.passport.peer(), %error, "connection lost at take-over");

@@ -349,7 +349,7 @@ async fn a_taken_connection_leaves_with_what_was_read_ahead_and_serves_again_whe
     assert_eq!(departure.read_ahead.escape_ascii().to_string(), "GET /next HTTP/1.1\\r\\nHo");
     assert!(departure.hold.client.keep_alive);
 
-    let wire = WireStream::from_wire(departure.wire).unwrap();
+    let wire = WireStream::from_wire(departure.wire, departure.mooring).unwrap();
     let back = server.connection(server.arrival(wire, &departure.read_ahead), echo(Rc::default()));
     let rest = async {
         client.write_all(b"st: a\r\n\r\n").await.unwrap();

@@ -57,7 +57,7 @@ pub(super) async fn close(mut wire: WireStream) {
 /// Cuts a connection so that its client can't take what it got for the whole.
 pub(super) fn reset(wire: WireStream) {
     // Where the option can't be set the client sees an ordinary end, which framing makes incomplete but for HTTP/1.0.
-    let _ = SockRef::from(wire.socket()).set_linger(Some(Duration::ZERO));
+    let _ = wire.socket().map(|socket| SockRef::from(&socket).set_linger(Some(Duration::ZERO)));
 }
 
 fn reason(refusal: Refusal) -> &'static str {

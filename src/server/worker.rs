@@ -284,18 +284,20 @@ impl Floor {
         let place = self.places.keep();
         let tasks = self.tasks.clone();
         tasks.spawn_local(async move {
-            let Return { wire, read_ahead, passport } = back;
+            let Return { mooring, wire, read_ahead, silence, permit, passport } = back;
             let peer = passport.peer();
             let _entered = self.enter(passport.listener);
             let terms = self.terms.borrow().clone();
             let home = Home { desk: self.desk.clone(), passport };
             let guest = self.quota.keep(peer.ip());
-            match WireStream::from_wire(wire) {
+            // It is counted as a connection now.
+            drop(permit);
+            match WireStream::from_wire(wire, mooring) {
                 Ok(wire) => {
-                    let arrival = Arrival { wire, read_ahead, kept: true, home };
+                    let mut arrival = Arrival { wire, read_ahead, kept: true, home };
                     // Thousands come back at once when a message ends their polls. What serves a request is large, and
                     // is made when there is one.
-                    if arrival.stirs(&terms, &self.leaving).await {
+                    if arrival.stirs(silence, &terms, &self.leaving).await {
                         Box::pin(self.serve(arrival, terms, (place, guest))).await;
                     }
                 }
@@ -323,7 +325,7 @@ impl Floor {
         match connection.run().await {
             Ended::Departed(mut departure) => {
                 departure.permit.keep(guest);
-                self.keeper.keep_socket(*departure);
+                self.keeper.keep_socket(departure);
             }
             Ended::Refused(head) => self.note_refused(client, &head),
             Ended::Closed => {}
@@ -377,7 +379,7 @@ impl Host for Reception {
     }
 
     fn keep(&self, departure: Departure) {
-        self.floor.keeper.keep_socket(departure);
+        self.floor.keeper.keep_socket(Box::new(departure));
     }
 
     fn refused(&self, head: &RefusedHead) {

@@ -19,7 +19,8 @@ impl EventLoop {
     /// Takes a connection in. Where a hub refuses it, which it was asked for before and has counted, it is closed, and its
     /// client comes back.
     pub(super) fn arrive(&mut self, departure: Departure) {
-        let Departure { wire, read_ahead, mut hold, permit, home } = departure;
+        // A wire that is dropped is so before its mooring.
+        let Departure { mooring, wire, read_ahead, mut hold, permit, home } = departure;
         self.spread_return(&mut hold, &permit);
         // Before it can be seen on its channels: an order to end that is given later comes later, too.
         let is_revoked = self.tickets.have_revoked(&hold);
@@ -34,8 +35,11 @@ impl EventLoop {
         // What is missing is caught up to here, even if no turn was taken yet.
         self.seen = self.seen.max(joined.head);
         let arrival = Arrival { wire, read_ahead, permit, home, ear: hold.ear.take() };
-        let key = self.settle_in(arrival, &hold, &joined);
-        if let Err(error) = self.register(key) {
+        let known = mooring.map(|mooring| mooring.into_key() as usize);
+        let (key, has_stirred) = self.settle_in(arrival, known, &hold, &joined);
+        if known.is_none()
+            && let Err(error) = self.register(key)
+        {
             tracing::error!(%error, "a connection can't be watched");
             return self.cut(key, Reason::WriteError);
         }
@@ -56,7 +60,7 @@ impl EventLoop {
         self.end_if_revoked(key, is_revoked);
         self.hear_beginning(key);
         // The socket announces only what comes from now on.
-        if self.held.get(key).is_some_and(|held| held.wire.holds_input()) {
+        if self.held.get(key).is_some_and(|held| has_stirred || held.wire.holds_input()) {
             self.hear(key);
         }
     }
@@ -70,23 +74,30 @@ impl EventLoop {
         hold.retry = Some(hold.retry.unwrap_or(RETRY_MIN) + spread);
     }
 
-    fn settle_in(&mut self, arrival: Arrival, hold: &Hold, joined: &Joined) -> usize {
+    /// Gives it the key that it had, or a new one; whether something has happened to its socket while it was away.
+    fn settle_in(
+        &mut self,
+        arrival: Arrival,
+        known: Option<usize>,
+        hold: &Hold,
+        joined: &Joined,
+    ) -> (usize, bool) {
         let opening = self.opening(hold, joined);
         let (wire, cold) = self.cold(arrival, hold, &opening);
-        let key = self.held.next_key();
+        let key = known.unwrap_or_else(|| self.held.next_key());
         let places: Vec<u32> = joined.channels.iter().map(|channel| self.take_place(*channel, key)).collect();
         let memberships = Memberships::new(&joined.channels, &places);
         let framing = framing(hold);
-        self.held.insert(Held::new(
-            wire,
-            hold.transport,
-            framing,
-            memberships,
-            joined.position,
-            Box::new(cold),
-        ));
+        let held = Held::new(wire, hold.transport, framing, memberships, joined.position, Box::new(cold));
+        let has_stirred = match known {
+            Some(key) => self.held.fill(key, held),
+            None => {
+                self.held.insert(held);
+                false
+            }
+        };
         self.schedule(key);
-        key
+        (key, has_stirred)
     }
 
     /// Takes a connection into the list of a channel's members.
@@ -267,7 +278,7 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
 
 /// Both answers of a poll, so that no header map is kept for each connection.
 fn poll_answer(hold: &Hold, opening: &Opening, grip: Option<Grip>, ear: Option<Box<Ear>>) -> PollAnswer {
-    let mut head = Vec::new();
+    let mut head = Vec::with_capacity(512);
     let with = match grip {
         // Its head is made of the answer that it gets if nothing happens.
         Some(grip) => Some(With::Grip(grip)),
@@ -293,7 +304,7 @@ fn poll_answer(hold: &Hold, opening: &Opening, grip: Option<Grip>, ear: Option<B
 fn application_answer(hold: &Hold) -> Vec<u8> {
     let Answer { status, headers, body } = &hold.answer;
     let length = Length::of(*status, body.len());
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(512 + body.len());
     write_head(*status, headers, None, &[], length, hold.client, &mut out);
     say_reason(hold, &mut out);
     if length != Length::Bodiless {

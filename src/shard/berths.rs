@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 const BLOCK: usize = 512;
 const NONE: u32 = u32::MAX;
 
-/// Values by key. A key is used again once its value is gone.
+/// Values by key. A key is used again once its value is gone, unless it is kept for one that is away.
 pub(super) struct Berths<T> {
     blocks: Vec<Box<[Berth<T>]>>,
     /// The free place that is used next.
@@ -21,6 +21,8 @@ enum Berth<T> {
     Taken(T),
     /// The next free place.
     Free(u32),
+    /// Kept for a value that may come back, and whether something has happened to it meanwhile.
+    Kept(bool),
 }
 
 impl<T> Berths<T> {
@@ -52,6 +54,43 @@ impl<T> Berths<T> {
         key
     }
 
+    /// Takes the place that was kept with this key, and says whether something has happened meanwhile.
+    pub(super) fn fill(&mut self, key: usize, value: T) -> bool {
+        let before = std::mem::replace(self.berth(key), Berth::Taken(value));
+        debug_assert!(matches!(before, Berth::Kept(_)), "only a kept place is filled");
+        self.taken += 1;
+        matches!(before, Berth::Kept(true))
+    }
+
+    /// Takes a value out of its place, which is kept for it.
+    pub(super) fn vacate(&mut self, key: usize) -> Option<T> {
+        self.get(key)?;
+        match std::mem::replace(self.berth(key), Berth::Kept(false)) {
+            Berth::Taken(value) => {
+                self.taken -= 1;
+                Some(value)
+            }
+            Berth::Free(_) | Berth::Kept(_) => None,
+        }
+    }
+
+    /// Something happens to the value with this key, which is noted where it is away.
+    pub(super) fn stir(&mut self, key: usize) {
+        if let Some(Berth::Kept(stirred)) =
+            self.blocks.get_mut(key / BLOCK).and_then(|block| block.get_mut(key % BLOCK))
+        {
+            *stirred = true;
+        }
+    }
+
+    /// Keeps a place no more.
+    pub(super) fn release(&mut self, key: usize) {
+        let free = self.free;
+        debug_assert!(matches!(self.berth(key), Berth::Kept(_)), "only a kept place is released");
+        *self.berth(key) = Berth::Free(free);
+        self.free = key as u32;
+    }
+
     /// Gives a place back, with what was in it.
     pub(super) fn remove(&mut self, key: usize) -> Option<T> {
         let free = self.free;
@@ -62,21 +101,21 @@ impl<T> Berths<T> {
                 self.taken -= 1;
                 Some(value)
             }
-            Berth::Free(_) => None,
+            Berth::Free(_) | Berth::Kept(_) => None,
         }
     }
 
     pub(super) fn get(&self, key: usize) -> Option<&T> {
         match self.blocks.get(key / BLOCK)?.get(key % BLOCK)? {
             Berth::Taken(value) => Some(value),
-            Berth::Free(_) => None,
+            Berth::Free(_) | Berth::Kept(_) => None,
         }
     }
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
         match self.blocks.get_mut(key / BLOCK)?.get_mut(key % BLOCK)? {
             Berth::Taken(value) => Some(value),
-            Berth::Free(_) => None,
+            Berth::Free(_) | Berth::Kept(_) => None,
         }
     }
 
@@ -124,17 +163,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_map(steps in proptest::collection::vec((any::<bool>(), 0..2000usize), 1..3000)) {
+        fn it_agrees_with_a_map(steps in proptest::collection::vec((0..7u8, 0..2000usize), 1..3000)) {
             let mut berths = Berths::new();
-            let mut map = BTreeMap::new();
-            for (number, (insert, key)) in steps.into_iter().enumerate() {
-                if insert {
-                    let expected = berths.next_key();
-                    let key = berths.insert(number);
-                    prop_assert_eq!(key, expected);
-                    prop_assert_eq!(map.insert(key, number), None);
-                } else {
-                    prop_assert_eq!(berths.remove(key), map.remove(&key));
+            let (mut map, mut away) = (BTreeMap::new(), BTreeMap::new());
+            for (number, (step, key)) in steps.into_iter().enumerate() {
+                match step {
+                    0..3 => {
+                        let expected = berths.next_key();
+                        let key = berths.insert(number);
+                        prop_assert_eq!(key, expected);
+                        prop_assert!(!away.contains_key(&key));
+                        prop_assert_eq!(map.insert(key, number), None);
+                    }
+                    3 => prop_assert_eq!(berths.remove(key), map.remove(&key)),
+                    4 => {
+                        let value = map.remove(&key);
+                        prop_assert_eq!(berths.vacate(key), value);
+                        away.extend(value.map(|_| (key, false)));
+                    }
+                    5 => {
+                        berths.stir(key);
+                        away.entry(key).and_modify(|stirred| *stirred = true);
+                    }
+                    _ => match away.pop_first() {
+                        Some((key, _)) if number % 2 == 0 => berths.release(key),
+                        Some((key, stirred)) => {
+                            prop_assert_eq!(berths.fill(key, number), stirred);
+                            map.insert(key, number);
+                        }
+                        None => {}
+                    },
                 }
                 prop_assert_eq!(berths.is_empty(), map.is_empty());
             }

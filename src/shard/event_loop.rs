@@ -49,6 +49,7 @@ pub(super) struct EventLoop {
     poll: Poll,
     inbox: Arc<Inbox>,
     commands: Vec<Command>,
+    pub(super) released: Vec<u32>,
     pub(super) settings: Arc<ArcSwap<ShardSettings>>,
     pub(super) tap: Tap,
     pub(super) turn: Turn,
@@ -92,7 +93,8 @@ impl EventLoop {
         log: AccessLog,
     ) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKE)?));
+        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+        let inbox = Arc::new(Inbox::new(waker, poll.registry().try_clone()?));
         let bell = inbox.clone();
         let tap = hub.attach(Box::new(move || bell.wake()));
         let now = Instant::now();
@@ -100,6 +102,7 @@ impl EventLoop {
             poll,
             inbox,
             commands: Vec::new(),
+            released: Vec::new(),
             settings,
             tap,
             turn: Turn::default(),
@@ -173,7 +176,8 @@ impl EventLoop {
             match event.token() {
                 WAKE => woken = true,
                 Token(key) if self.held.contains(key) => self.socket_is_ready(key, event),
-                Token(_) => {} // It ended earlier in this turn.
+                // It ended earlier in this turn, or is away.
+                Token(key) => self.held.stir(key),
             }
         }
         woken
@@ -186,6 +190,9 @@ impl EventLoop {
         if (event.is_readable() || event.is_read_closed() || event.is_error()) && self.held.contains(key) {
             if self.is_lost_unheard(key, event.is_error()) {
                 return self.cut(key, Reason::Client);
+            }
+            if self.held[key].stage == Stage::Between {
+                return self.hear_next(key, event.is_read_closed());
             }
             self.hear(key);
         }
@@ -237,11 +244,14 @@ impl EventLoop {
                 }
                 self.hear_again(key);
             }
-            Stage::Lingering => {}
+            Stage::Between | Stage::Lingering => {}
         }
     }
 
     pub(super) fn hear(&mut self, key: usize) {
+        if self.held[key].stage == Stage::Between {
+            return self.hear_next(key, true);
+        }
         if self.held[key].cold.conversation().is_some() {
             return self.hear_socket(key);
         }
@@ -256,6 +266,7 @@ impl EventLoop {
     }
 
     fn take_commands(&mut self) {
+        self.take_released();
         let mut commands = std::mem::take(&mut self.commands);
         self.inbox.take(&mut commands);
         for command in commands.drain(..) {
@@ -314,6 +325,7 @@ impl EventLoop {
                 self.schedule(key);
             }
             Stage::Ending(reason) => self.cut(key, reason),
+            Stage::Between => self.has_stayed(key),
             Stage::Lingering => self.forget(key),
         }
     }

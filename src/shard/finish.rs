@@ -1,4 +1,4 @@
-//! How held connections end: in words that the client understands, going home for its next request, or cut.
+//! How held connections end: in words that the client understands, in front of its next request, or cut.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -10,7 +10,6 @@ use super::runs;
 use super::socket::Farewell;
 use crate::access_log::HoldEnd;
 use crate::config::Rate;
-use crate::hold::Return;
 use crate::hub::ChannelId;
 use crate::message::{Frame, Framing};
 use crate::transport::{self, Closing, websocket};
@@ -98,14 +97,14 @@ impl EventLoop {
         }
     }
 
-    /// Everything is written: the connection goes home for its next request, or closes without a reset.
+    /// Everything is written: the connection stays for its next request, or closes without a reset.
     pub(super) fn finish(&mut self, key: usize, reason: Reason) {
         self.tell_end(key, reason);
         self.leave(key, reason);
         let held = &mut self.held[key];
         let until_close = held.cold.poll().is_none() && held.framing == Framing::UntilClose;
         if held.cold.client.keep_alive && !until_close && self.drain.is_none() {
-            return self.send_home(key);
+            return self.stay(key);
         }
         held.stage = Stage::Lingering;
         held.wire.close();
@@ -117,20 +116,9 @@ impl EventLoop {
         }
     }
 
-    fn send_home(&mut self, key: usize) {
-        self.wheel.cancel(key);
-        let Some(held) = self.held.remove(key) else { return };
-        self.deregister(&held);
-        let cold = *held.cold;
-        let back = Return { wire: held.wire, read_ahead: cold.read_ahead, passport: cold.home.passport };
-        if cold.home.desk.try_send(back).is_err() {
-            tracing::debug!("a connection could not go home and was closed");
-        }
-    }
-
     /// Ends a connection without a word: it left, its socket is broken, or it is too slow.
     pub(super) fn cut(&mut self, key: usize, reason: Reason) {
-        if self.held[key].stage != Stage::Lingering {
+        if !self.held[key].is_over() {
             self.leave(key, reason);
         }
         self.forget(key);
@@ -197,6 +185,7 @@ impl EventLoop {
 
     /// Draws the order in which connections end.
     pub(super) fn begin_draining(&mut self, spread: Duration) {
+        self.close_those_between();
         let mut left: Vec<u32> = self.held.keys().map(|key| key as u32).collect();
         left.sort_by_cached_key(|key| RandomState::new().hash_one(key));
         self.drain = Some(Drain { total: left.len(), left, began: self.now, spread });

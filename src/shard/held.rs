@@ -4,7 +4,7 @@
 //! read from its channels' windows when the socket takes bytes again. Invariant: a connection that is `behind`
 //! has a frame pending, so that the socket's next readiness brings it on, or is caught up before the turn ends.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use super::grip::Grip;
 use super::socket::{Conversation, Farewell};
@@ -196,6 +196,9 @@ pub(super) struct PollAnswer {
     pub(super) ear: Option<Box<Ear>>,
 }
 
+/// Bytes of the field with the longest length, and of the empty line.
+const LENGTH_FIELD_MAX: usize = 40;
+
 /// What makes the answer of a poll its own.
 pub(super) enum With {
     /// It is wrapped.
@@ -207,7 +210,10 @@ pub(super) enum With {
 impl PollAnswer {
     /// The head of an answer whose body has so many bytes.
     pub(super) fn head_for(&self, length: usize) -> Vec<u8> {
-        [&self.head[..], b"content-length: ", length.to_string().as_bytes(), b"\r\n\r\n"].concat()
+        let mut head = Vec::with_capacity(self.head.len() + LENGTH_FIELD_MAX);
+        head.extend_from_slice(&self.head);
+        write!(head, "content-length: {length}\r\n\r\n").expect("memory takes everything");
+        head
     }
 
     /// Head and body, where the body is one that others share.
@@ -231,6 +237,8 @@ pub(super) enum Stage {
     Live,
     /// What is pending is its last.
     Ending(Reason),
+    /// The hold is over, and the connection stays for its client's next request, which comes soon if it comes.
+    Between,
     /// Everything is written and our side is closed; waits for the client to close its own, so that no reset
     /// takes the last bytes away (RFC 9112 §9.6).
     Lingering,
@@ -474,6 +482,11 @@ impl Held {
         }
         self.pending = None;
         Ok(Progress::Done)
+    }
+
+    /// Whether its hold is over.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Between | Stage::Lingering)
     }
 
     /// Reads until the socket has no more; what the client says is kept up to `limit` bytes.

@@ -4,12 +4,14 @@
 //! wake delivers everything that is new: the frames of a turn are built once, and each connection that can be
 //! written gets its missing ones in one write. Nothing on that way locks, allocates or wakes a task for each
 //! connection; what is rare (catching up after a full socket, arriving, ending) may. There is no HTTP parser
-//! here: what a held client says is kept, bounded, for whoever serves the connection afterwards.
+//! here: what a held client says is kept, bounded, for whoever serves the connection afterwards. Between two polls a
+//! connection stays, and only its requests go home.
 
 mod admission;
 mod arrive;
 mod attendance;
 mod berths;
+mod between;
 #[cfg(test)]
 mod conversations;
 mod deliver;
@@ -249,9 +251,14 @@ impl Keeper for Shared {
         self.held.load(Ordering::Relaxed)
     }
 
-    fn keep_socket(&self, departure: Departure) {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.inboxes[turn % self.inboxes.len()].push(Command::Keep(Box::new(departure)));
+    fn keep_socket(&self, departure: Box<Departure>) {
+        let known = departure.mooring.as_ref();
+        let inbox = known.and_then(|mooring| self.inboxes.iter().find(|inbox| mooring.is_at(inbox)));
+        let inbox = inbox.unwrap_or_else(|| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed);
+            &self.inboxes[turn % self.inboxes.len()]
+        });
+        inbox.push(Command::Keep(departure));
     }
 
     fn tickets(&self) -> Option<&Tickets> {

@@ -18,15 +18,15 @@ use crate::hub::{Hub, HubSettings, Outcome, Policy, Slow};
 use crate::message::{Batch, ChannelName, Data, Epoch, Message, Position, Sequence, Start};
 use crate::metrics::Metrics;
 use crate::transport;
-use crate::wire::{Scratch, Wire};
+use crate::wire::{Mooring, Scratch, Wire};
 
 pub(super) struct House {
     hub: Arc<Hub>,
     pub(super) metrics: Metrics,
     shards: Option<Shards>,
     desk: mpsc::Sender<Return>,
-    returns: mpsc::Receiver<Return>,
-    held: Arc<AtomicUsize>,
+    pub(super) returns: mpsc::Receiver<Return>,
+    pub(super) held: Arc<AtomicUsize>,
 }
 
 impl Drop for House {
@@ -95,9 +95,17 @@ impl House {
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
+        let mut hold = self.wish(channels);
+        change(&mut hold);
+        self.keep(Wire::plain(socket), None, Passport::new(peer, 3), hold);
+        client
+    }
+
+    /// A stream of events from now on.
+    pub(super) fn wish(&self, channels: &str) -> Hold {
         let head = Start::After(self.hub.head());
         let wishes = channels.split(',').map(|name| (ChannelName::parse(name).unwrap(), head)).collect();
-        let mut hold = Hold {
+        Hold {
             wishes,
             transport: transport::SSE,
             parameters: transport::Parameters::default(),
@@ -113,14 +121,19 @@ impl House {
             subject: None,
             ear: None,
             grip: None,
-        };
-        change(&mut hold);
+        }
+    }
+
+    pub(super) fn keep(&self, wire: Wire, mooring: Option<Mooring>, passport: Passport, hold: Hold) {
         let permit = Permit::take(&self.held, None).unwrap();
-        let home = Home { desk: self.desk.clone(), passport: Passport::new(peer, 3) };
-        let (wire, read_ahead, hold) = (Wire::plain(socket), Vec::new(), Box::new(hold));
+        let home = Home { desk: self.desk.clone(), passport };
+        let (read_ahead, hold) = (Vec::new(), Box::new(hold));
         let keeper = self.shards.as_ref().unwrap().keeper();
-        keeper.keep_socket(Departure { wire, read_ahead, hold, permit, home });
-        client
+        keeper.keep_socket(Box::new(Departure { wire, mooring, read_ahead, hold, permit, home }));
+    }
+
+    pub(super) fn drain(&self, spread: Duration) {
+        self.shards.as_ref().unwrap().drain(spread);
     }
 
     fn hub_readers(&self, channels: &str) -> usize {
@@ -128,7 +141,7 @@ impl House {
         self.hub.channel(&name, Instant::now()).map_or(0, |facts| facts.subscribers)
     }
 
-    fn wait_for_readers(&self, channel: &str, readers: usize) {
+    pub(super) fn wait_for_readers(&self, channel: &str, readers: usize) {
         wait(|| self.hub_readers(channel) == readers);
     }
 }
@@ -142,7 +155,7 @@ pub(super) fn wait(condition: impl Fn() -> bool) {
 }
 
 /// Reads until what was read ends with this, and returns all of it. Nothing more may be on its way.
-fn read_until(client: &mut TcpStream, end: &str) -> String {
+pub(super) fn read_until(client: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     while !bytes.ends_with(end.as_bytes()) {
@@ -227,6 +240,8 @@ fn a_poll_is_answered_once_and_its_socket_goes_home_with_what_was_read_ahead() {
     let back = house.returns.blocking_recv().unwrap();
     assert_eq!(back.passport.listener, 3);
     // A wake may come between the two; then the bytes wait in the socket.
+    assert_eq!(house.held.load(Ordering::Relaxed), 1);
+    drop(back.permit);
     let (mut wire, mut next) = (back.wire, back.read_ahead);
     if next.is_empty() {
         let mut buffer = [0; 64];
@@ -388,7 +403,7 @@ fn draining_ends_streams_with_a_time_to_come_back_and_polls_with_their_answer() 
         hold.answer.body = "later".into();
     });
     house.wait_for_readers("news", 2);
-    house.shards.as_ref().unwrap().drain(Duration::from_millis(100));
+    house.drain(Duration::from_millis(100));
     let text = read_until(&mut stream, "0\r\n\r\n");
     assert!(text.contains("retry: 1"), "{text}");
     assert_eq!(read_until(&mut poll, "later"), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlater");

@@ -11,6 +11,7 @@
 mod error;
 mod inbox;
 mod keyed;
+mod mooring;
 mod pieces;
 mod pipe;
 mod record;
@@ -25,6 +26,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 pub use error::{Fault, WireError};
+pub use mooring::{Harbour, Mooring};
 pub use pipe::{Bell, HeldEnd, StreamEnd, Waiting, pipe};
 pub use stream::WireStream;
 

@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::error::WireError;
+use super::mooring::Mooring;
 use super::pieces::Pieces;
 use super::record::PLAINTEXT_MAX;
 use super::session::Session;
@@ -28,13 +31,48 @@ thread_local! {
 
 /// A client's connection in tokio: plain, with a rustls session, or with TLS 1.3 keys only.
 pub struct WireStream {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<Tls>>,
     /// Sealed and not yet sent: one record at most. A rustls session keeps its own.
     unsent: Vec<u8>,
     writing: Writing,
     /// What of files is among the bytes to write, without TLS.
     stretches: Stretches,
+}
+
+/// A socket that tokio knows, or that it needn't know yet: most requests of clients who poll come with their connection
+/// and are held again, and waiting for its readiness would cost more than they do.
+enum Socket {
+    Awake(TcpStream),
+    Asleep(std::net::TcpStream, Option<Mooring>),
+    /// Tokio couldn't take it.
+    Lost,
+}
+
+impl Socket {
+    /// As one that tokio knows.
+    fn awake(&mut self) -> io::Result<&mut TcpStream> {
+        if let Socket::Asleep(..) = self
+            && let Socket::Asleep(socket, mooring) = mem::replace(self, Socket::Lost)
+        {
+            if let Some(mooring) = mooring {
+                mooring.cast_off(socket.as_fd());
+            }
+            *self = Socket::Awake(TcpStream::from_std(socket)?);
+        }
+        match self {
+            Socket::Awake(socket) => Ok(socket),
+            Socket::Asleep(..) | Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn into_std(self) -> io::Result<(std::net::TcpStream, Option<Mooring>)> {
+        match self {
+            Socket::Awake(socket) => Ok((socket.into_std()?, None)),
+            Socket::Asleep(socket, mooring) => Ok((socket, mooring)),
+            Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +86,7 @@ impl WireStream {
     /// A connection without TLS.
     pub fn plain(socket: TcpStream) -> WireStream {
         WireStream {
-            socket,
+            socket: Socket::Awake(socket),
             tls: None,
             unsent: Vec::new(),
             writing: Writing::Open,
@@ -81,11 +119,12 @@ impl WireStream {
         })
     }
 
-    /// A held connection that goes back to ordinary requests. Must be called inside a tokio runtime.
+    /// A held connection that goes back to ordinary requests, with its mooring where it was held, if it still has one.
+    /// Must be used inside a tokio runtime.
     ///
     /// # Errors
-    /// [`WireError::HalfSent`], [`WireError::NoSocket`], or the socket's.
-    pub fn from_wire(wire: Wire) -> Result<WireStream, WireError> {
+    /// [`WireError::HalfSent`], or [`WireError::NoSocket`].
+    pub fn from_wire(wire: Wire, mooring: Option<Mooring>) -> Result<WireStream, WireError> {
         if wire.half_sent() > 0 {
             return Err(WireError::HalfSent);
         }
@@ -94,9 +133,8 @@ impl WireStream {
             Way::Tls(socket, tls) => (socket, Some(tls)),
             Way::Pipe(_) => return Err(WireError::NoSocket),
         };
-        let socket = TcpStream::from_std(socket)?;
         Ok(WireStream {
-            socket,
+            socket: Socket::Asleep(socket, mooring),
             tls,
             unsent: Vec::new(),
             writing: Writing::Open,
@@ -104,27 +142,41 @@ impl WireStream {
         })
     }
 
-    /// Sends what is sealed and makes the connection one that an event loop can hold. What the client sent ahead
-    /// stays in it: [`Wire::holds_input`]. Waits only while the client doesn't take what was written earlier; not
+    /// Sends what is sealed and makes the connection one that an event loop can hold, with its mooring if nothing had to be
+    /// waited for since it came. What the client sent ahead stays in it: [`Wire::holds_input`]. Waits only while the client doesn't take what was written earlier; not
     /// cancel safe, dropping the future closes the connection.
     ///
     /// # Errors
     /// The socket's, or [`WireError::KeysKept`] where the configuration lacks `enable_secret_extraction`.
-    pub async fn into_wire(mut self) -> Result<Wire, WireError> {
+    pub async fn into_wire(mut self) -> Result<(Wire, Option<Mooring>), WireError> {
         if let Some(Tls::Session(session)) = self.tls.as_deref_mut() {
             session.release_key_update()?;
         }
         self.flush().await?;
-        let socket = self.socket.into_std()?;
-        Ok(Wire(match self.tls {
+        let tls = self.tls.map(|tls| tls.settled()).transpose()?;
+        let (socket, mooring) = self.socket.into_std()?;
+        let way = match tls {
             None => Way::Plain(socket),
-            Some(tls) => Way::Tls(socket, Box::new(tls.settled()?)),
-        }))
+            Some(tls) => Way::Tls(socket, Box::new(tls)),
+        };
+        Ok((Wire(way), mooring))
     }
 
-    /// The socket itself, for addresses and options; not to be read or written.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// Waits until the client has said something, or has left. Cancel-safe.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        self.socket.awake()?.readable().await
+    }
+
+    /// The socket itself, for options, unless it is lost; not to be read or written.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::Awake(socket) => Some(socket.as_fd()),
+            Socket::Asleep(socket, _) => Some(socket.as_fd()),
+            Socket::Lost => None,
+        }
     }
 
     /// Whether the client speaks TLS.
@@ -181,9 +233,11 @@ impl WireStream {
             Some(0) => return self.poll_stretch(cx),
             // What stands before goes out with what follows it.
             Some(1) => return self.poll_more(cx, &slices[0]),
-            Some(blank) => return Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..blank]),
+            Some(blank) => {
+                return Pin::new(self.socket.awake()?).poll_write_vectored(cx, &slices[..blank]);
+            }
         }
-        let socket = Pin::new(&mut self.socket);
+        let socket = Pin::new(self.socket.awake()?);
         if let [only] = slices {
             return socket.poll_write(cx, only);
         }
@@ -192,26 +246,13 @@ impl WireStream {
 
     /// Sends of the first stretch what the socket takes.
     fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.poll_with(cx, |stream| stream.stretches.send(&stream.socket))
+        let WireStream { socket, stretches, .. } = self;
+        poll_with(socket.awake()?, cx, |socket| stretches.send(socket))
     }
 
     /// Sends bytes that may wait for the next ones.
     fn poll_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_with(cx, |stream| Ok(rustix::net::send(&stream.socket, bytes, SendFlags::MORE)?))
-    }
-
-    fn poll_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        send: impl Fn(&WireStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.poll_write_ready(cx))?;
-            match self.socket.try_io(Interest::WRITABLE, || send(self)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
-        }
+        poll_with(self.socket.awake()?, cx, |socket| Ok(rustix::net::send(socket, bytes, SendFlags::MORE)?))
     }
 
     /// Seals what goes into one record (a rustls session: what it takes), and sends what the socket takes of it.
@@ -245,7 +286,7 @@ impl AsyncRead for WireStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(tls) = this.tls.as_deref_mut() else {
-            return Pin::new(&mut this.socket).poll_read(cx, buf);
+            return Pin::new(this.socket.awake()?).poll_read(cx, buf);
         };
         let mut socket = Polled { socket: &mut this.socket, cx };
         let into = buf.initialize_unfilled_to(buf.remaining().min(PLAINTEXT_MAX));
@@ -292,30 +333,45 @@ impl AsyncWrite for WireStream {
         ready!(this.poll_drain(cx))?;
         this.end();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        Pin::new(this.socket.awake()?).poll_shutdown(cx)
+    }
+}
+
+/// Sends in another way than tokio knows.
+fn poll_with(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    send: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        match socket.try_io(Interest::WRITABLE, || send(socket)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return Poll::Ready(sent),
+        }
     }
 }
 
 /// A tokio socket as a non-blocking one: `WouldBlock` means that the task will be woken.
 struct Polled<'a, 'c> {
-    socket: &'a mut TcpStream,
+    socket: &'a mut Socket,
     cx: &'a mut Context<'c>,
 }
 
 impl Read for Polled<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut into = ReadBuf::new(into);
-        blocking(Pin::new(&mut *self.socket).poll_read(self.cx, &mut into)).map(|()| into.filled().len())
+        blocking(Pin::new(self.socket.awake()?).poll_read(self.cx, &mut into)).map(|()| into.filled().len())
     }
 }
 
 impl Write for Polled<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        blocking(Pin::new(&mut *self.socket).poll_write(self.cx, bytes))
+        blocking(Pin::new(self.socket.awake()?).poll_write(self.cx, bytes))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        blocking(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, slices))
+        blocking(Pin::new(self.socket.awake()?).poll_write_vectored(self.cx, slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -425,3 +425,57 @@ fn a_connection_that_came_back_from_a_hold_serves_on_and_ends_when_its_client_is
     raw.answer();
     raw.assert_closed();
 }
+
+#[test]
+fn what_a_client_asks_behind_a_poll_is_a_request_like_any_other() {
+    let origin = Origin::replying(|request: &Received| match request.target() {
+        "/poll" => Reply::hold("news").with("X-Comet-Transport", "long-poll"),
+        _ => Reply::ok(format!("{} bytes", request.body.len())),
+    });
+    let proxy = Perihelion::before_with(&origin, "limits: { request_header: 8KiB }");
+    let mut raw = proxy.connect();
+    let poll = |raw: &mut Raw| {
+        raw.send("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n");
+        proxy.wait_subscribers("news", 1);
+        proxy.publish("news", "x");
+        assert_eq!(raw.answer().json()["messages"][0]["data"], "x");
+    };
+    // In pieces, with a long body, and with one behind it.
+    poll(&mut raw);
+    for piece in ["POST / HT", "TP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", "c"] {
+        raw.send(piece);
+        std::thread::yield_now();
+    }
+    assert_eq!(raw.answer().text(), "3 bytes");
+    poll(&mut raw);
+    raw.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000)));
+    assert_eq!(raw.answer().text(), "100000 bytes");
+    poll(&mut raw);
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    raw.send([get, get].concat());
+    assert_eq!((raw.answer().text(), raw.answer().text()), ("0 bytes".into(), "0 bytes".into()));
+    // The bounds of a head hold, and its refusal is logged and counted.
+    poll(&mut raw);
+    raw.send(format!("GET /long HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9000)));
+    assert_eq!(raw.answer().status(), 431);
+    raw.assert_closed();
+    proxy.wait_metric("perihelion_request_errors_total", &[("reason", "header_too_large")], 1.0);
+    proxy.wait_access_line(|line| line.contains("GET /long") && line.contains(" 431 "));
+    proxy.wait_metric("perihelion_connections_accepted_total", &[], 1.0);
+}
+
+#[test]
+fn a_client_that_says_its_next_poll_and_leaves_is_not_held_for_nobody() {
+    let origin = holding(&[("X-Comet-Transport", "long-poll")], "");
+    let proxy = Perihelion::before(&origin);
+    let mut raw = ask(&proxy, "/hold?news", "");
+    proxy.wait_subscribers("news", 1);
+    proxy.publish("news", "x");
+    raw.answer();
+    raw.send("GET /hold?news HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    drop(raw);
+    proxy.wait_metric("perihelion_comet_streams_closed_total", &[("reason", "answered")], 1.0);
+    wait_until("nobody is held", || {
+        proxy.subscribers("news") == 0 && proxy.metric("perihelion_connections_open", &[]) == 0.0
+    });
+}

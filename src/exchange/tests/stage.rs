@@ -103,7 +103,7 @@ impl Keeper for FakeKeeper {
         self.held.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn keep_socket(&self, _: Departure) {}
+    fn keep_socket(&self, _: Box<Departure>) {}
 
     fn tickets(&self) -> Option<&crate::hold::Tickets> {
         None

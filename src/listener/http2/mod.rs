@@ -108,7 +108,9 @@ pub async fn serve_http2<H: Host + 'static>(arrival: Arrival, host: H, terms: &T
     let Arrival { wire, read_ahead, home, .. } = arrival;
     let Terms { heads, patience, http2, ping } = *terms;
     // A client that acknowledges nothing is as gone as one whose stream is full for so long (RFC 5482).
-    if let Err(error) = SockRef::from(wire.socket()).set_tcp_user_timeout(Some(patience.body)) {
+    if let Some(socket) = wire.socket()
+        && let Err(error) = SockRef::from(&socket).set_tcp_user_timeout(Some(patience.body))
+    {
         tracing::debug!(%error, "a socket takes no limit on silence");
     }
     let meter = Meter::new(&http2);

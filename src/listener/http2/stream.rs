@@ -81,7 +81,7 @@ async fn exchange<H: Host>(
     Some(match take_over {
         TakeOver::Hold(hold, permit) => {
             let (wire, read_ahead, home) = (Wire::piped(held), Vec::new(), common.home.clone());
-            common.host.keep(Departure { wire, read_ahead, hold, permit, home });
+            common.host.keep(Departure { wire, mooring: None, read_ahead, hold, permit, home });
             Left::Held(passage)
         }
         TakeOver::Tunnel(tunnel) => Left::Tunnelled(Box::pin(ride(tunnel, held, passage))),

@@ -171,7 +171,7 @@ pub(super) fn connected(kind: Kind) -> (Wire, Client) {
         }
         client
     });
-    let wire = runtime().block_on(async { accept(kind, socket).await.into_wire().await.unwrap() });
+    let wire = runtime().block_on(async { accept(kind, socket).await.into_wire().await.unwrap().0 });
     assert_eq!(wire.is_tls(), kind != Kind::Plain);
     (wire, talk.join().unwrap())
 }

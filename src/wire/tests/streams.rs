@@ -24,13 +24,13 @@ fn a_connection_goes_to_and_fro_with_bytes_under_way() {
             let mut arrived = Vec::new();
             Turns::of(&wire).read(&mut wire, 5_000, &mut arrived).unwrap();
             wire = runtime().block_on(async {
-                let mut stream = WireStream::from_wire(wire).unwrap();
+                let mut stream = WireStream::from_wire(wire, None).unwrap();
                 assert_eq!(stream.session().is_some(), kind == Kind::Tls12);
                 let mut some = vec![0; 12_000 - arrived.len()];
                 stream.read_exact(&mut some).await.unwrap();
                 arrived.extend(some);
                 stream.write_all(b"from the stream, ").await.unwrap();
-                stream.into_wire().await.unwrap()
+                stream.into_wire().await.unwrap().0
             });
             let mut turns = Turns::of(&wire);
             while arrived.len() < request.len() {
@@ -61,7 +61,7 @@ fn what_came_with_the_request_is_read_after_the_take_over() {
             let mut first = [0; 3];
             stream.read_exact(&mut first).await.unwrap();
             assert_eq!(&first, b"fir");
-            stream.into_wire().await.unwrap()
+            stream.into_wire().await.unwrap().0
         });
         assert!(kind == Kind::Plain || wire.holds_input());
         let mut turns = Turns::of(&wire);
@@ -86,7 +86,7 @@ fn an_end_that_the_stream_has_seen_is_one_for_the_wire() {
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, b"all");
-            stream.into_wire().await.unwrap()
+            stream.into_wire().await.unwrap().0
         });
         assert_eq!(wire.read(&mut [0], &mut Scratch::new()).unwrap(), 0, "{kind:?}");
         drop(talk.join().unwrap());
@@ -111,7 +111,7 @@ fn an_answer_to_new_keys_is_out_before_the_session_goes() {
         let mut request = [0; 6];
         stream.read_exact(&mut request).await.unwrap();
         assert_eq!(&request, b"oldnew");
-        stream.into_wire().await.unwrap()
+        stream.into_wire().await.unwrap().0
     });
     let mut turns = Turns::of(&wire);
     wire.write(b"held", &mut turns.scratch).unwrap();
@@ -130,7 +130,7 @@ fn a_stream_sends_what_it_sealed_even_if_other_bytes_are_offered_next() {
         let sent = noise(400_000);
         let reader = spawn_slow_reader(client, 1 + sent.len());
         runtime().block_on(async {
-            let mut stream = WireStream::from_wire(wire).unwrap();
+            let mut stream = WireStream::from_wire(wire, None).unwrap();
             let mut at = 0;
             while at < sent.len() {
                 // Now long, now short: `Pending` binds nobody to the same bytes.
@@ -151,7 +151,7 @@ fn a_client_is_told_why_its_stream_ends() {
     client.tls().conn.refresh_traffic_keys().unwrap();
     client.write_all(b"behind").unwrap();
     let outcome = runtime().block_on(async {
-        let mut stream = WireStream::from_wire(wire).unwrap();
+        let mut stream = WireStream::from_wire(wire, None).unwrap();
         stream.read(&mut [0; 9]).await
     });
     assert_eq!(fault(outcome), Fault::Handshake(24));
@@ -162,7 +162,7 @@ fn a_client_is_told_why_its_stream_ends() {
 fn a_half_sent_record_keeps_a_connection_where_its_plaintext_is() {
     let (mut wire, _client) = connected(CHACHA);
     fill(&mut wire, &mut Scratch::new());
-    assert!(matches!(WireStream::from_wire(wire), Err(WireError::HalfSent)));
+    assert!(matches!(WireStream::from_wire(wire, None), Err(WireError::HalfSent)));
 }
 
 #[test]
