@@ -5,7 +5,6 @@
 //! remembered of requests has a bound, past which the quiet half goes, which lets those begin anew.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +23,8 @@ const SHARDS: usize = 16;
 /// The counts of all addresses, shared by all threads.
 pub struct Quota {
     terms: ArcSwap<Terms>,
-    hasher: RandomState,
+    /// Odd, and nobody else's: which part an address is in.
+    spread: u128,
     /// Connections that are open, those of held clients included; an address without any has no entry.
     connections: [Mutex<HashMap<Address, usize>>; SHARDS],
     /// Those of them that are held, by the client's real address.
@@ -79,14 +79,14 @@ struct Requests {
 impl Requests {
     fn due(&mut self, address: Address, remembered: usize) -> (&mut u64, usize) {
         let mut forgotten = 0;
-        if !self.young.contains_key(&address) {
-            let known = self.old.remove(&address).unwrap_or_default();
-            if self.young.len() >= remembered {
-                forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young)).len();
-            }
-            self.young.insert(address, known);
+        if self.young.len() >= remembered && !self.young.contains_key(&address) {
+            let known = self.old.remove(&address);
+            forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young)).len();
+            self.young.extend(known.map(|known| (address, known)));
         }
-        (self.young.entry(address).or_default(), forgotten)
+        let old = &mut self.old;
+        let due = self.young.entry(address).or_insert_with(|| old.remove(&address).unwrap_or_default());
+        (due, forgotten)
     }
 }
 
@@ -135,7 +135,7 @@ impl Quota {
     pub fn new(config: &Config, metrics: &Metrics) -> Arc<Quota> {
         Arc::new(Quota {
             terms: ArcSwap::from_pointee(Terms::new(config)),
-            hasher: RandomState::new(),
+            spread: fastrand::u128(..) | 1,
             connections: Default::default(),
             holds: Default::default(),
             requests: Default::default(),
@@ -225,8 +225,9 @@ impl Quota {
     }
 
     fn shard<'s, T>(&self, shards: &'s [Mutex<T>; SHARDS], address: Address) -> &'s Mutex<T> {
-        // Addresses are chosen by clients, so the hash has a key that they don't know.
-        &shards[self.hasher.hash_one(address) as usize % SHARDS]
+        // Addresses are chosen by clients, so the factor is one that they don't know. That those of one part could be found
+        // makes its lock busy at worst: the table in it has a hash with a key.
+        &shards[(address.0.wrapping_mul(self.spread) >> 64) as usize % SHARDS]
     }
 }
 
