@@ -20,7 +20,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 from stage import Application, Proxy
 from websocket_cases import BINARY, CHAPTERS, LIMIT, STRICT, TEXT, WAIT, Heard, close
 
-PATIENCE = 5  # Seconds for an answer that has to come.
+PATIENCE = 20  # Seconds for an answer that has to come.
 CONFIGURATION = """
 listen: $HTTP
 control: $CONTROL

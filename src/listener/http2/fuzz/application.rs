@@ -153,6 +153,7 @@ async fn read(body: ClientBody, length: Option<u64>) -> Vec<u8> {
 fn check(head: &Parts) -> Option<u64> {
     let mut text = format!("{} {} HTTP/1.1\r\n", head.method, head.uri).into_bytes();
     for (name, value) in &head.headers {
+        assert_eq!(value.as_bytes().trim_ascii(), value.as_bytes(), "{name}");
         if *name != CONTENT_LENGTH {
             text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
