@@ -1,11 +1,12 @@
-"""WebSockets as RFC 6455 has them, frame by frame, against the real binary in the three ways in which it has to do with them.
+"""WebSockets as RFC 6455 has them, frame by frame, against the real binary in the ways in which it has to do with them.
 
     PERIHELION_BIN=target/debug/perihelion tests/conformance/.venv/bin/python tests/conformance/websocket.py [WORD]
 
 The rows of websocket_cases.py are played on one that is held, whose messages the application gets as requests; on one
 over HTTP, of which the application gets events; and on a tunnel to a server of the library websockets, where exactly the same
-has to come as without the proxy. Through a tunnel to a mirror every byte has to come back as it went. What the proxy
-says is read by the library wsproto, which refuses what breaks the protocol. WORD plays rows whose text has it.
+has to come as without the proxy. Through a tunnel to a mirror every byte has to come back as it went. All but that is done
+on streams of HTTP/2 as well (RFC 8441), by the library h2. What the proxy says is read by the library wsproto, which
+refuses what breaks the protocol. WORD plays rows whose text has it.
 """
 
 import logging
@@ -14,6 +15,9 @@ import sys
 import threading
 import time
 
+import h2.config
+import h2.connection
+import h2.events
 from websockets.sync.server import serve
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 
@@ -22,7 +26,7 @@ from websocket_cases import BINARY, CHAPTERS, LIMIT, STRICT, TEXT, WAIT, Heard, 
 
 PATIENCE = 20  # Seconds for an answer that has to come.
 CONFIGURATION = """
-listen: $HTTP
+listen: [{ address: $HTTP, http2: true }]
 control: $CONTROL
 pools: { app: "%s", server: "%s", mirror: "%s" }
 sites:
@@ -79,8 +83,15 @@ class Conversation:
     """A WebSocket, and what was heard on it."""
 
     def __init__(self, address, path):
+        self.reader, self.unfinished, self.bytes = FrameProtocol(client=True, extensions=[]), b"", b""
+        self.heard, self.is_closed, self.has_close = Heard(code="none"), False, False
         self.socket = socket.create_connection(address, PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.bytes = self.open(path)
+        self.take(self.bytes)
+
+    def open(self, path):
+        """Asks for it; gives what came behind the head."""
         self.socket.sendall((OPENED % path).encode())
         head = b""
         while b"\r\n\r\n" not in head:
@@ -88,12 +99,10 @@ class Conversation:
             if not some:
                 raise ConnectionError(f"no answer but {head}")
             head += some
-        head, self.bytes = head.split(b"\r\n\r\n", 1)
+        head, rest = head.split(b"\r\n\r\n", 1)
         if not head.startswith(b"HTTP/1.1 101"):
             raise ConnectionError(head.decode())
-        self.reader, self.unfinished = FrameProtocol(client=True, extensions=[]), b""
-        self.heard, self.is_closed, self.has_close = Heard(code="none"), False, False
-        self.take(self.bytes)
+        return rest
 
     def send(self, piece):
         """Writes and reads at once, since who says much may be waited for with its answers."""
@@ -115,17 +124,23 @@ class Conversation:
     def read(self, patience):
         self.socket.settimeout(patience)
         try:
-            some = self.socket.recv(1 << 20)
+            some = self.receive()
         except TimeoutError:
             return False
         except ConnectionError:
             some = b""
+        if some is None:
+            return True
         if some:
             self.bytes += some
             self.take(some)
         else:
             self.is_closed = True
         return True
+
+    def receive(self):
+        """The next bytes; none at the end."""
+        return self.socket.recv(1 << 20)
 
     def take(self, some):
         """Frames as wsproto reads them."""
@@ -156,10 +171,60 @@ class Conversation:
         return condition()
 
 
-def play(address, path, row):
+class Stream(Conversation):
+    """The same on a stream of HTTP/2."""
+
+    def open(self, path):
+        configuration = h2.config.H2Configuration(validate_outbound_headers=False, header_encoding="utf-8")
+        self.connection, self.head, self.came, self.has_end = h2.connection.H2Connection(configuration), None, b"", False
+        self.connection.initiate_connection()
+        asked = {":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": path, ":authority": "a"}
+        self.connection.send_headers(1, list({**asked, "sec-websocket-version": "13"}.items()))
+        while self.head is None:
+            self.turn()
+        if self.head[":status"] != "200":
+            raise ConnectionError(f"{self.head}")
+        came, self.came = self.came, b""
+        return came
+
+    def turn(self):
+        """Sends what is to be sent, and takes what comes."""
+        self.socket.sendall(self.connection.data_to_send())
+        data = self.socket.recv(1 << 20)
+        if not data:
+            raise ConnectionError("the connection has ended")
+        for event in self.connection.receive_data(data):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.head = dict(event.headers)
+            elif isinstance(event, h2.events.DataReceived):
+                self.came += event.data
+                self.connection.acknowledge_received_data(event.flow_controlled_length, 1)
+            elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)):
+                self.has_end = True
+        self.socket.sendall(self.connection.data_to_send())
+
+    def receive(self):
+        if not self.came and not self.has_end:
+            self.turn()
+        came, self.came = self.came, b""
+        return came or (b"" if self.has_end else None)
+
+    def send(self, piece):
+        self.socket.settimeout(PATIENCE)
+        while piece and not self.is_closed and not self.has_end:
+            size = min(len(piece), self.connection.local_flow_control_window(1), self.connection.max_outbound_frame_size)
+            if size == 0:
+                self.read(PATIENCE)
+                continue
+            self.connection.send_data(1, piece[:size])
+            self.socket.sendall(self.connection.data_to_send())
+            piece = piece[size:]
+
+
+def play(address, path, row, talker=Conversation):
     """What was heard of a row to its end."""
     _, _, pieces, expected = row
-    talk = Conversation(address, path)
+    talk = talker(address, path)
     try:
         answered = lambda: (len(talk.heard.messages), len(talk.heard.pongs)) == (len(expected.messages), len(expected.pongs))
         waits, sent_pings = 0, 0
@@ -285,9 +350,12 @@ def check(proxy, server, row):
     held = lambda: compare(row, play(proxy.http, "/held", row), SIGN)
     over = lambda: compare(row, play(proxy.http, "/over", row), SIGN)
     tunnel = lambda: same(row, play(address, "/server", row), play(proxy.http, "/server", row))
+    on_stream = lambda path: play(proxy.http, path, row, Stream)
     ways = [("held", held), ("over HTTP", over)]
+    ways += [(f"{path} on HTTP/2", lambda path=path: compare(row, on_stream(path), SIGN)) for path in ("/held", "/over")]
     if row not in STRICT:
         ways += [("tunnel", tunnel), ("mirror", lambda: mirrored(proxy.http, row))]
+        ways += [("tunnel on HTTP/2", lambda: same(row, play(address, "/server", row), on_stream("/server")))]
     for name, way in ways:
         try:
             fault = way()
@@ -308,7 +376,7 @@ def main():
         if "panicked" in proxy.said():
             wrong.append(proxy.said())
     server.shutdown()
-    print(f"WebSockets: {len(rows)} rules in 3 ways and a mirror in {time.monotonic() - began:.1f} s, {len(wrong)} broken")
+    print(f"WebSockets: {len(rows)} rules in 3 ways, on HTTP/1 and HTTP/2, and a mirror in {time.monotonic() - began:.1f} s, {len(wrong)} broken")
     print("\n".join(wrong))
     sys.exit(1 if wrong or not rows else 0)
 
