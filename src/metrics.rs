@@ -172,7 +172,7 @@ families! {
     comet_fanout: histogram("perihelion_comet_fanout_seconds", "From the order given to a message to the last write of the turn that delivered it.", FANOUT_SECONDS);
     control_requests: counters("perihelion_control_requests_total", "Requests on the control port by class of status.", ["code_class"]);
     panics: counter("perihelion_panics_total", "Panics, each of which has ended a connection or a request of the control port: a bug that should be reported.");
-    control_refused: counters("perihelion_control_refused_total", "Requests on the control port that were refused: token (missing or wrong), forbidden (no role for it, or it may come from a web page).", ["reason"]);
+    control_refused: counters("perihelion_control_refused_total", "Requests on the control port that were refused: token (missing or wrong), forbidden (no role for it, or it may come from a web page), tls (no handshake).", ["reason"]);
 }
 
 /// Seconds of a request: interactive below 0.1, slow above 1, stuck at 60.

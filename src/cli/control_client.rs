@@ -1,4 +1,4 @@
-//! The control port's client: one request after the other over HTTP/1.1, by TCP or a Unix socket.
+//! The control port's client: one request after the other over HTTP/1.1, by TCP, with TLS or without, or by a Unix socket.
 
 use std::time::Duration;
 
@@ -9,11 +9,16 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+
+use super::control_tls::connector;
+use crate::config::UpstreamTls;
 
 /// From the connect to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -50,6 +55,8 @@ pub(super) struct ControlClient {
     /// As it was typed, for errors.
     url: String,
     token: Option<String>,
+    /// Where the target has TLS.
+    connector: Option<TlsConnector>,
     runtime: Runtime,
 }
 
@@ -57,19 +64,24 @@ pub(super) struct ControlClient {
 enum Target {
     /// Host and port, as `Host` says it and as it is connected to.
     Tcp(String),
+    /// The same, and whom the certificate has to be for.
+    Tls(String, ServerName<'static>),
     Unix(String),
 }
 
 impl ControlClient {
-    /// `http://HOST:PORT` or `unix:PATH`. Connects with each request.
-    pub(super) fn new(url: &str, token: Option<&str>) -> anyhow::Result<ControlClient> {
+    /// `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. Connects with each request.
+    pub(super) fn new(url: &str, token: Option<&str>, tls: &UpstreamTls) -> anyhow::Result<ControlClient> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(ControlClient {
-            target: target(url)?,
-            url: url.to_owned(),
-            token: token.map(str::to_owned),
-            runtime,
-        })
+        let target = target(url)?;
+        let connector = match &target {
+            Target::Tls(..) => Some(connector(tls)?),
+            Target::Tcp(_) | Target::Unix(_) if *tls != UpstreamTls::default() => {
+                bail!("--ca, --certificate and --key are for https://, not {url:?}")
+            }
+            Target::Tcp(_) | Target::Unix(_) => None,
+        };
+        Ok(ControlClient { target, url: url.to_owned(), token: token.map(str::to_owned), connector, runtime })
     }
 
     /// Publishes one message.
@@ -100,7 +112,7 @@ impl ControlClient {
         body: Bytes,
     ) -> anyhow::Result<T> {
         let host = match &self.target {
-            Target::Tcp(authority) => authority.as_str(),
+            Target::Tcp(authority) | Target::Tls(authority, _) => authority.as_str(),
             Target::Unix(_) => "localhost",
         };
         let mut request = request.header(HOST, host);
@@ -123,6 +135,12 @@ impl ControlClient {
             Target::Tcp(authority) => {
                 let socket = TcpStream::connect(authority.as_str()).await.with_context(unreached)?;
                 over(socket, request).await.with_context(broken)
+            }
+            Target::Tls(authority, name) => {
+                let connector = self.connector.as_ref().context("TLS is set up where it is spoken")?;
+                let socket = TcpStream::connect(authority.as_str()).await.with_context(unreached)?;
+                let stream = connector.connect(name.clone(), socket).await.with_context(unreached)?;
+                over(stream, request).await.with_context(broken)
             }
             Target::Unix(path) => {
                 let socket = UnixStream::connect(path).await.with_context(unreached)?;
@@ -166,15 +184,23 @@ fn target(url: &str) -> anyhow::Result<Target> {
     if let Some(path) = url.strip_prefix("unix:") {
         return Ok(Target::Unix(path.to_owned()));
     }
-    let expected = || format!("--control is http://HOST:PORT or unix:PATH, not {url:?}");
+    let expected = || format!("--control is http://HOST:PORT, https://HOST:PORT or unix:PATH, not {url:?}");
     let uri: Uri = url.parse().with_context(expected)?;
-    let (Some("http"), Some(authority), "/") = (uri.scheme_str(), uri.authority(), uri.path()) else {
+    let (Some(scheme), Some(authority), "/") = (uri.scheme_str(), uri.authority(), uri.path()) else {
         bail!(expected());
     };
-    Ok(Target::Tcp(match authority.port_u16() {
+    let with_port = |port: u16| match authority.port_u16() {
         Some(_) => authority.as_str().to_owned(),
-        None => format!("{authority}:80"),
-    }))
+        None => format!("{authority}:{port}"),
+    };
+    match scheme {
+        "http" => Ok(Target::Tcp(with_port(80))),
+        "https" => {
+            let name = authority.host().trim_matches(['[', ']']).to_owned();
+            Ok(Target::Tls(with_port(443), ServerName::try_from(name).with_context(expected)?))
+        }
+        _ => bail!(expected()),
+    }
 }
 
 /// As one segment of a path, or a value of a query (RFC 3986 §2.3).
@@ -193,13 +219,20 @@ mod tests {
     #[test]
     fn a_control_port_is_named_by_url_or_path() {
         let tcp = |authority: &str| Some(Target::Tcp(authority.to_owned()));
+        let tls = |authority: &str, name: &str| {
+            Some(Target::Tls(authority.to_owned(), ServerName::try_from(name.to_owned()).unwrap()))
+        };
         for (url, expected) in [
             ("http://127.0.0.1:7070", tcp("127.0.0.1:7070")),
             ("http://[::1]:7070/", tcp("[::1]:7070")),
             ("http://control.internal", tcp("control.internal:80")),
             ("unix:/run/control.sock", Some(Target::Unix("/run/control.sock".to_owned()))),
             ("127.0.0.1:7070", None),
-            ("https://127.0.0.1:7070", None),
+            ("https://127.0.0.1:7070", tls("127.0.0.1:7070", "127.0.0.1")),
+            ("https://[::1]:7070/", tls("[::1]:7070", "::1")),
+            ("https://control.internal", tls("control.internal:443", "control.internal")),
+            ("https://control.internal/publish", None),
+            ("ftp://127.0.0.1:7070", None),
             ("http://127.0.0.1:7070/publish", None),
             ("", None),
         ] {

@@ -4,6 +4,7 @@
 //! begins with the program's name, but for the problems of a configuration, which begin with their place.
 
 mod control_client;
+mod control_tls;
 #[cfg(test)]
 pub(crate) mod fuzz;
 mod pushpin;
@@ -18,7 +19,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Endpoint, LogLevel};
+use crate::config::{Config, Endpoint, LogLevel, UpstreamTls};
 use crate::demo::{DEFAULT_LISTEN, Demo};
 use crate::pulse::count_panics;
 use crate::server::{Server, raise_descriptor_limit, warn_of_descriptor_limit};
@@ -102,12 +103,21 @@ struct Publish {
 
 #[derive(Debug, Args)]
 struct Port {
-    /// The control port: http://HOST:PORT, or unix:PATH.
+    /// The control port: http://HOST:PORT, https://HOST:PORT, or unix:PATH.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
     control: String,
     /// Its token.
     #[arg(long, value_name = "TOKEN", env = "PERIHELION_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificates of those who may vouch for it; whom the system trusts where it is left out.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A certificate to show, its key in the same file or in that of --key.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 /// Runs the program with the arguments of the process.
@@ -225,7 +235,9 @@ fn channels(port: &Port) -> anyhow::Result<ExitCode> {
 }
 
 fn client(port: &Port) -> anyhow::Result<ControlClient> {
-    ControlClient::new(&port.control, port.token.as_deref())
+    let Port { control, token, ca, certificate, key } = port;
+    let tls = UpstreamTls::of_files(ca.as_deref(), certificate.as_deref(), key.as_deref());
+    ControlClient::new(control, token.as_deref(), &tls.map_err(anyhow::Error::msg)?)
 }
 
 fn counted(number: u64, noun: &str) -> String {

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
+use super::der::Der;
 use super::listen::Certificate;
 use super::problem::{Fault, Placed, Problem};
 use super::{Secret, file};
@@ -182,31 +183,6 @@ fn date(tag: u8, text: &[u8]) -> Option<Date> {
     let (month, day) = (two(0)?, two(1)?);
     let second_of_day = two(2)? * 3600 + two(3)? * 60 + two(4)?;
     (1..=12).contains(&month).then_some(Date { year, month, day, second_of_day })
-}
-
-/// What is left of a run of DER values (X.690 §8.1).
-struct Der<'d>(&'d [u8]);
-
-impl<'d> Der<'d> {
-    fn any(&mut self) -> Option<(u8, &'d [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x84 => {
-                let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    fn take(&mut self, tag: u8) -> Option<&'d [u8]> {
-        self.any().filter(|(found, _)| *found == tag).map(|(_, content)| content)
-    }
 }
 
 /// Certificates for tests, in a folder of their own that goes with the value.

@@ -49,21 +49,19 @@ impl ClientCertificates {
 pub(super) struct ClientsDraft {
     place: Option<Place>,
     files: Vec<Placed<PathBuf>>,
-    mode: CertificateMode,
+    pub(super) mode: CertificateMode,
 }
 
 pub(super) static CLIENTS: Section<ClientsDraft> = Section {
     short: Some("off"),
     required: &[("ca", form::FILE.expected)],
     keys: &[
-        Key::new("ca", |draft, value| {
-            value.each_of_some(|item| draft.files.extend(item.placed(&form::FILE)));
-        }),
+        Key::new("ca", ClientsDraft::add_files),
         Key::new("mode", |draft, value| value.put(&mut draft.mode, &MODE)),
     ],
 };
 
-static MODE: Form<CertificateMode> = Form {
+pub(super) static MODE: Form<CertificateMode> = Form {
     expected: "required or optional",
     read: |text| {
         use CertificateMode::*;
@@ -77,12 +75,22 @@ pub(super) fn clients(value: Value<'_>) -> Option<ClientsDraft> {
         value.read(&form::ONLY_OFF);
         return None;
     }
-    let mut draft = ClientsDraft { place: Some(value.node.place), ..ClientsDraft::default() };
+    let mut draft = ClientsDraft::at(value.node.place);
     CLIENTS.fill(&mut draft, value);
     Some(draft)
 }
 
 impl ClientsDraft {
+    /// Nothing typed yet at this place.
+    pub(super) fn at(place: Place) -> ClientsDraft {
+        ClientsDraft { place: Some(place), ..ClientsDraft::default() }
+    }
+
+    /// One file or several.
+    pub(super) fn add_files(&mut self, value: Value<'_>) {
+        value.each_of_some(|item| self.files.extend(item.placed(&form::FILE)));
+    }
+
     /// Where it was typed.
     pub(super) fn place(&self) -> Option<Place> {
         self.place

@@ -3,19 +3,27 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::control_certificates::{CONTROL_CLIENTS, SubjectConfig, control_clients};
 use super::draft::{ControlDraft, TokenDraft};
 use super::form::{self, Form};
 use super::problem::{Fault, Placed, Problem};
 use super::secret::{Secret, secret};
 use super::section::{Key, Section, Value};
+use super::{Certificate, ClientCertificates, listen};
 
 /// The control port.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
-    /// Where it listens. Anything but loopback or a Unix socket has a token.
+    /// Where it listens. Anything but loopback or a Unix socket has a token or asks for certificates.
     pub address: Endpoint,
-    /// The bearer tokens of which each request has to carry one; empty lets everybody do everything.
+    /// Bearer tokens. Without any, and without `clients`, everybody may do everything.
     pub tokens: Vec<TokenConfig>,
+    /// Certificates as those of a listener; empty means plain HTTP.
+    pub tls: Vec<Certificate>,
+    /// Whose certificates are believed; there is `tls` then.
+    pub clients: Option<ClientCertificates>,
+    /// What those are good for.
+    pub subjects: Vec<SubjectConfig>,
 }
 
 /// A bearer token, and what it is good for.
@@ -67,6 +75,13 @@ pub(super) static CONTROL: Section<ControlDraft> = Section {
                 control.tokens.push(draft);
             });
         }),
+        Key::section("tls", "[].", &listen::CERTIFICATE, |control, value| {
+            control.tls_typed = Some(value.node.place);
+            value.each_of_some(|item| control.tls.push(listen::pair(item)));
+        }),
+        Key::section("client_certificates", ".", &CONTROL_CLIENTS, |control, value| {
+            control.clients = control_clients(value);
+        }),
     ],
 };
 
@@ -86,7 +101,7 @@ static TOKEN: Section<TokenDraft> = Section {
 static NAME: Form<String> =
     Form { expected: "up to 64 letters, digits, `-`, `_` and `.`", read: |text| form::POOL.read(text) };
 
-static ROLE: Form<Role> = Form {
+pub(super) static ROLE: Form<Role> = Form {
     expected: "publish, read or admin",
     read: |text| {
         form::choice(text, &[("publish", Role::Publish), ("read", Role::Read), ("admin", Role::Admin)])

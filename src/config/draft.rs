@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::channels::ChannelsDraft;
 use super::client_certificates::ClientsDraft;
+use super::control_certificates::ControlClientsDraft;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
@@ -101,6 +102,10 @@ pub(super) struct ControlDraft {
     pub(super) tokens: Vec<TokenDraft>,
     /// Whether a token was typed, good or bad: a bad one is told once.
     pub(super) token_typed: bool,
+    pub(super) tls: Vec<CertificateDraft>,
+    /// Where, if it was.
+    pub(super) tls_typed: Option<Place>,
+    pub(super) clients: Option<ControlClientsDraft>,
 }
 
 /// One entry of `control.tokens`; `None` where a problem was told.

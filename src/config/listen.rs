@@ -81,7 +81,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
     ],
 };
 
-static CERTIFICATE: Section<CertificateDraft> = Section {
+pub(super) static CERTIFICATE: Section<CertificateDraft> = Section {
     short: Some("a file that holds both certificate and key"),
     required: &[("certificate", form::FILE.expected)],
     keys: &[
@@ -101,7 +101,8 @@ pub(super) fn listeners(listeners: &mut Vec<ListenerDraft>, value: Value<'_>) {
     });
 }
 
-fn pair(value: Value<'_>) -> CertificateDraft {
+/// One entry of `tls`.
+pub(super) fn pair(value: Value<'_>) -> CertificateDraft {
     let mut pair = CertificateDraft::default();
     match value.is_text() {
         true => pair.certificate = value.placed(&form::FILE),

@@ -212,7 +212,7 @@ pub enum Fault {
     #[error("site `{0}` has no route")]
     NoRoute(String),
     /// A control port that anyone can reach.
-    #[error("the control port on `{0}` can be reached from other machines and has no token")]
+    #[error("the control port on `{0}` can be reached from other machines and asks for nothing")]
     OpenControl(String),
     /// A key that means something only beside another.
     #[error("`{key}` means nothing without `{other}`")]

@@ -1,13 +1,13 @@
 //! `pools.NAME.tls`: how a pool speaks TLS to its `https` servers, and whom it believes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 
-use super::problem::{Fault, Placed, Problem};
+use super::problem::{Fault, Place, Placed, Problem};
 use super::section::{Key, Section, Value};
 use super::{Certificate, certificate, form};
 
@@ -20,6 +20,33 @@ pub struct UpstreamTls {
     pub name: Option<ServerName<'static>>,
     /// What the proxy shows of itself where a server asks for it.
     pub identity: Option<Certificate>,
+}
+
+impl UpstreamTls {
+    /// For a program that is told by its arguments. Without a `ca` the system says who is believed; without a `key` the
+    /// file of the `certificate` holds both.
+    ///
+    /// # Errors
+    /// What is wrong with a file, for people.
+    pub fn of_files(
+        ca: Option<&Path>,
+        certificate: Option<&Path>,
+        key: Option<&Path>,
+    ) -> Result<UpstreamTls, String> {
+        let nowhere = Place { line: 0, column: 0 };
+        let placed = |path: &Path| Placed { place: nowhere, value: path.to_owned() };
+        let trusted = |path: &Path| {
+            let mut roots = RootCertStore::empty();
+            certificate::add_signers(&placed(path), &mut roots).map(|()| Roots::These(Arc::new(roots)))
+        };
+        let own =
+            |chain: &Path| certificate::read(placed(chain), placed(key.unwrap_or(chain)), SystemTime::now());
+        let read = || {
+            let roots = ca.map(trusted).transpose()?.unwrap_or_default();
+            Ok(UpstreamTls { roots, name: None, identity: certificate.map(own).transpose()? })
+        };
+        read().map_err(|problem: Problem| problem.to_string())
+    }
 }
 
 /// Whose certificates are believed.

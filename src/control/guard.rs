@@ -1,9 +1,10 @@
-//! Who may use the control port: whoever has a token with the role for it, or where there is none, whoever is surely no
-//! web page.
+//! Who may use the control port: whoever has a token or a certificate with the role for it, or where neither is asked
+//! for, whoever is surely no web page.
 //!
 //! A page in an operator's browser can send requests to a loopback address, and by a name that it lets point there
 //! (DNS rebinding) even read the answers. So a request without a token is refused if it carries `Origin`, or a
-//! `Host` that is not the address itself.
+//! `Host` that is not the address itself. A certificate is shown by a browser whatever page asks, so that it is good for
+//! nothing beside `Origin`; names that point elsewhere are found out by TLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,19 +13,39 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, StatusCode};
+use rustls::ServerConfig;
 use subtle::ConstantTimeEq;
 
 use super::reply::Failure;
-use crate::config::{Endpoint, Role, TokenConfig};
+use crate::config::{Endpoint, Role, Subject, SubjectConfig, TokenConfig};
 use crate::jwt;
 
-/// The tokens in use, which a reload replaces.
-pub type Tokens = Arc<ArcSwap<Vec<TokenConfig>>>;
+/// What opens the control port.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    /// Bearer tokens.
+    pub tokens: Vec<TokenConfig>,
+    /// What certificates are good for; `None` where none is asked for.
+    pub subjects: Option<Vec<SubjectConfig>>,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// The one in use, which a reload replaces.
+pub type Entrances = Arc<ArcSwap<Entrance>>;
+
+/// What a request comes with.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// Whose certificate its connection has shown.
+    pub(super) subject: Option<&'a Subject>,
+}
 
 /// The check before every request.
 #[derive(Clone)]
 pub struct Guard {
-    tokens: Tokens,
+    entrance: Entrances,
     /// `None` for a Unix socket, whose `Host` says nothing.
     address: Option<SocketAddr>,
     /// With what publishers of GRIP sign.
@@ -33,12 +54,12 @@ pub struct Guard {
 
 impl Guard {
     /// For an address as bound.
-    pub fn new(address: &Endpoint, tokens: Tokens) -> Guard {
+    pub fn new(address: &Endpoint, entrance: Entrances) -> Guard {
         let address = match address {
             Endpoint::Tcp(address) => Some(*address),
             Endpoint::Unix(_) => None,
         };
-        Guard { tokens, address, publish_key: None }
+        Guard { entrance, address, publish_key: None }
     }
 
     /// The same with a key by which publishers are known.
@@ -46,41 +67,33 @@ impl Guard {
         Guard { publish_key: key, ..self }
     }
 
-    /// Who may publish by GRIP: with a key whoever has signed a JWT with it, and whoever has a token for it.
-    pub(super) fn check_publisher(&self, headers: &HeaderMap, now: SystemTime) -> Result<Caller, Failure> {
-        let Some(key) = &self.publish_key else { return self.check(headers, Role::Publish) };
-        let said = bearer(headers).map(|token| jwt::verify(token, key, now));
+    /// TLS for a new connection, where it is spoken.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.entrance.load().tls.clone()
+    }
+
+    /// Who may publish by GRIP: with a key whoever has signed a JWT with it, and whoever is let in for it anyway.
+    pub(super) fn check_publisher(&self, asked: Asked<'_>, now: SystemTime) -> Result<Caller, Failure> {
+        let Some(key) = &self.publish_key else { return self.check(asked, Role::Publish) };
+        let said = bearer(asked.headers).map(|token| jwt::verify(token, key, now));
         match said {
             Some(Ok(())) => Ok(Caller::Publisher),
-            _ if !self.tokens.load().is_empty() => self.check(headers, Role::Publish),
+            _ if self.entrance.load().asks() => self.check(asked, Role::Publish),
             Some(Err(bad)) => Err(Failure::new(StatusCode::UNAUTHORIZED, format!("the token: {bad}"))),
             None => Err(Failure::new(StatusCode::UNAUTHORIZED, "publishing needs a JWT")),
         }
     }
 
     /// Who asks, if they may do what `role` may.
-    pub(super) fn check(&self, headers: &HeaderMap, role: Role) -> Result<Caller, Failure> {
-        let tokens = self.tokens.load();
-        if tokens.is_empty() {
-            return self.check_stranger(headers).map(|()| Caller::Anybody);
+    pub(super) fn check(&self, asked: Asked<'_>, role: Role) -> Result<Caller, Failure> {
+        let entrance = self.entrance.load();
+        if !entrance.asks() {
+            return self.check_stranger(asked.headers).map(|()| Caller::Anybody);
         }
-        let said = bearer(headers).unwrap_or_default();
-        // Each is compared, so that the time says nothing of which is nearly right.
-        let mut found = None;
-        for token in tokens.iter() {
-            if bool::from(said.ct_eq(token.token.0.as_bytes())) {
-                found = Some(token);
-            }
-        }
-        let Some(token) = found else {
-            return Err(Failure::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong"));
-        };
-        match token.roles.contains(&role) || token.roles.contains(&Role::Admin) {
-            true => Ok(Caller::Token(token.name.as_str().into())),
-            false => {
-                let error = format!("the token {:?} lacks the role {:?}", token.name, word(role));
-                Err(Failure::new(StatusCode::FORBIDDEN, error))
-            }
+        let said = bearer(asked.headers);
+        match (said, asked.subject) {
+            (None, Some(subject)) => entrance.check_subject(subject, asked.headers, role),
+            _ => entrance.check_token(said.unwrap_or_default(), role),
         }
     }
 
@@ -110,6 +123,53 @@ impl Guard {
     }
 }
 
+impl Entrance {
+    /// Whether everybody has to say who they are.
+    fn asks(&self) -> bool {
+        !self.tokens.is_empty() || self.subjects.is_some()
+    }
+
+    fn check_token(&self, said: &[u8], role: Role) -> Result<Caller, Failure> {
+        // Each is compared, so that the time says nothing of which is nearly right.
+        let mut found = None;
+        for token in &self.tokens {
+            if bool::from(said.ct_eq(token.token.0.as_bytes())) {
+                found = Some(token);
+            }
+        }
+        let Some(token) = found else {
+            return Err(Failure::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong"));
+        };
+        match may(&token.roles, role) {
+            true => Ok(Caller::Known(token.name.as_str().into())),
+            false => Err(lacks("token", &token.name, role)),
+        }
+    }
+
+    fn check_subject(&self, subject: &Subject, headers: &HeaderMap, role: Role) -> Result<Caller, Failure> {
+        if headers.contains_key(ORIGIN) {
+            return Err(Failure::new(StatusCode::FORBIDDEN, "a request with Origin needs a token"));
+        }
+        let found = self.subjects.iter().flatten().find(|one| one.subject == *subject);
+        match found {
+            Some(found) if may(&found.roles, role) => Ok(Caller::Known(subject.as_str().into())),
+            Some(_) => Err(lacks("certificate", subject.as_str(), role)),
+            None => {
+                let error = format!("the certificate {:?} has no role", subject.as_str());
+                Err(Failure::new(StatusCode::FORBIDDEN, error))
+            }
+        }
+    }
+}
+
+fn may(roles: &[Role], role: Role) -> bool {
+    roles.contains(&role) || roles.contains(&Role::Admin)
+}
+
+fn lacks(what: &str, name: &str, role: Role) -> Failure {
+    Failure::new(StatusCode::FORBIDDEN, format!("the {what} {name:?} lacks the role {:?}", word(role)))
+}
+
 /// `127.0.0.2` may be reached as `127.0.0.1` only where both are loopback addresses.
 fn same_machine(named: IpAddr, bound: IpAddr) -> bool {
     named == bound || (named.is_loopback() && bound.is_loopback())
@@ -118,10 +178,10 @@ fn same_machine(named: IpAddr, bound: IpAddr) -> bool {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// There are no tokens.
+    /// Nobody has to say who they are.
     Anybody,
-    /// Has this token.
-    Token(Arc<str>),
+    /// Has the token of this name, or the certificate of this subject.
+    Known(Arc<str>),
     /// Has signed with the key of GRIP's publishers.
     Publisher,
 }
@@ -131,7 +191,7 @@ impl Caller {
     pub(super) fn name(&self) -> &str {
         match self {
             Caller::Anybody => "anybody",
-            Caller::Token(name) => name,
+            Caller::Known(name) => name,
             Caller::Publisher => "grip",
         }
     }
@@ -177,7 +237,8 @@ mod tests {
             Ok(address) => Endpoint::Tcp(address),
             Err(_) => Endpoint::Unix(address.into()),
         };
-        Guard::new(&address, Arc::new(ArcSwap::from_pointee(tokens.iter().map(token).collect())))
+        let entrance = Entrance { tokens: tokens.iter().map(token).collect(), ..Entrance::default() };
+        Guard::new(&address, Arc::new(ArcSwap::from_pointee(entrance)))
     }
 
     fn asked(guard: &Guard, headers: &[(&'static str, &'static str)], role: Role) -> Result<Caller, Failure> {
@@ -185,7 +246,7 @@ mod tests {
         headers.iter().for_each(|(name, value)| {
             map.append(*name, value.parse().unwrap());
         });
-        guard.check(&map, role)
+        guard.check(Asked { headers: &map, subject: None }, role)
     }
 
     fn allowed(guard: &Guard, headers: &[(&'static str, &'static str)]) -> bool {

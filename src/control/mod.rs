@@ -33,18 +33,18 @@ use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
 use tracing::Instrument as _;
 
-use crate::config::{Role, ServerConfig};
+use crate::config::{Role, ServerConfig, Subject};
 use crate::hub::{Hub, Outcome, Presence};
 use crate::message::ChannelName;
 use crate::metrics::Metrics;
 use crate::upstream::Pool;
 
-pub use guard::{Guard, Tokens};
+pub use guard::{Entrance, Entrances, Guard};
 pub use revoke::Parting;
 pub use serve::ControlListener;
 pub use sites::SiteInUse;
 
-use guard::role_for;
+use guard::{Asked, role_for};
 use reply::{Failure, Reply};
 
 /// A reload on its way: what there is to say about it, or every problem.
@@ -117,6 +117,14 @@ pub struct Control {
     recent_ids: RefCell<grip_ids::RecentIds>,
 }
 
+/// The other end of a connection.
+struct Peer {
+    /// As the log calls it.
+    name: String,
+    /// Whose certificate it has shown, where it was asked for one and that has a subject.
+    subject: Option<Subject>,
+}
+
 /// Bytes of what may be said of a maintenance: some thousand networks.
 const MAINTENANCE_BYTES: usize = 64 * 1024;
 /// How long the store may take: a disk that takes longer is stuck.
@@ -125,7 +133,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Control {
-    /// For an address, guarded by a token where there is one.
+    /// For an address as it is guarded.
     pub fn new(
         hub: Arc<Hub>,
         metrics: Metrics,
@@ -140,8 +148,8 @@ impl Control {
         Control { hub, metrics, guard, limits, operations, answered, accepted, recent_ids }
     }
 
-    /// Answers one request of a connection from `peer`.
-    async fn answer(&self, request: Request<Incoming>, peer: &str) -> Reply {
+    /// Answers one request.
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Reply {
         let reply = match self.admit(request, peer).await {
             Ok(reply) => reply,
             Err(failure) => failure.reply(),
@@ -155,7 +163,7 @@ impl Control {
         reply
     }
 
-    async fn admit(&self, request: Request<Incoming>, peer: &str) -> Result<Reply, Failure> {
+    async fn admit(&self, request: Request<Incoming>, peer: &Peer) -> Result<Reply, Failure> {
         let path = request.uri().path().trim_end_matches('/').to_owned();
         let method = request.method();
         let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -163,22 +171,22 @@ impl Control {
             return self.health(segments[0], method);
         }
         let role = role_for(method, &segments);
+        let asked = Asked { headers: request.headers(), subject: peer.subject.as_ref() };
         let caller = match segments[..] {
-            ["publish"] => self.guard.check_publisher(request.headers(), SystemTime::now()),
-            _ => self.guard.check(request.headers(), role),
+            ["publish"] => self.guard.check_publisher(asked, SystemTime::now()),
+            _ => self.guard.check(asked, role),
         };
-        let caller = caller.inspect_err(|failure| self.refused(failure, peer))?;
+        let caller = caller.inspect_err(|failure| self.refused(failure.refusal(), &peer.name))?;
         let changes = role == Role::Admin || segments[..] == ["revoke"];
         if !changes {
             return self.route(&segments, request).await;
         }
         // What is changed is said where it happens, and here by whom.
-        let span = tracing::info_span!("control", by = caller.name(), peer);
+        let span = tracing::info_span!("control", by = caller.name(), peer = &*peer.name);
         self.route(&segments, request).instrument(span).await
     }
 
-    fn refused(&self, failure: &Failure, peer: &str) {
-        let reason = failure.refusal();
+    fn refused(&self, reason: &'static str, peer: &str) {
         self.metrics.control_refused.with_label_values(&[reason]).inc();
         tracing::debug!(peer, reason, "refused at the control port");
     }

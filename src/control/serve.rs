@@ -1,4 +1,5 @@
-//! The control port's sockets: accepting, one small HTTP/1 server for each connection, bounded in number and time.
+//! The control port's sockets: accepting, TLS where it is spoken, one small HTTP/1 server for each connection, bounded in
+//! number and time.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,14 +15,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::Control;
-use crate::config::Endpoint;
+use super::{Control, Peer};
+use crate::config::{Endpoint, Subject};
 
 /// Connections at once: publishers keep theirs, so that a few hundred are a large site.
 const CONNECTIONS_MAX: usize = 1024;
 /// From accept, or from the last answer, to the end of the next head.
 const IDLE: Duration = Duration::from_secs(90);
+/// From accept to the end of TLS's handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -124,7 +128,25 @@ impl Control {
         }
     }
 
-    async fn one_connection<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S, peer: String) {
+    async fn one_connection<S: AsyncRead + AsyncWrite + Unpin>(self: Rc<Self>, stream: S, name: String) {
+        let Some(tls) = self.guard.tls() else {
+            return self.requests(stream, Peer { name, subject: None }).await;
+        };
+        match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let subject = shown.and_then(|certificate| Subject::of_certificate(certificate));
+                self.requests(stream, Peer { name, subject }).await;
+            }
+            Ok(Err(error)) => {
+                self.refused("tls", &name);
+                tracing::debug!(%error, peer = name, "no handshake at the control port");
+            }
+            Err(_) => self.refused("tls", &name),
+        }
+    }
+
+    async fn requests<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: Peer) {
         let service = service_fn(|request| async { Ok::<_, Infallible>(self.answer(request, &peer).await) });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

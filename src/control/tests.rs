@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Control, ControlListener, Guard, Operations, PublishLimits, Tokens};
+use super::{Control, ControlListener, Entrances, Guard, Operations, PublishLimits};
 use crate::config::Endpoint;
 use crate::hub::{Hub, HubSettings, Policy};
 use crate::message::Epoch;
@@ -47,7 +47,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
     let control = Rc::new(Control::new(
         hub,
         metrics,
-        Guard::new(&Endpoint::Tcp(address), Tokens::default()),
+        Guard::new(&Endpoint::Tcp(address), Entrances::default()),
         limits,
         operations,
     ));

@@ -9,7 +9,8 @@ use rustls::ServerConfig;
 
 use super::StartError;
 use super::worker::{Order, Worker};
-use crate::config::ListenerConfig;
+use crate::config::{ControlConfig, ListenerConfig};
+use crate::control::Entrance;
 use crate::listener::{Door, Tickets, bind, server_config};
 use crate::metrics::Metrics;
 
@@ -109,6 +110,17 @@ impl Doors {
         }
         let offer = (listener.clients.as_ref(), listener.http2);
         Ok(Some(server_config(&listener.tls, &self.tickets, offer)?))
+    }
+
+    /// What opens the control port. Whom certificates are of is said by `subjects` where they are asked for.
+    pub(super) fn entrance(&self, control: &ControlConfig) -> Result<Entrance, StartError> {
+        let ControlConfig { address: _, tokens, tls, clients, subjects } = control;
+        let tls = match tls.is_empty() {
+            true => None,
+            false => Some(server_config(tls, &self.tickets, (clients.as_ref(), false))?),
+        };
+        let subjects = clients.as_ref().map(|_| subjects.clone());
+        Ok(Entrance { tokens: tokens.clone(), subjects, tls })
     }
 
     /// Makes the change, without touching connections.

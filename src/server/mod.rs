@@ -43,8 +43,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, ControlConfig, Endpoint, GripConfig, TokenConfig};
-use crate::control::{Control, ControlListener, Guard, Operations, SiteInUse, Tokens};
+use crate::config::{Config, ControlConfig, Endpoint, GripConfig};
+use crate::control::{Control, ControlListener, Entrances, Guard, Operations, SiteInUse};
 use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError};
 use crate::metrics::Metrics;
@@ -158,7 +158,7 @@ pub struct Server {
     stage: Stage,
     doors: Doors,
     /// Where the control port is since the start, and what opens it now.
-    control: (Option<Endpoint>, Tokens),
+    control: (Option<Endpoint>, Entrances),
     supervisor: Supervisor,
     watchdog: Watchdog,
     /// Dropped before what they use.
@@ -205,8 +205,8 @@ impl Server {
         let wards = comet.wards().chain(workers.iter().map(Worker::ward)).chain([own]).collect();
         let watchdog = Watchdog::start(wards, config.watchdog, supervisor.try_clone())?;
         let configured = config.control.as_ref().map(|control| control.address.clone());
-        let guarded = (configured, Tokens::default());
-        guarded.1.store(Arc::new(tokens(&config)));
+        let entrance = config.control.as_ref().map(|control| doors.entrance(control)).transpose()?;
+        let guarded = (configured, Arc::new(ArcSwap::from_pointee(entrance.unwrap_or_default())));
         let server = Server {
             config,
             source,
@@ -436,11 +436,6 @@ impl ControlPort {
         let address = listener.local_address().map_or_else(|| address.clone(), Endpoint::Tcp);
         Ok(Some(ControlPort { listener, address }))
     }
-}
-
-/// The tokens of the control port.
-fn tokens(config: &Config) -> Vec<TokenConfig> {
-    config.control.as_ref().map(|control| control.tokens.clone()).unwrap_or_default()
 }
 
 fn announce(addresses: &[SocketAddr], control: Option<&Endpoint>) {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Server;
 use super::certificates::note_expiry;
-use super::tokens;
 use super::worker::Order;
-use crate::config::{Config, Endpoint};
+use super::{Server, StartError};
+use crate::config::{Config, ControlConfig, Endpoint};
+use crate::control::Entrance;
 use crate::listener::Terms;
 use crate::metrics::Metrics;
 use crate::site::Snapshot;
@@ -36,6 +36,7 @@ impl Server {
         let file = self.source.as_ref().ok_or("this process was started without a configuration file")?;
         let config = Config::load(file).map_err(|problems| problems.to_string())?;
         let change = self.doors.plan(&config.listen).map_err(|error| error.to_string())?;
+        let entrance = self.entrance_of(config.control.as_ref()).map_err(|error| error.to_string())?;
         let mut said = change.describe();
         let before = self.snapshots.load_full();
         let snapshot = Snapshot::new(&config, Some(&before), &self.metrics);
@@ -54,17 +55,28 @@ impl Server {
             worker.tell(Order::Terms(terms.clone())).await;
         }
         self.doors.apply(change, &self.workers).await;
-        // The address in use may need them, whatever another one needs.
-        if self.control.0.as_ref() == control_address(&config) {
-            self.control.1.store(Arc::new(tokens(&config)));
-        }
         self.config = config;
+        self.open_control(entrance);
         note_expiry(&self.config, &self.metrics);
         Ok(if said.is_empty() {
             "routes, certificates and limits are in use".into()
         } else {
             said.join("; ")
         })
+    }
+}
+
+impl Server {
+    /// What opens a control port that is configured so.
+    pub(super) fn entrance_of(&self, control: Option<&ControlConfig>) -> Result<Entrance, StartError> {
+        control.map_or_else(|| Ok(Entrance::default()), |control| self.doors.entrance(control))
+    }
+
+    /// Takes what the configuration says, unless that is of another address: the one in use may need what it has.
+    pub(super) fn open_control(&self, entrance: Entrance) {
+        if self.control.0.as_ref() == control_address(&self.config) {
+            self.control.1.store(Arc::new(entrance));
+        }
     }
 }
 

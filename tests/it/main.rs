@@ -18,6 +18,7 @@ mod cometd;
 mod compress;
 mod connections;
 mod control;
+mod control_tls;
 mod cors;
 mod drain;
 mod edge;

@@ -97,6 +97,14 @@ impl Perihelion {
         started
     }
 
+    /// Starts one whose control port speaks TLS, and waits until it accepts.
+    pub(crate) fn start_with_tls_control(place: Place, configuration: &str) -> Perihelion {
+        let started = Perihelion::launch(place, configuration, None);
+        let control = started.place.control();
+        wait_until("the control port accepts", || std::net::TcpStream::connect(control).is_ok());
+        started
+    }
+
     /// The same behind other words, which run what follows them.
     pub(crate) fn start_behind(words: &[String], place: Place, configuration: &str) -> Perihelion {
         place.write_configuration(configuration);

@@ -154,7 +154,42 @@ upstream: http://127.0.0.1:8000
 control: 0.0.0.0:7070
 ",
         problems: &[
-            r"3:10: the control port on `0.0.0.0:7070` can be reached from other machines and has no token (expected a `token`, a loopback address or a Unix socket)",
+            r"3:10: the control port on `0.0.0.0:7070` can be reached from other machines and asks for nothing (expected a `token`, `client_certificates`, a loopback address or a Unix socket)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control:
+  address: unix:/run/control.sock
+  tls: []
+  client_certificates:
+    ca: /nonexistent/ca.pem
+    subjects:
+      - { subject: 'CN = shop', roles: publish }
+      - { subject: CN=shop, roles: everything }
+      - { subject: CN=shop, roles: read }
+      - { roles: read }
+",
+        problems: &[
+            r"5:8: `tls` is empty (expected at least one)",
+            r"5:8: `control.tls` means nothing without `an IP address and a port` (expected another `address`, or no `tls`)",
+            r"7:9: `/nonexistent/ca.pem` can't be read: No such file or directory (os error 2)",
+            r"9:20: `subject` can't be `CN = shop` (expected the subject of a certificate as `openssl x509 -noout -subject -nameopt RFC2253,-esc_msb` prints it, like `CN=shop,O=Example`)",
+            r"10:36: `roles` can't be `everything` (expected publish, read or admin)",
+            r"11:20: subject `CN=shop` is given twice, first on line 10 (expected another subject)",
+            r"12:9: `subject` is missing (expected the subject of a certificate as `openssl x509 -noout -subject -nameopt RFC2253,-esc_msb` prints it, like `CN=shop,O=Example`)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+upstream: http://127.0.0.1:8000
+control: {address: 10.0.0.1:7070, client_certificates: {ca: /dev/null, subjects: []}}
+",
+        problems: &[
+            r"3:56: `client_certificates` means nothing without `tls` (expected a certificate of the control port)",
+            r"3:61: `/dev/null` holds no certificate in PEM form",
+            r"3:82: `subjects` is empty (expected at least one)",
         ],
     },
     Bad {
@@ -256,7 +291,9 @@ upstream: http://a:1
 upstream: http://127.0.0.1:8000
 control: {address: '127.0.0.1:1', tokn: x}
 ",
-        problems: &[r"3:35: unknown key `tokn` (expected address, token or tokens; did you mean `token`?)"],
+        problems: &[
+            r"3:35: unknown key `tokn` (expected address, token, tokens, tls or client_certificates; did you mean `token`?)",
+        ],
     },
     Bad {
         text: "\u{feff}listen: 127.0.0.1:0\r\nupstream: http://a:1\r\nx: y\r\n",

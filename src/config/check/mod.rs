@@ -2,6 +2,7 @@
 //!
 //! Where a problem is told, the config that comes out is not to be used; see [`Config::parse`].
 
+mod control;
 mod sites;
 mod store;
 
@@ -11,12 +12,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::client_certificates::ClientsDraft;
-use super::draft::{CertificateDraft, ControlDraft, Draft, ListenerDraft};
+use super::draft::{CertificateDraft, Draft, ListenerDraft};
 use super::problem::{Fault, Place, Placed, Problem, quote};
 use super::tree::Node;
 use super::{
-    BuffersConfig, Certificate, Config, ControlConfig, DrainConfig, Endpoint, HTTPS_PORT, Limits,
-    ListenerConfig, PoolConfig, certificate, user,
+    BuffersConfig, Certificate, Config, DrainConfig, HTTPS_PORT, Limits, ListenerConfig, PoolConfig,
+    certificate, user,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -121,21 +122,6 @@ impl Rules<'_> {
                 None
             }
         }
-    }
-
-    fn control(&mut self, mut draft: ControlDraft, seen: &mut Lines<SocketAddr>) -> Option<ControlConfig> {
-        let address = draft.address.take();
-        let token_typed = draft.token_typed;
-        let tokens = draft.tokens(self.problems);
-        let Placed { place, value: address } = address?;
-        if let Endpoint::Tcp(tcp) = address {
-            self.once(&Placed { place, value: tcp }, seen);
-            if !tcp.ip().to_canonical().is_loopback() && !token_typed {
-                let fault = Fault::OpenControl(tcp.to_string());
-                self.tell(place, fault, "a `token`, a loopback address or a Unix socket");
-            }
-        }
-        Some(ControlConfig { address, tokens })
     }
 
     /// Tells what is there a second time. Port 0 is another port each time.
