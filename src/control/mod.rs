@@ -94,7 +94,7 @@ pub struct Operations {
 }
 
 /// Bounds on what publishers may send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishLimits {
     /// Bytes of one message.
     pub message: usize,

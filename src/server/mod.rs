@@ -9,6 +9,7 @@ mod checkups;
 mod comet;
 mod doors;
 mod drain;
+mod fixed;
 mod herald;
 mod keeping;
 mod ledger;
@@ -58,6 +59,7 @@ use certificates::{Seen, note_expiry};
 use comet::Comet;
 use doors::{Change, Doors};
 use drain::Stage;
+use fixed::Fixed;
 use process::Process;
 use signals::{Signal, Signals};
 use supervisor::Supervisor;
@@ -157,8 +159,10 @@ pub struct Server {
     quota: Arc<Quota>,
     stage: Stage,
     doors: Doors,
-    /// Where the control port is since the start, and what opens it now.
-    control: (Option<Endpoint>, Entrances),
+    /// Since the start.
+    fixed: Fixed,
+    /// What opens the control port now.
+    entrance: Entrances,
     supervisor: Supervisor,
     watchdog: Watchdog,
     /// Dropped before what they use.
@@ -204,10 +208,10 @@ impl Server {
         let own = Ward { watched, wake: None };
         let wards = comet.wards().chain(workers.iter().map(Worker::ward)).chain([own]).collect();
         let watchdog = Watchdog::start(wards, config.watchdog, supervisor.try_clone())?;
-        let configured = config.control.as_ref().map(|control| control.address.clone());
         let entrance = config.control.as_ref().map(|control| doors.entrance(control)).transpose()?;
-        let guarded = (configured, Arc::new(ArcSwap::from_pointee(entrance.unwrap_or_default())));
         let server = Server {
+            fixed: Fixed::of(&config),
+            entrance: Arc::new(ArcSwap::from_pointee(entrance.unwrap_or_default())),
             config,
             source,
             metrics,
@@ -217,7 +221,6 @@ impl Server {
             quota,
             stage,
             doors,
-            control: guarded,
             supervisor,
             watchdog,
             workers,
@@ -347,7 +350,7 @@ impl Server {
             },
         };
         let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.as_ref());
-        let guard = Guard::new(&port.address, self.control.1.clone())
+        let guard = Guard::new(&port.address, self.entrance.clone())
             .with_publish_key(key.map(|key| GripConfig::bytes(key).into()));
         let limits = comet::publish_limits(&self.config);
         Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::certificates::note_expiry;
 use super::worker::Order;
 use super::{Server, StartError};
-use crate::config::{Config, ControlConfig, Endpoint};
+use crate::config::{Config, ControlConfig};
 use crate::control::Entrance;
 use crate::listener::Terms;
 use crate::metrics::Metrics;
@@ -41,9 +41,8 @@ impl Server {
         let before = self.snapshots.load_full();
         let snapshot = Snapshot::new(&config, Some(&before), &self.metrics);
         said.extend(snapshot.changed_pools(&before));
-        said.extend(
-            restart_for(&self.config, &config).map(|key| format!("{key} changes with a restart only")),
-        );
+        let waiting = self.fixed.waiting(&config);
+        said.extend(waiting.map(|key| format!("{key} changes with a restart only")));
 
         self.snapshots.store(Arc::new(snapshot));
         self.places.set_limit(config.limits.connections);
@@ -74,30 +73,11 @@ impl Server {
 
     /// Takes what the configuration says, unless that is of another address: the one in use may need what it has.
     pub(super) fn open_control(&self, entrance: Entrance) {
-        if self.control.0.as_ref() == control_address(&self.config) {
-            self.control.1.store(Arc::new(entrance));
+        let configured = self.config.control.as_ref().map(|control| &control.address);
+        if self.fixed.control.as_ref() == configured {
+            self.entrance.store(Arc::new(entrance));
         }
     }
-}
-
-/// Keys whose new value waits for the next start.
-fn restart_for(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
-    let publish = |config: &Config| (config.limits.message, config.limits.batch);
-    let changed = [
-        ("threads", old.threads != new.threads),
-        ("control.address", control_address(old) != control_address(new)),
-        ("store", old.store != new.store),
-        ("user or group", old.user != new.user),
-        ("watchdog", old.watchdog != new.watchdog),
-        ("presence", old.presence != new.presence),
-        ("limits.message or limits.batch", publish(old) != publish(new)),
-        ("log.level", old.log.level != new.log.level),
-    ];
-    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
-}
-
-fn control_address(config: &Config) -> Option<&Endpoint> {
-    config.control.as_ref().map(|control| &control.address)
 }
 
 /// Notes that a configuration is in use from now on, which is so at the start, too.

@@ -199,3 +199,22 @@ fn many_reloads_under_publishing_lose_nothing() {
         assert_eq!(client.data(30), expected);
     }
 }
+
+#[test]
+fn what_waits_for_a_restart_is_said_by_each_reload_until_the_file_is_as_at_the_start() {
+    let origin = named("here");
+    let proxy = Perihelion::before(&origin);
+    let note = |more: &str| {
+        let answer = proxy.reload(&format!("{}{more}", shortest(&origin)));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        answer.json()["note"].as_str().unwrap().to_string()
+    };
+    let other = "threads: 7\nlimits: { publish_body: 1MiB }\ngrip: { publish_key: abc }\n";
+    for _ in 0..2 {
+        let note = note(other);
+        for key in ["threads", "limits.publish_body", "grip.publish_key"] {
+            assert!(note.contains(key), "{key}: {note}");
+        }
+    }
+    assert!(!note("").contains("restart"));
+}
