@@ -84,6 +84,7 @@ families! {
     connections_accepted: counters("perihelion_connections_accepted_total", "Client connections accepted.", ["listener"]);
     connections_rejected: counters("perihelion_connections_rejected_total", "Client connections refused, by reason.", ["listener", "reason"]);
     http2_floods: counters("perihelion_http2_floods_total", "HTTP/2 connections ended for what their clients did too often, by kind.", ["kind"]);
+    slow_readers: counter("perihelion_slow_readers_total", "Client connections that were cut because an answer was taken too slowly.");
     tls_handshakes: counters("perihelion_tls_handshakes_total", "TLS handshakes by result.", ["listener", "result"]);
     tls_certificate_not_after: gauges("perihelion_tls_certificate_not_after_timestamp_seconds", "When a certificate ends, in Unix time.", ["certificate"]);
     requests: counters("perihelion_requests_total", "Requests answered, a take-over included.", ["site", "method", "code", "protocol"]);

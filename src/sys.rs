@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::os::fd::{AsFd, AsRawFd};
 
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
@@ -85,9 +86,39 @@ pub fn use_small_pages() {
     }
 }
 
+/// Bytes that were written to a TCP socket and that its other end has not acknowledged (tcp(7), `SIOCOUTQ`).
+pub fn untaken_bytes(socket: impl AsFd) -> Option<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for as long as it is borrowed, and the request writes one int, which is there.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { u64::try_from(bytes).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_other_end_has_not_taken_is_known() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(some) = near.write(&[0; 65_536]) {
+            written += some as u64;
+        }
+        let untaken = untaken_bytes(&near).unwrap();
+        assert!(0 < untaken && untaken < written, "{untaken} of {written}");
+        let mut left = vec![0; written as usize];
+        far.read_exact(&mut left).unwrap();
+        // The acknowledgement of the last bytes may be on its way.
+        while untaken_bytes(&near) != Some(0) {
+            std::thread::yield_now();
+        }
+        assert_eq!(untaken_bytes(std::fs::File::open("/dev/null").unwrap()), None);
+    }
 
     #[test]
     fn every_block_is_aligned_as_it_was_asked_for() {

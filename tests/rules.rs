@@ -74,7 +74,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "listener",
-        &["hold", "wire", "body", "config", "metrics", "clock"],
+        &["hold", "wire", "body", "config", "metrics", "clock", "sys"],
         "a listener drives connections, and doesn't know what serves their requests",
     ),
     (

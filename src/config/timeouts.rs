@@ -26,6 +26,8 @@ pub struct Timeouts {
     pub body_rate: Option<u64>,
     /// How long a body is waited for before its rate counts.
     pub body_grace: Duration,
+    /// Bytes a second that a client has to take of answers while it is waited for; `None` is `off`.
+    pub answer_rate: Option<u64>,
 }
 
 /// How the proxy leaves.
@@ -60,6 +62,8 @@ impl Default for Timeouts {
             body_rate: Some(500),
             // A connection that has just begun is slow, and a short body needs no more.
             body_grace: Duration::from_secs(10),
+            // What Kestrel and IIS ask for: less than any line that a person would wait at.
+            answer_rate: Some(240),
         }
     }
 }
@@ -90,6 +94,7 @@ pub(super) static TIMEOUTS: Section<Timeouts> = Section {
         Key::new("response", |timeouts, value| value.put(&mut timeouts.response, &form::DURATION)),
         Key::new("body_rate", |timeouts, value| value.put(&mut timeouts.body_rate, &form::SIZE_OR_OFF)),
         Key::new("body_grace", |timeouts, value| value.put(&mut timeouts.body_grace, &form::DURATION)),
+        Key::new("answer_rate", |timeouts, value| value.put(&mut timeouts.answer_rate, &form::SIZE_OR_OFF)),
     ],
 };
 

@@ -54,8 +54,8 @@ pub(super) struct AnswerWriter {
     rest: Rest,
     /// Whether the client takes nothing now.
     behind: bool,
-    /// Changes with each write that the client takes.
-    writes: u64,
+    /// Bytes that the socket has taken since the connection is ours.
+    given: u64,
 }
 
 /// What is still to be taken of the body, by how the client finds its end.
@@ -162,9 +162,9 @@ impl AnswerWriter {
         self.behind
     }
 
-    /// Changes with each write that the client takes.
-    pub(super) fn writes(&self) -> u64 {
-        self.writes
+    /// Bytes that the socket has taken since the connection is ours; the client's system may have got fewer.
+    pub(super) fn given(&self) -> u64 {
+        self.given
     }
 
     fn status_line(&mut self, version: Version, answer: &Parts) {
@@ -325,7 +325,7 @@ impl AnswerWriter {
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.writes = self.writes.wrapping_add(1);
+        self.given = self.given.wrapping_add(written as u64);
         self.advance(written);
         Poll::Ready(Ok(()))
     }

@@ -15,6 +15,7 @@ use super::farewell;
 use super::leaving::Leaving;
 use super::line::{Line, Patience};
 use super::request_reader::{HeadLimits, Refusal};
+use super::taking::LeastRate;
 use crate::body::{Body, BodyError, ClientBody};
 use crate::clock::Clock;
 use crate::config::{Http2Limits, Limits, Timeouts};
@@ -39,8 +40,9 @@ impl Terms {
             headers: limits.request_headers,
             target_bytes: limits.request_target,
         };
-        let Timeouts { request_head: head, idle, body, ping, .. } = *timeouts;
-        let patience = Patience { first: head.min(idle), is_new: true, idle, head, body };
+        let Timeouts { request_head: head, idle, body, ping, answer_rate, .. } = *timeouts;
+        let taking = LeastRate { least: answer_rate.unwrap_or(0), grace: body };
+        let patience = Patience { first: head.min(idle), is_new: true, idle, head, body, taking };
         Terms { heads, patience, http2: limits.http2, ping }
     }
 
@@ -108,6 +110,8 @@ pub enum Ended {
     Closed,
     /// The request head, or a request before any service saw it, was refused with this status.
     Refused(Box<RefusedHead>),
+    /// It is cut, since its client took an answer too slowly.
+    TooSlow,
     /// It is to be held.
     Departed(Box<Departure>),
 }
@@ -137,6 +141,8 @@ pub(super) enum Outcome {
     Refused(Refusal),
     /// A request in work, or its answer, took too long.
     Cut,
+    /// The client takes its answer too slowly.
+    TooSlow,
     TakenOver(TakeOver),
 }
 
@@ -165,6 +171,10 @@ impl<S: Serve> Connection<S> {
             Outcome::Unanswered(error) => return self.reset(error),
             Outcome::Refused(refusal) => Box::pin(self.refuse(refusal)),
             Outcome::Cut => return self.reset(None),
+            Outcome::TooSlow => {
+                self.reset(None);
+                return Ended::TooSlow;
+            }
             Outcome::TakenOver(TakeOver::Hold(hold, permit)) => Box::pin(self.depart(hold, permit)),
             Outcome::TakenOver(TakeOver::Tunnel(tunnel)) => Box::pin(self.carry(tunnel)),
         };

@@ -22,9 +22,11 @@ use super::connection::Outcome;
 use super::leaving::Ear;
 use super::request_head::{Framing, Head};
 use super::request_reader::{HeadLimits, Refusal, RequestReader};
+use super::taking::{LeastRate, Look, Taking};
 use crate::body::{Body, ClientBody, Pipe};
 use crate::clock::Clock;
 use crate::hold::TakeOver;
+use crate::sys;
 use crate::wire::WireStream;
 
 /// Bytes read at once: what a busy upload has in the socket, and far more than a request.
@@ -47,6 +49,8 @@ pub(super) struct Patience {
     pub(super) head: Duration,
     /// Silence inside an answer.
     pub(super) body: Duration,
+    /// How fast an answer has to be taken.
+    pub(super) taking: LeastRate,
 }
 
 /// A client's socket, what it has said, and what it is still to hear.
@@ -66,8 +70,10 @@ pub(super) struct Line {
     body: Body,
     /// Whether a head has begun, and its time runs.
     in_head: bool,
-    /// Writes that the clock knows of.
-    writes: u64,
+    /// Bytes that the socket had taken when the clock was started.
+    given: u64,
+    /// How the client takes the answer in work.
+    taking: Taking,
 }
 
 /// What a service makes of a request.
@@ -98,7 +104,8 @@ impl Line {
             expects_continue: false,
             body: Body::Empty,
             in_head: false,
-            writes: 0,
+            given: 0,
+            taking: Taking::new(patience.taking),
         }
     }
 
@@ -162,6 +169,7 @@ impl Line {
         self.expects_continue = false;
         self.asked.keep_alive &= !self.leaving.is_given();
         self.asked.keep_alive = self.writer.begin(self.asked, &parts, &self.body);
+        self.taking.begin(self.writer.given());
     }
 
     /// Writes the answer to its end; then the next request may come.
@@ -176,15 +184,15 @@ impl Line {
             if self.writer.is_behind() {
                 self.body.read_ahead(cx);
             }
-            self.follow_writes();
+            self.follow_writes()?;
             ready!(self.clock.poll(cx));
             // As above: the body says it better.
             if let Poll::Ready(written) = self.writer.poll(cx, &mut self.wire, &mut self.body) {
                 return Poll::Ready(written.map_err(Outcome::from).and_then(|()| self.settle(cx)));
             }
-            self.follow_writes();
+            self.follow_writes()?;
             if self.clock.expired() {
-                return Poll::Ready(Err(Outcome::Cut));
+                self.follow_kernel()?;
             }
         }
     }
@@ -218,12 +226,40 @@ impl Line {
         self.in_head = in_head;
     }
 
-    /// Begins the time of the client anew with each write that it takes.
-    fn follow_writes(&mut self) {
-        if self.writes != self.writer.writes() {
-            self.writes = self.writer.writes();
-            self.clock.start(self.patience.body);
+    /// Begins the time of the client anew with each write that it takes, unless it takes too little in all.
+    fn follow_writes(&mut self) -> Result<(), Outcome> {
+        match self.writer.is_behind() {
+            true => self.taking.wait(|| self.clock.now()),
+            false => self.taking.go_on(|| self.clock.now()),
         }
+        if self.given != self.writer.given() {
+            self.given = self.writer.given();
+            self.clock.start(self.patience.body);
+            if self.taking.is_due(|| self.clock.now()) && self.look() == Look::TooSlow {
+                return Err(Outcome::TooSlow);
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket has taken nothing for too long. What the kernel kept may have gone to the client all the same: it tells
+    /// us that there is room only when there is much.
+    fn follow_kernel(&mut self) -> Result<(), Outcome> {
+        if !self.writer.is_behind() {
+            return Err(Outcome::Cut);
+        }
+        match self.look() {
+            Look::Moves => self.clock.start(self.patience.body),
+            Look::Stands => return Err(Outcome::Cut),
+            Look::TooSlow => return Err(Outcome::TooSlow),
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> Look {
+        // Where nobody knows, what was given counts as taken.
+        let untaken = self.wire.socket().and_then(sys::untaken_bytes).unwrap_or(0);
+        self.taking.look(self.writer.given(), untaken, || self.clock.now())
     }
 
     /// Reads once; gives the head if it is whole by that.

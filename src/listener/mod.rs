@@ -30,6 +30,7 @@ mod proxy_header;
 mod request_head;
 mod request_line;
 pub mod request_reader;
+mod taking;
 mod tls;
 
 pub use bind::{BindError, bind};

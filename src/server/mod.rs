@@ -196,6 +196,7 @@ impl Server {
             log: log.clone(),
             refused: metrics.request_errors.clone(),
             floods: metrics.http2_floods.clone(),
+            slow_readers: metrics.slow_readers.clone(),
         };
         let start = |number| Worker::start(number, surroundings.clone());
         let workers = (0..usize::from(config.threads)).map(start).collect::<io::Result<Vec<_>>>()?;

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use hyper::{Request, Response};
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -69,6 +69,8 @@ pub(super) struct Surroundings {
     pub(super) refused: IntCounterVec,
     /// `perihelion_http2_floods_total`.
     pub(super) floods: IntCounterVec,
+    /// `perihelion_slow_readers_total`.
+    pub(super) slow_readers: IntCounter,
 }
 
 /// A worker as the server sees it. Dropping it cuts its connections and ends the thread.
@@ -190,6 +192,7 @@ struct Floor {
     log: AccessLog,
     refused: IntCounterVec,
     floods: IntCounterVec,
+    slow_readers: IntCounter,
 }
 
 /// A door, and how it is closed.
@@ -203,6 +206,7 @@ impl Floor {
         #[rustfmt::skip]
         let Surroundings {
             terms, places, quota, snapshots, keeper, log, bayeux, recoveries, refused, floods,
+            slow_readers,
         } = surroundings;
         Floor {
             number,
@@ -218,6 +222,7 @@ impl Floor {
             tasks: TaskTracker::new(),
             refused,
             floods,
+            slow_readers,
         }
     }
 
@@ -328,6 +333,7 @@ impl Floor {
                 self.keeper.keep_socket(departure);
             }
             Ended::Refused(head) => self.note_refused(client, &head),
+            Ended::TooSlow => self.slow_readers.inc(),
             Ended::Closed => {}
         }
     }
@@ -388,6 +394,10 @@ impl Host for Reception {
 
     fn calmed(&self, flood: Flood) {
         self.floor.floods.with_label_values(&[flood.word()]).inc();
+    }
+
+    fn too_slow(&self) {
+        self.floor.slow_readers.inc();
     }
 }
 

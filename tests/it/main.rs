@@ -51,6 +51,7 @@ mod revoke;
 mod script;
 mod scripts;
 mod slow;
+mod slow_answers;
 mod store;
 mod storm;
 mod tickets;

@@ -17,6 +17,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{Http2Limits, Rate};
+use crate::sys;
 use crate::wire::WireStream;
 
 /// Bytes in front of the first frame (RFC 9113 §3.4).
@@ -72,6 +73,19 @@ pub(super) struct Meter {
     settled: Cell<bool>,
     in_head: Cell<bool>,
     flood: Cell<Option<Flood>>,
+    /// Bytes that the socket has got.
+    wrote: Cell<u64>,
+    /// What the client's system hasn't, once somebody has asked.
+    untaken: Cell<Asked>,
+}
+
+/// A question that only who has the socket can answer.
+#[derive(Debug, Clone, Copy, Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    Open,
+    Answered(u64),
 }
 
 impl Meter {
@@ -85,7 +99,23 @@ impl Meter {
             settled: Cell::new(false),
             in_head: Cell::new(false),
             flood: Cell::new(None),
+            wrote: Cell::new(0),
+            untaken: Cell::default(),
         })
+    }
+
+    /// Bytes that the socket has got.
+    pub(super) fn wrote(&self) -> u64 {
+        self.wrote.get()
+    }
+
+    /// How many of these the client's system hasn't, as it was when the connection last had a turn. Where nobody had
+    /// asked before that, it is known after the next.
+    pub(super) fn untaken(&self) -> Option<u64> {
+        match self.untaken.replace(Asked::Open) {
+            Asked::Answered(untaken) => Some(untaken),
+            Asked::Nothing | Asked::Open => None,
+        }
     }
 
     /// Frames that have come.
@@ -111,6 +141,12 @@ impl Meter {
     /// The client has taken a piece that wasn't cut small for its window.
     pub(super) fn earn(&self) {
         self.control.borrow_mut().give_back(EARNED);
+    }
+
+    fn note_written(&self, wrote: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = wrote {
+            self.wrote.set(self.wrote.get().wrapping_add(*bytes as u64));
+        }
     }
 
     pub(super) fn see(&self, bytes: &[u8]) {
@@ -250,6 +286,11 @@ impl AsyncRead for Metered {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if matches!(self.meter.untaken.get(), Asked::Open) {
+            // Where nobody knows, what was given counts as taken.
+            let untaken = self.wire.socket().and_then(sys::untaken_bytes).unwrap_or(0);
+            self.meter.untaken.set(Asked::Answered(untaken));
+        }
         if self.meter.flood().is_some() {
             // Whoever polls the connection looks at the meter behind each turn, and closes it.
             return Poll::Pending;
@@ -269,7 +310,9 @@ impl AsyncRead for Metered {
 
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.wire).poll_write(cx, bytes);
+        self.meter.note_written(&wrote);
+        wrote
     }
 
     fn poll_write_vectored(
@@ -277,7 +320,9 @@ impl AsyncWrite for Metered {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(cx, slices)
+        let wrote = Pin::new(&mut self.wire).poll_write_vectored(cx, slices);
+        self.meter.note_written(&wrote);
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,6 +14,7 @@ mod passage;
 mod preface;
 mod request;
 mod stream;
+mod takers;
 mod watch;
 
 use std::future::{Future, poll_fn};
@@ -41,6 +42,7 @@ pub use meter::Flood;
 pub use preface::Protocol;
 
 use meter::{Meter, Metered};
+use takers::Takers;
 use watch::{Due, Watch};
 
 use meter::PREFACE;
@@ -75,6 +77,9 @@ pub trait Host {
 
     /// The connection is ended since its client did something too often.
     fn calmed(&self, flood: Flood);
+
+    /// The connection is ended since its client took its answers too slowly.
+    fn too_slow(&self);
 }
 
 /// What the streams of a connection have in common.
@@ -84,6 +89,7 @@ struct Common<H: Host> {
     patience: Patience,
     home: Home,
     meter: Rc<Meter>,
+    takers: Rc<Takers>,
 }
 
 /// Whether a client has taken so much of a piece that it may send some frames for it: one whose window cuts small pieces
@@ -122,7 +128,8 @@ pub async fn serve_http2<H: Host + 'static>(arrival: Arrival, host: H, terms: &T
         Err(_) => return,
     };
     let watch = Watch::new(meter.clone(), patience, ping, connection.ping_pong());
-    let common = Rc::new(Common { host, heads, patience, home, meter });
+    let takers = Takers::new(patience.taking, meter.clone());
+    let common = Rc::new(Common { host, heads, patience, home, meter, takers });
     let streams = Streams::new();
     let mut http2 = Box::new(Http2 { common, connection, streams, watch, leaving: leaving.ear() });
     poll_fn(|cx| http2.poll(cx)).await;
@@ -162,6 +169,11 @@ impl<H: Host + 'static> Http2<H> {
             }
             if self.leaving.poll(cx).is_ready() && self.watch.leaves() {
                 self.connection.graceful_shutdown();
+                continue;
+            }
+            if self.common.takers.are_too_slow() && self.watch.parts() {
+                self.common.host.too_slow();
+                self.shut(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
             match self.watch.poll(cx, self.streams.is_empty()) {

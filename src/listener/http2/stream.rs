@@ -21,6 +21,7 @@ use hyper::http::response::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::passage::{Passage, Speaks};
+use super::takers::Taker;
 use super::{Common, Host, earns};
 use crate::body::{Body, BodyError, ClientBody, Pipe};
 use crate::clock::Clock;
@@ -273,7 +274,8 @@ impl<'a, H: Host> Exchange<'a, H> {
         if is_all {
             return;
         }
-        let mut sending = Sending { send, body, piece: Bytes::new(), left: length };
+        let taker = Taker::new(&self.common.takers);
+        let mut sending = Sending { send, body, piece: Bytes::new(), left: length, taker };
         if let Err(Some(error)) = poll_fn(|cx| self.poll_answer(cx, &mut sending)).await {
             tracing::debug!(%error, "an answer broke off");
         }
@@ -295,7 +297,9 @@ impl<'a, H: Host> Exchange<'a, H> {
             if self.poll_upload(cx).is_ready() {
                 continue;
             }
-            if !sending.piece.is_empty() {
+            let is_behind = !sending.piece.is_empty();
+            sending.taker.waits(is_behind);
+            if is_behind {
                 sending.body.read_ahead(cx);
             }
             ready!(self.clock.poll(cx));
@@ -351,6 +355,7 @@ struct Sending {
     piece: Bytes,
     /// Bytes that are missing, where the head says so.
     left: Option<u64>,
+    taker: Taker,
 }
 
 impl Sending {
@@ -420,6 +425,7 @@ impl Sending {
         if earns(taken.len(), some) {
             common.meter.earn();
         }
+        self.taker.give(taken.len());
         let is_last = self.piece.is_empty() && (self.left == Some(0) || self.body.is_end_stream());
         if is_last && self.left.is_some_and(|left| left > 0) {
             return Poll::Ready(Err(None));

@@ -71,6 +71,15 @@ impl Watch {
         !std::mem::replace(&mut self.leaves, true)
     }
 
+    /// Gives the client its last moments; false where they have begun.
+    pub(super) fn parts(&mut self) -> bool {
+        let begins = self.phase != Phase::Parting;
+        if begins {
+            self.enter(Phase::Parting);
+        }
+        begins
+    }
+
     /// Ends a turn of the connection.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_idle: bool) -> Poll<Due> {
         if self.phase != Phase::Parting && self.meter.flood().is_some() {

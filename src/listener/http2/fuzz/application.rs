@@ -88,6 +88,9 @@ impl Host for Application {
     fn calmed(&self, flood: Flood) {
         assert_eq!(self.0.flood.replace(Some(flood)), None, "calmed once");
     }
+
+    /// Whoever asks for something need not take it.
+    fn too_slow(&self) {}
 }
 
 /// Serves one of them.

@@ -24,6 +24,7 @@ use super::{Arrival, HeadLimits, Http2Limits, Leaving, Patience, Terms, serve_ht
 use crate::config::Rate;
 use crate::fuzz::kind;
 use crate::hold::{Home, Passport};
+use crate::listener::taking::LeastRate;
 use crate::wire::WireStream;
 
 use application::{Application, Seen};
@@ -107,7 +108,8 @@ async fn serve(socket: TcpStream, application: Application) {
     let (wire, home) = (WireStream::plain(socket), Home { desk, passport });
     let arrival = Arrival { wire, read_ahead: PREFACE.to_vec(), kept: false, home };
     let long = Duration::from_secs(60);
-    let patience = Patience { first: long, is_new: true, idle: long, head: long, body: long };
+    let taking = LeastRate { least: 240, grace: long };
+    let patience = Patience { first: long, is_new: true, idle: long, head: long, body: long, taking };
     let terms = Terms { heads: HEADS, patience, http2: limits(50), ping: long };
     serve_http2(arrival, application, &terms, &Leaving::default()).await;
 }
