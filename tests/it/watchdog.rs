@@ -4,7 +4,10 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use crate::support::{DEADLINE, EventSource, Origin, Perihelion, Place, Reply, wait_until};
+use h2::Reason;
+use hyper::Request;
+
+use crate::support::{DEADLINE, EventSource, Http2, Origin, Perihelion, Place, Reply, wait_until};
 
 const ABORTED: i32 = 6;
 
@@ -65,6 +68,35 @@ fn a_panic_in_one_request_ends_its_connection_and_nobody_elses() {
     // Whatever it held is given back.
     wait_until("nothing is left of it", || proxy.metric("perihelion_connections_open", &[]) <= open);
     assert_eq!(proxy.metric("perihelion_requests_in_flight", &[]), 0.0);
+}
+
+/// A connection of HTTP/2 is that of a whole page, or of a balancer with everybody's requests.
+#[test]
+fn a_panic_in_one_stream_ends_that_stream_and_no_other() {
+    let origin = origin();
+    let more = "threads: 1\nlisten: [{ address: $HTTP, http2: true }]\ncontrol: $CONTROL\n";
+    let proxy = Perihelion::start(&format!("{more}upstream: {}\n", origin.url()));
+    let http2 = Http2::connect(proxy.http());
+    let mut events = http2.get("/sse");
+    assert_eq!(events.head().status(), 200);
+    proxy.wait_subscribers("news", 1);
+    let mut open = http2.begin(Request::post("http://example.com/"), false);
+    proxy.wait_metric("perihelion_requests_in_flight", &[], 1.0);
+    for count in 1..=3 {
+        trouble(&proxy, "request-panics");
+        assert_eq!(http2.get("/").try_head().err(), Some(Some(Reason::INTERNAL_ERROR)));
+        proxy.wait_metric("perihelion_panics_total", &[], f64::from(count));
+        assert_eq!(http2.get("/").answer(), (200, "ordinary".into()));
+    }
+    open.send_body(b"begun before it");
+    assert_eq!(open.answer(), (200, "ordinary".into()));
+    proxy.publish("news", "after it");
+    assert!(events.until("after it\n\n").contains("data: after it"));
+    drop(events);
+    drop(http2);
+    wait_until("nothing is left of it", || proxy.metric("perihelion_connections_open", &[]) == 0.0);
+    assert_eq!(proxy.metric("perihelion_requests_in_flight", &[]), 0.0);
+    proxy.wait_subscribers("news", 0);
 }
 
 /// A debugger, or a machine that was asleep.

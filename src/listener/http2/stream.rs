@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -42,12 +43,28 @@ pub(super) fn serve<H: Host>(
 ) -> impl Future<Output = ()> {
     let exchanged = Box::pin(exchange(common.clone(), request, respond));
     async move {
+        // A stream that is dropped in the middle is reset by the library.
         match exchanged.await {
             None => {}
-            Some(Left::Held(passage)) => passage.await,
-            Some(Left::Tunnelled(tunnel)) => tunnel.await,
+            Some(Left::Held(mut passage)) => drop(caught(Pin::new(&mut passage)).await),
+            Some(Left::Tunnelled(mut tunnel)) => drop(caught(tunnel.as_mut()).await),
         }
     }
+}
+
+/// What went wrong has been told where it did.
+struct Panicked;
+
+/// A panic ends what has panicked: a connection's other streams are other people's requests.
+async fn caught<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
+    poll_fn(|cx| {
+        // Nobody looks at it again once it has panicked.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(turn) => turn.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
 }
 
 /// What becomes of a request that is taken over.
@@ -74,7 +91,11 @@ async fn exchange<H: Host>(
     };
     let is_socket = head.parts.headers.contains_key(UPGRADE);
     let mut exchange = Exchange::begin(&common, respond, (!is_whole).then_some(body), &head);
-    let take_over = exchange.run(head).await?;
+    let Ok(taken_over) = caught(pin!(exchange.run(head))).await else {
+        exchange.respond.send_reset(Reason::INTERNAL_ERROR);
+        return None;
+    };
+    let take_over = taken_over?;
     let Exchange { respond, body, .. } = exchange;
     let (held, pipe) = pipe();
     let (speaks, hears) = (Speaks::Head(respond, Vec::new()), body.filter(|_| is_socket));
