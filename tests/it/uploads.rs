@@ -395,3 +395,44 @@ fn a_body_that_drips_is_given_up_and_one_that_keeps_pace_is_not() {
     assert_eq!(steady.answer().text(), "20000");
     proxy.wait_metric("perihelion_request_errors_total", &[("reason", "body_timeout")], 1.0);
 }
+
+/// An application that takes a piece of a body that is streamed and then nothing more; its client leaves meanwhile. What
+/// the client has still said, and that it has left, is behind what nobody reads.
+#[test]
+fn a_client_that_leaves_while_nobody_reads_its_upload_holds_nobody_up_for_long() {
+    for leaves_by_reset in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = Perihelion::start(&format!(
+            "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: \"http://{address}\", max_connections: 1 }} }}\n\
+             sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off }}] }} }}\ntimeouts: {{ body: 1s }}\n"
+        ));
+        let mut client = std::net::TcpStream::connect(proxy.http()).unwrap();
+        std::io::Write::write_all(&mut client, head(50 * MEBIBYTE, "").as_bytes()).unwrap();
+        let (mut application, _) = listener.accept().unwrap();
+        client.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        // Until nobody takes any more.
+        while std::io::Write::write_all(&mut client, &noise(MEBIBYTE)).is_ok() {}
+        if leaves_by_reset {
+            socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        }
+        drop(client);
+        proxy.wait_metric("perihelion_requests_in_flight", &[], 0.0);
+        proxy.wait_metric("perihelion_connections_open", &[], 0.0);
+        proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);
+        // The application never takes it for a whole one, and its only connection is free for the next.
+        application.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
+        let mut taken = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut application, &mut taken);
+        assert!(taken.len() < 50 * MEBIBYTE);
+        let mut next = proxy.connect();
+        next.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        let (mut application, _) = listener.accept().unwrap();
+        // An answer before its question would be nobody's.
+        let mut byte = [0];
+        assert_eq!(std::io::Read::read(&mut application, &mut byte).unwrap(), 1);
+        std::io::Write::write_all(&mut application, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext")
+            .unwrap();
+        assert_eq!(next.answer().text(), "next");
+    }
+}
