@@ -32,7 +32,7 @@ mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
@@ -40,7 +40,7 @@ use hyper::{Method, StatusCode};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::hold::{Answer, ClientSide, Ear, Hold, Source};
+use crate::hold::{Answer, ClientSide, Ear, Hold, Source, moment};
 use crate::hub::Hub;
 use crate::message::{Entry, TransportId};
 use crate::metrics::Metrics;
@@ -205,7 +205,7 @@ fn held(timeout: Duration, fallback: Vec<u8>, script: bool, client: ClientSide, 
         keepalive: None,
         retry: None,
         answer,
-        at: SystemTime::now(),
+        at: moment(),
         source: Source::Application,
         tag: None,
         messages: None,

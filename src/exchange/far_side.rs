@@ -5,7 +5,7 @@
 //! Neither side is read while the other one is behind.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -25,7 +25,7 @@ use super::{Context, Outcome};
 use crate::hold::grip::{Native, Script, Tongue};
 use crate::hold::{
     Answer, Asked as AskedToHold, ClientSide, End, Instruction, Keeper, Line, Said, Speech, TakeOver,
-    WORDS_AHEAD, Words,
+    WORDS_AHEAD, Words, moment,
 };
 use crate::upstream::{Socket, Tunnelled};
 
@@ -60,7 +60,7 @@ pub(super) fn take(
     }
     let Upstream { mut head, lease, forwarded_at } = upstream;
     let far = lease.into_tunnel().ok_or(Refusal::Truncated)?;
-    let (now, at) = (ctx.keeper.head(), SystemTime::now());
+    let (now, at) = (ctx.keeper.head(), moment());
     let wish = AskedToHold { headers: &parts.headers, upgrade: true, query: None, forwarded_at, now, at };
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let side = ClientSide { version: parts.version, keep_alive: asked.keep_alive };

@@ -23,7 +23,7 @@ use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
 use crate::hold::grip::{Mode, Status, Terms, Ways};
-use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script};
+use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script, moment};
 use crate::jwt::Signer;
 
 /// How applications know the proxy.
@@ -62,7 +62,7 @@ pub(super) async fn obey(
             _ => relay(ctx, asked, upstream, record).map(Outcome::Answered),
         };
     }
-    let at = SystemTime::now();
+    let at = moment();
     let forwarded_at = upstream.forwarded_at;
     let answer = read(ctx, &mut terms, upstream).await?;
     let host = parts.headers.get(HOST);

@@ -1,7 +1,5 @@
 //! An answer that is an instruction: read its body, free the application, and let the connection go.
 
-use std::time::SystemTime;
-
 use hyper::header::{CONTENT_LENGTH, ORIGIN};
 use hyper::http::request;
 
@@ -15,7 +13,7 @@ use super::record::Record;
 use super::relay::collect;
 use super::returning;
 use crate::hold::{
-    Answer, Asked as AskedToHold, BadCallback, BadUpgrade, ClientSide, Instruction, TakeOver, Unfit,
+    Answer, Asked as AskedToHold, BadCallback, BadUpgrade, ClientSide, Instruction, TakeOver, Unfit, moment,
 };
 
 /// Makes the hold. A request that is not the client's own, but handed on, is not `first_hand`. The application's connection is back in its pool before this returns.
@@ -27,7 +25,7 @@ pub(super) async fn hold(
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at } = upstream;
-    let at = SystemTime::now();
+    let at = moment();
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;
     to_client(&mut head.headers, false);

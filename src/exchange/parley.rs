@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Body as _;
@@ -25,7 +24,9 @@ use super::sending::whole;
 use super::upload::refusal;
 use crate::access_log::{AccessLog, End};
 use crate::body::{Body, ClientBody};
-use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Ear, Hold, Instruction, Keeper, TakeOver};
+use crate::hold::{
+    Answer, Asked as AskedToHold, ClientSide, Ear, Hold, Instruction, Keeper, TakeOver, moment,
+};
 use crate::upstream::Upload;
 
 /// Who a request of this kind meets.
@@ -175,7 +176,7 @@ impl Parley<'_> {
             return Ok(self.refuse(&Refusal::ForeignOrigin));
         }
         let now = self.host.keeper.head();
-        let (query, at) = (self.parts.uri.query(), SystemTime::now());
+        let (query, at) = (self.parts.uri.query(), moment());
         let asked = AskedToHold { headers, upgrade: true, query, forwarded_at: now, now, at };
         let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
         match Instruction::socket().hold(asked, answer, self.client_side()) {

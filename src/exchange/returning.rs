@@ -4,7 +4,7 @@
 //! [`FIELD`]. Whatever is wrong with one, the request is an ordinary one. So is that of a page which names no position:
 //! it is a new one, and only the application knows what it shows already.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::Method;
@@ -17,7 +17,7 @@ use super::check::Asked;
 use super::record::Record;
 use crate::hold::{
     Answer, Asked as AskedToHold, BadTicket, ClientSide, Hold, Scope, Source, TakeOver, Ticket, TicketTerms,
-    client_start,
+    client_start, moment,
 };
 use crate::message::Position;
 
@@ -59,7 +59,7 @@ pub(super) fn resume(
     let text = brought(&parts.headers)?;
     let now = SystemTime::now();
     let end = match tickets.open(text, &scope(ctx, parts), now) {
-        Ok(ticket) => match rejoin(ctx, parts, asked, &ticket, now) {
+        Ok(ticket) => match rejoin(ctx, parts, asked, &ticket, moment()) {
             Some(rejoined) => return Some(rejoined.and_then(|back| take_over(ctx, parts, back, record))),
             None => TicketEnd::Unfit,
         },
@@ -80,11 +80,12 @@ pub(super) fn give(
     hold: &mut Hold,
 ) {
     let Some(tickets) = ctx.keeper.tickets().filter(|_| parts.method == Method::GET) else { return };
-    let ticket = Ticket::new(hold, terms, headers, tickets.renewal(), SystemTime::now());
+    let now = SystemTime::now();
+    let ticket = Ticket::new(hold, terms, headers, tickets.renewal(), now);
     match tickets.seal(&ticket, &scope(ctx, parts)) {
         Ok(text) => {
             let secure = ctx.client.is_secure(ctx.rules, &parts.headers);
-            if let Ok(cookie) = cookie(&text, &ticket, parts.uri.path(), secure) {
+            if let Ok(cookie) = cookie((&text, ticket.lasts(now)), parts.uri.path(), secure) {
                 hold.answer.headers.append(SET_COOKIE, cookie);
             }
             hold.parameters.carry(text, ticket.position());
@@ -191,8 +192,7 @@ pub(super) fn without_ticket(cookies: &[u8]) -> Vec<u8> {
 
 /// A cookie for this path and what is below it (RFC 6265 §5.1.4), for as long as the ticket lasts.
 fn cookie(
-    text: &str,
-    ticket: &Ticket,
+    (text, lasts): (&str, Duration),
     path: &str,
     secure: bool,
 ) -> Result<HeaderValue, hyper::header::InvalidHeaderValue> {
@@ -201,7 +201,7 @@ fn cookie(
         Some((before, _)) => &before[..before.rfind('/').map_or(0, |slash| slash + 1)],
         None => path,
     };
-    let seconds = ticket.lasts().as_secs();
+    let seconds = lasts.as_secs();
     let secure = if secure { "; Secure" } else { "" };
     HeaderValue::try_from(format!(
         "{COOKIE_NAME}={text}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"

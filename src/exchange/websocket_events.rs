@@ -4,7 +4,7 @@
 //! pool. One request at a time is out for a client; what it says meanwhile goes with the next. What stays here between
 //! two of them is an [`EventSession`], as small as the head of the client's request.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -31,7 +31,7 @@ use crate::access_log::End;
 use crate::body::{Body, ClientBody};
 use crate::config::Edit;
 use crate::hold::grip::{EVENTS, Event, EventKind, Script, is_events, read_events};
-use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, Speech, TakeOver};
+use crate::hold::{Answer, Asked as AskedToHold, ClientSide, Instruction, Speech, TakeOver, moment};
 
 /// What became of a request for a WebSocket.
 pub enum Opened {
@@ -105,7 +105,7 @@ async fn ask_to_open(
     record: &mut Record,
 ) -> Result<Opened, Refusal> {
     // What can't be held is not asked for: the application would count on it.
-    let (now, at) = (ctx.keeper.head(), SystemTime::now());
+    let (now, at) = (ctx.keeper.head(), moment());
     let (headers, query) = (&parts.headers, parts.uri.query());
     let wish = AskedToHold { headers, upgrade: true, query, forwarded_at: now, now, at };
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };

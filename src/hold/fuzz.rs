@@ -104,7 +104,12 @@ pub(crate) fn tickets(input: &[u8]) -> u64 {
         Err(bad) => kind(bad.to_string()),
         Ok(ticket) => {
             let (status, fields) = ticket.head();
-            let _ = (ticket.lasts(), ticket.issued(), ticket.is_of_poll(), ticket.position());
+            let _ = (
+                ticket.lasts(std::time::UNIX_EPOCH),
+                ticket.issued(),
+                ticket.is_of_poll(),
+                ticket.position(),
+            );
             let channels = ticket.instruction().map(|instruction| instruction.channels.len());
             kind((status.as_u16(), fields.len(), channels, ticket.tag().is_some()))
         }

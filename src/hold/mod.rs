@@ -11,6 +11,7 @@ mod departure;
 pub(crate) mod fuzz;
 pub mod grip;
 mod head;
+mod moment;
 mod revocations;
 mod talk;
 mod ticket;
@@ -32,6 +33,7 @@ pub use crate::transport::BadCallback;
 pub use counting::Counting;
 pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
 pub use head::{Length, write_head, write_reason};
+pub use moment::{moment, moment_of_revocation};
 pub use revocations::Whose;
 pub use talk::{
     Ear, End, Hears, Kind, Line, Receipt, SPEECHES_AHEAD, Said, Speaks, Speech, WORDS_AHEAD, Words,

@@ -104,7 +104,8 @@ impl Table {
 
     fn forget_what_is_over(&mut self, now: SystemTime) {
         while self.order.front().is_some_and(|(at, _)| *at + TICKET_MAX < now) {
-            self.forget_oldest();
+            // What it covers is over by now, unless the clock goes back: then it is void all the same.
+            self.floor = self.forget_oldest().max(self.floor);
         }
     }
 

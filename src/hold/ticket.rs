@@ -133,7 +133,8 @@ impl Ticket {
         };
         let kept = headers.iter().filter(|(name, _)| travels(name));
         Ticket {
-            issued: now_ms,
+            // By the clock that revocations have.
+            issued: millis(hold.at),
             expires: now_ms.saturating_add(ms(time)).min(until),
             until,
             position: only_start(&hold.wishes).map(|position| position.to_string()),
@@ -151,12 +152,12 @@ impl Ticket {
         }
     }
 
-    /// How long it lasts from its signature.
-    pub fn lasts(&self) -> Duration {
-        Duration::from_millis(self.expires.saturating_sub(self.issued))
+    /// How long it lasts from now on.
+    pub fn lasts(&self, now: SystemTime) -> Duration {
+        Duration::from_millis(self.expires.saturating_sub(millis(now)))
     }
 
-    /// When it was signed.
+    /// When its hold was decided.
     pub fn issued(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.issued)
     }
@@ -398,9 +399,9 @@ mod tests {
         let mut terms = first.instruction().unwrap().ticket.unwrap();
         assert_eq!((terms.time, terms.until), (Duration::from_secs(600), Some(at(3600))));
         terms.until = Some(at(100));
-        assert_eq!(first.lasts(), Duration::from_secs(600));
+        assert_eq!(first.lasts(at(0)), Duration::from_secs(600));
         let poll = [("x-comet-subscribe", "a"), ("x-comet-timeout", "55"), ("x-comet-ticket", "60")];
-        assert_eq!(ticket(&poll, Some(hour)).lasts(), Duration::from_secs(115));
+        assert_eq!(ticket(&poll, Some(hour)).lasts(at(0)), Duration::from_secs(115));
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl Ledger {
     /// A file can't be read or written.
     pub(super) fn open(folder: &Path, tickets: &Tickets, now: SystemTime) -> Result<Ledger, OpenError> {
         let today = day_of(now);
-        for day in [today.saturating_sub(1), today] {
+        let unusable = |reason| OpenError::Unusable { path: folder.to_owned(), reason };
+        // Those of days to come as well, which a clock has left that was ahead.
+        for day in days_in(folder).map_err(unusable)?.into_iter().filter(|day| day + 1 >= today) {
             let path = path_of(folder, day);
             let unusable = |reason| OpenError::Unusable { path: path.clone(), reason };
             read(&path).map_err(unusable)?.into_iter().for_each(|(at, whose)| {
@@ -72,15 +74,22 @@ impl Ledger {
     }
 }
 
-/// Opens the file of a day behind its last whole line, and removes those that say nothing any more.
-fn begin(folder: &Path, day: u64) -> io::Result<File> {
+/// The days that have a file.
+fn days_in(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut days = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let of =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|day| day.parse::<u64>().ok());
-        if of.is_some_and(|of| of + 1 < day) {
-            fs::remove_file(folder.join(name))?;
-        }
+        let day = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok());
+        days.extend(day.filter(|day| *day < u64::MAX));
+    }
+    days.sort_unstable();
+    Ok(days)
+}
+
+/// Opens the file of a day behind its last whole line, and removes those that say nothing any more.
+fn begin(folder: &Path, day: u64) -> io::Result<File> {
+    for over in days_in(folder)?.into_iter().filter(|of| of + 1 < day) {
+        fs::remove_file(path_of(folder, over))?;
     }
     let path = path_of(folder, day);
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;

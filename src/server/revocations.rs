@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::herald::Herald;
 use super::ledger::Ledger;
 use crate::control::{Count, Parting, Revoke, Whom};
-use crate::hold::Whose;
+use crate::hold::{Whose, moment_of_revocation};
 use crate::metrics::Metrics;
 use crate::shard::{LastMessage, Revoker};
 
@@ -36,7 +36,7 @@ pub(super) fn revoke(revoker: Revoker, beyond: Beyond, metrics: &Metrics) -> Rev
             };
             let last = parting.map(|Parting { event, data }| LastMessage { event, data });
             // The same moment now and after a restart.
-            let at = SystemTime::now();
+            let at = moment_of_revocation();
             let ledger = match beyond {
                 Beyond::Nobody => None,
                 Beyond::Folder(ledger) => Some(ledger),

@@ -61,6 +61,7 @@ mod traps;
 mod upgrade;
 mod uploads;
 mod upstream_tls;
+mod wall_clock;
 mod watchdog;
 mod websocket;
 mod websocket_grip;
