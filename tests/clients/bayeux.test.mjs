@@ -153,6 +153,28 @@ for (const type of TYPES) {
   });
 }
 
+for (const type of TYPES) {
+  test(`CometD's client and Faye's begin anew with a proxy that was killed and started again (${type})`, async () => {
+    const [one, other] = [await cometd(type), faye(type, url(), { retry: 1, timeout: 5 })];
+    const [heard, alsoHeard] = [new Inbox(), new Inbox()];
+    // Faye's subscribes anew by itself; CometD's leaves that to the page (its documentation, "Dynamic subscriptions").
+    let subscription = one.subscribe("/anew", heard.take);
+    one.addListener("/meta/handshake", ({ successful }) => {
+      if (successful) subscription = one.resubscribe(subscription);
+    });
+    await other.subscribe("/anew", alsoHeard.take);
+    await proxy.held("%2Fanew", 2);
+    await proxy.kill();
+    await proxy.start();
+    await proxy.held("%2Fanew", 2);
+    await proxy.publish("%2Fanew", "again");
+    assert.equal((await heard.next()).data, "again");
+    assert.equal(await alsoHeard.next(), "again");
+    await left(one);
+    await other.disconnect();
+  });
+}
+
 test("CometD's client takes a WebSocket by itself, and goes on by long-polling where none gets through", async () => {
   const client = new CometD();
   client.configure({ url: url(), logLevel: "error" });
@@ -174,14 +196,35 @@ test("CometD's client takes a WebSocket by itself, and goes on by long-polling w
   await box.close();
 });
 
-test("a client in Python hears itself and the application", { skip: !process.env.PYTHON && "PYTHON names no interpreter" }, async () => {
-  const script = new URL("bayeux_client.py", import.meta.url).pathname;
-  // What it says of its own tasks at its end is of no interest.
-  const child = spawn(process.env.PYTHON, [script, url()], { stdio: ["ignore", "pipe", "ignore"] });
-  const inbox = new Inbox();
-  createInterface({ input: child.stdout }).on("line", (line) => inbox.take(JSON.parse(line)));
-  assert.deepEqual(await inbox.next(), { channel: "/python/a", data: { n: 1 } });
-  await proxy.publish("%2Fpython%2Fb", "text");
-  assert.deepEqual(await inbox.next(), { channel: "/python/b", data: "text" });
-  child.kill("SIGKILL");
-});
+for (const type of TYPES) {
+  test(`a client in Python hears itself and the application, also over cut connections and a restart (${type})`, { skip: !process.env.PYTHON && "PYTHON names no interpreter" }, async () => {
+    const relay = await Relay.to(url());
+    const script = new URL("bayeux_client.py", import.meta.url).pathname;
+    // What it says of its own tasks at its end is of no interest.
+    const child = spawn(process.env.PYTHON, [script, `${relay.url}cometd`, type], { stdio: ["ignore", "pipe", "ignore"] });
+    const inbox = new Inbox();
+    createInterface({ input: child.stdout }).on("line", (line) => inbox.take(JSON.parse(line)));
+    try {
+      assert.deepEqual(await inbox.next(), { channel: "/python/a", data: { n: 1 } });
+      await proxy.publish("%2Fpython%2Fb", "text");
+      assert.deepEqual(await inbox.next(), { channel: "/python/b", data: "text" });
+      for (let number = 0; number < 9; number += 1) {
+        const isCut = number % 3 === 1;
+        if (isCut) relay.cut();
+        await proxy.publish(`%2Fpython%2F${number}`, JSON.stringify(number), JSON_TYPE);
+        if (isCut) relay.mend();
+        assert.deepEqual(await inbox.next(), { channel: `/python/${number}`, data: number });
+      }
+      await proxy.kill();
+      await proxy.start();
+      // A subscription to one channel is counted as its.
+      await proxy.held("%2Fpython%2Fhere", 1);
+      await proxy.publish("%2Fpython%2Fhere", "anew");
+      assert.deepEqual(await inbox.next(), { channel: "/python/here", data: "anew" });
+      assert.ok(inbox.isEmpty);
+    } finally {
+      child.kill("SIGKILL");
+      await relay.close();
+    }
+  });
+}
