@@ -168,6 +168,7 @@ families! {
     comet_words: counter("perihelion_comet_words_total", "Messages of clients on held WebSockets that were taken.");
     comet_words_carried: counters("perihelion_comet_words_carried_total", "Messages of clients on held WebSockets that were for the application, by what became of them.", ["site", "result"]);
     comet_words_waited: counter("perihelion_comet_words_waited_total", "Times that a client on a held WebSocket was not read on, since whoever listens to it was behind or it did not take what it was told.");
+    comet_out_of_order: gauge("perihelion_comet_out_of_order", "Items of GRIP that wait for the one before them.");
     comet_recoveries: counters("perihelion_comet_recoveries_total", "Questions to applications for what clients held by GRIP may lack, by result.", ["result"]);
     comet_recovering: gauge("perihelion_comet_recovering", "Clients held by GRIP whose application is being asked for what they may lack.");
     comet_fanout: histogram("perihelion_comet_fanout_seconds", "From the order given to a message to the last write of the turn that delivered it.", FANOUT_SECONDS);

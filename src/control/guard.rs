@@ -201,7 +201,7 @@ impl Caller {
 pub(super) fn role_for(method: &Method, path: &[&str]) -> Role {
     match (method, path) {
         (_, ["publish"]) => Role::Publish,
-        (&Method::POST, ["channels", _] | ["revoke"]) => Role::Publish,
+        (&Method::POST, ["channels", _] | ["revoke"] | ["recover"]) => Role::Publish,
         (&Method::GET | &Method::HEAD, _) => Role::Read,
         _ => Role::Admin,
     }

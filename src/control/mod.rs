@@ -9,12 +9,14 @@ mod channels;
 pub(crate) mod fuzz;
 mod grip_ids;
 mod guard;
+mod order;
 mod pools;
 mod presence;
 mod publish;
 mod publish_grip;
 mod reply;
 mod revoke;
+mod sequencer;
 mod serve;
 mod sites;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use prometheus::IntCounter;
+use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use crate::config::{Role, ServerConfig, Subject};
@@ -46,6 +49,7 @@ pub use sites::SiteInUse;
 
 use guard::{Asked, role_for};
 use reply::{Failure, Reply};
+use sequencer::Sequencer;
 
 /// A reload on its way: what there is to say about it, or every problem.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>>>>;
@@ -86,6 +90,8 @@ pub struct Operations {
     pub revoke: Revoke,
     /// Counts the connections with a tag.
     pub count: Count,
+    /// Has the applications of all clients held by GRIP asked for what these may lack.
+    pub recover: Box<dyn Fn()>,
     /// Who is where, if that is watched at all.
     pub presence: Option<Arc<Presence>>,
     /// Does to a thread what a test asks for; false where there is no such thing.
@@ -115,6 +121,9 @@ pub struct Control {
     /// Of publishes, since nothing else is asked for as often.
     accepted: IntCounter,
     recent_ids: RefCell<grip_ids::RecentIds>,
+    sequencer: RefCell<Sequencer>,
+    /// Rung when something begins to wait there.
+    out_of_order: Notify,
 }
 
 /// The other end of a connection.
@@ -144,8 +153,12 @@ impl Control {
         let answered =
             ["2xx", "4xx", "5xx"].map(|class| metrics.control_requests.with_label_values(&[class]));
         let accepted = metrics.comet_publishes.with_label_values(&["accepted"]);
-        let recent_ids = RefCell::default();
-        Control { hub, metrics, guard, limits, operations, answered, accepted, recent_ids }
+        let (recent_ids, sequencer, out_of_order) = (RefCell::default(), RefCell::default(), Notify::new());
+        #[rustfmt::skip]
+        let control = Control {
+            hub, metrics, guard, limits, operations, answered, accepted, recent_ids, sequencer, out_of_order,
+        };
+        control
     }
 
     /// Answers one request.
@@ -173,7 +186,7 @@ impl Control {
         let role = role_for(method, &segments);
         let asked = Asked { headers: request.headers(), subject: peer.subject.as_ref() };
         let caller = match segments[..] {
-            ["publish"] => self.guard.check_publisher(asked, SystemTime::now()),
+            ["publish"] | ["recover"] => self.guard.check_publisher(asked, SystemTime::now()),
             _ => self.guard.check(asked, role),
         };
         let caller = caller.inspect_err(|failure| self.refused(failure.refusal(), &peer.name))?;
@@ -206,6 +219,8 @@ impl Control {
             ["publish"] if method == Method::POST => self.publish_batch(request, is_grip).await,
             ["publish"] if is_grip => Err(Failure::plain_method(&method, "POST")),
             ["publish"] => Err(Failure::method("POST")),
+            ["recover"] if method == Method::POST => self.recover(request.headers()).await,
+            ["recover"] => Err(Failure::plain_method(&method, "POST")),
             #[cfg(debug_assertions)]
             ["debug", "trouble", what] if method == Method::POST => match (self.operations.trouble)(what) {
                 true => Ok(reply::json(StatusCode::OK, &serde_json::json!({}))),
@@ -322,13 +337,21 @@ impl Control {
     async fn publish_batch(&self, request: Request<Incoming>, is_grip: bool) -> Result<Reply, Failure> {
         let (head, body) = request.into_parts();
         let result = match read_body(body, &head.headers, self.limits.body).await {
-            Ok(text) => {
-                let bounds = (&self.limits, &self.recent_ids);
-                publish::batch(&self.hub, bounds, (&head.headers, is_grip), &text).await
-            }
+            Ok(text) => publish::batch(self, (&head.headers, is_grip), &text).await,
             Err(failure) => Err(failure),
         };
         self.counted(result)
+    }
+
+    /// For publishers whose messages may have been lost on the way here.
+    async fn recover(&self, headers: &hyper::HeaderMap) -> Result<Reply, Failure> {
+        if publish_grip::Kind::accepted(headers).is_none() {
+            return Err(publish_grip::unacceptable());
+        }
+        tracing::info!("all clients of GRIP are asked for");
+        self.publish_waiting().await;
+        (self.operations.recover)();
+        Ok(publish_grip::answer("Updated", headers))
     }
 
     fn counted(&self, result: Result<Reply, Failure>) -> Result<Reply, Failure> {

@@ -9,10 +9,10 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::PublishLimits;
 use super::grip_ids::RecentIds;
 use super::publish_grip;
 use super::reply::{Failure, Reply, json};
+use super::{Control, PublishLimits};
 use crate::hub::{Hub, Receipt};
 use crate::message::{Batch, ChannelName, Data, Expected, Message, NESTING_MAX, nesting};
 
@@ -69,15 +69,15 @@ static DIALECTS: &[PublishDialect] = &[publish_grip::GRIP];
 /// `POST /publish`. Publishers of GRIP are answered in their own words: whoever publishes nothing else, and whoever
 /// calls the path by the name that it has there.
 pub(super) async fn batch(
-    hub: &Hub,
-    (limits, recent): (&PublishLimits, &RefCell<RecentIds>),
+    control: &Control,
     (headers, is_grip): (&HeaderMap, bool),
     text: &[u8],
 ) -> Result<Reply, Failure> {
+    let hub = &control.hub;
     if !is_grip {
         accepts_json(headers)?;
     }
-    let (mut batch, is_grip) = read_batch(limits, is_grip, text)?;
+    let (mut batch, is_grip) = read_batch(&control.limits, is_grip, text)?;
     if !is_grip {
         let receipts = publish(hub, batch).await?;
         let items = receipts.iter().map(published).collect();
@@ -86,14 +86,16 @@ pub(super) async fn batch(
     if publish_grip::Kind::accepted(headers).is_none() {
         return Err(publish_grip::unacceptable());
     }
-    let noted = leave_out_known(&mut batch, recent);
+    let noted = leave_out_known(&mut batch, &control.recent_ids);
+    batch.messages = control.in_order(batch.messages);
     if !batch.messages.is_empty()
         && let Err(failure) = publish(hub, batch).await
     {
-        let mut recent = recent.borrow_mut();
+        let mut recent = control.recent_ids.borrow_mut();
         noted.iter().for_each(|(channel, id)| recent.forget(channel, id));
         return Err(failure.in_plain_words());
     }
+    control.publish_due().await;
     Ok(publish_grip::answer("Published", headers))
 }
 

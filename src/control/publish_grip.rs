@@ -68,6 +68,7 @@ fn read(item: &Map<String, Value>) -> Result<Message, String> {
     let forms = Forms {
         id: id.map(Into::into),
         prev_id: prev_id.map(Into::into),
+        no_seq: no_seq(item)?,
         meta: meta(item)?,
         response: form(formats, FORMATS[0], response)?,
         stream: form(formats, FORMATS[1], stream)?,
@@ -76,6 +77,14 @@ fn read(item: &Map<String, Value>) -> Result<Message, String> {
     let (data, content_type) = data(&forms);
     let forms = Some(Box::new(forms));
     Ok(Message { channel, event: None, id: None, key: None, content_type, data, forms })
+}
+
+fn no_seq(item: &Map<String, Value>) -> Result<bool, String> {
+    match item.get("no-seq") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(no_seq)) => Ok(*no_seq),
+        Some(_) => Err("publish item object contains 'no-seq' with wrong type".into()),
+    }
 }
 
 fn meta(item: &Map<String, Value>) -> Result<Pairs, String> {

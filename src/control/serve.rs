@@ -89,6 +89,8 @@ impl Control {
     /// Serves until it is dropped. Runs on a `LocalSet`.
     pub async fn serve(self: Rc<Self>, listener: ControlListener) -> io::Result<()> {
         let mut connections = JoinSet::new();
+        // Ends with the others.
+        connections.spawn_local(self.clone().keep_order());
         match &listener {
             ControlListener::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket.try_clone()?)?;
@@ -117,7 +119,7 @@ impl Control {
     {
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) if connections.len() < CONNECTIONS_MAX => {
+            Ok((stream, peer)) if connections.len() <= CONNECTIONS_MAX => {
                 connections.spawn_local(self.clone().one_connection(stream, peer));
             }
             Ok(_) => tracing::warn!(limit = CONNECTIONS_MAX, "the control port has too many connections"),

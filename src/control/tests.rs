@@ -39,6 +39,7 @@ fn serve(listener: ControlListener, address: SocketAddr, hub: Arc<Hub>, metrics:
         pools: Box::new(Vec::new),
         revoke: Box::new(|_, _| Box::pin(async { Ok(3) })),
         count: Box::new(|_| Box::pin(async { 2 })),
+        recover: Box::new(|| ()),
         presence: None,
         #[cfg(debug_assertions)]
         trouble: Box::new(|_| false),

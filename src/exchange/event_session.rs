@@ -12,6 +12,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 
+use super::kept::Lines;
 use super::rules::Client;
 use super::websocket_events::events_request;
 use crate::clock::Clock;
@@ -20,9 +21,8 @@ use crate::hold::{End, Kind, Passport, Receipt, Speech, Words};
 
 /// One client's WebSocket, as far as its application is concerned.
 pub struct EventSession {
-    /// Fields of the client's request that go with each of its own, as `name:value` lines: a map takes several times as
-    /// much, and most clients are silent.
-    fields: Box<[u8]>,
+    /// Fields of the client's request that go with each of its own.
+    fields: Lines,
     target: Box<str>,
     /// What the application has set.
     meta: Vec<(HeaderName, HeaderValue)>,
@@ -85,14 +85,11 @@ const REPLAY: Duration = Duration::from_secs(1);
 
 impl EventSession {
     pub(super) fn new(client: &Client, request: &Parts) -> EventSession {
-        let mut fields = Vec::new();
-        let mut add = |name: &[u8], value: &[u8]| fields.extend([name, b":", value, b"\n"].concat());
-        for (name, value) in request.headers.iter().filter(|(name, _)| passes(name)) {
-            add(name.as_str().as_bytes(), value.as_bytes());
-        }
-        add(CONNECTION_ID.as_bytes(), connection_id().as_bytes());
+        let passed = request.headers.iter().filter(|(name, _)| passes(name));
+        let passed = passed.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let id = connection_id();
         EventSession {
-            fields: fields.into(),
+            fields: Lines::new(passed.chain([(CONNECTION_ID.as_bytes(), id.as_bytes())])),
             target: request.uri.to_string().into(),
             meta: Vec::new(),
             tongue: Tongue::default(),
@@ -112,14 +109,7 @@ impl EventSession {
     pub fn parts(&self) -> Parts {
         let mut parts = events_request();
         parts.uri = self.target.parse::<Uri>().unwrap_or_default();
-        for line in self.fields.split(|byte| *byte == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let (name, value) =
-                (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(&line[colon + 1..]));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                parts.headers.append(name, value);
-            }
-        }
+        self.fields.append_to(&mut parts.headers);
         parts.headers.extend(self.meta.iter().cloned());
         if self.shown > 0 {
             parts.headers.insert(CONTENT_BYTES_REPLAYED, self.shown.into());

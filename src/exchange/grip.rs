@@ -1,5 +1,6 @@
 //! An answer that speaks GRIP: what of it the client gets, and whether its connection is held.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use crate::config::GripConfig;
 use crate::hold::grip::{Mode, Status, Terms, Ways};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script, moment};
 use crate::jwt::Signer;
+use crate::spool::Held;
 
 /// How applications know the proxy.
 pub struct Identity {
@@ -48,7 +50,7 @@ impl Identity {
 /// Does what the application says. Its connection is back in its pool before a client is held.
 pub(super) async fn obey(
     ctx: &Context<'_>,
-    (parts, asked, marks): (&request::Parts, &Asked, &Marks),
+    (parts, asked, marks, body): (&request::Parts, &Asked, &Marks, Option<Arc<Held>>),
     mut terms: Box<Terms>,
     mut upstream: Upstream,
     record: &mut Record,
@@ -82,6 +84,12 @@ pub(super) async fn obey(
     let permit = ctx.keeper.admit(&hold.wishes)?;
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
     hold.answers_script(&parts.extensions);
+    if hold.could_lose()
+        && let Some(company) = &mut hold.grip
+    {
+        let body = body.filter(|body| body.length() <= REPEATED_MAX);
+        company.request_body = body.and_then(|body| body.in_memory());
+    }
     hold.subject = record.held(hold.answer.status);
     Ok(Outcome::Left(TakeOver::Hold(Box::new(hold), permit)))
 }
@@ -109,6 +117,9 @@ pub(super) async fn read(
     answer.body = changed.map_err(|error| unfiltered(&error))?.into();
     Ok(answer)
 }
+
+/// Bytes of a request's body that is kept for as long as its response is held. As much as Pushpin keeps.
+const REPEATED_MAX: u64 = 100_000;
 
 /// Where the log says what is wrong with it.
 const CODING: &str = "Content-Encoding";

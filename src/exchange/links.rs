@@ -4,7 +4,10 @@
 //! Links lead to the host of the client's request. Nothing of the client goes with these requests but `Grip-Last`: the
 //! last id that it has on each channel.
 
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri};
@@ -12,14 +15,16 @@ use hyper::{Method, Request, StatusCode, Uri};
 use super::Context;
 use super::answer::Refusal;
 use super::check;
-use super::forward::{Forwarded, forward};
+use super::classify::{Verdict, classify};
+use super::forward::{Forwarded, forward, forward_with};
 use super::grip::read;
 use super::marks::Marks;
 use super::record::Record;
+use super::upload::RequestBody;
 use crate::access_log::End;
 use crate::config::Edit;
 use crate::hold::grip::{Link, Mode, Resume, Terms, Way, Ways};
-use crate::hold::{Answer, Order, read_instruction};
+use crate::hold::{Answer, ClientSide, Order, Speech, read_instruction};
 use crate::message::{ChannelName, FrameBuilder, Position};
 
 /// An answer of an application that may have others behind it.
@@ -147,6 +152,63 @@ async fn resume(
     Ok(Ok(page.terms.resume(body.chunk(), ways, page.forwarded_at)))
 }
 
+/// Makes the request of a client again whose response is held, with what it has, and gives what it is told then; nothing
+/// where it is the client who has to ask again.
+pub async fn ask_again(
+    ctx: Context<'_>,
+    (parts, body): (&Parts, Bytes),
+    last_ids: &[(ChannelName, Box<str>)],
+) -> Option<Speech> {
+    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
+    let asking = ctx.client.clock.drive(Box::pin(again(&ctx, (parts, body, &marks), last_ids, &mut record)));
+    let said = asking.await.unwrap_or(Err(Refusal::ResponseTimeout));
+    said.inspect_err(|refusal| record.refused(refusal)).ok().flatten()
+}
+
+async fn again(
+    ctx: &Context<'_>,
+    (parts, body, marks): (&Parts, Bytes, &Marks),
+    last_ids: &[(ChannelName, Box<str>)],
+    record: &mut Record,
+) -> Result<Option<Speech>, Refusal> {
+    let edits = edits(ctx, last_ids);
+    let asked = check::without_body(parts)?;
+    let with_ids = Context { edits: &edits, ..*ctx };
+    let body = match body.is_empty() {
+        true => RequestBody::Empty,
+        false => RequestBody::ready(ctx, body),
+    };
+    let upstream = forward_with(&with_ids, (parts, &asked, marks), body, record, &mut None).await?;
+    let at = SystemTime::now();
+    let verdict = classify(&asked, &upstream.head, ctx.rules, ctx.handoffs)?;
+    let mut terms = match verdict {
+        Verdict::Relay => Box::default(),
+        Verdict::Grip(terms) => terms,
+        // It is the client's own request that this can be done for.
+        Verdict::Hold(_) | Verdict::Reproxy(..) | Verdict::Tunnel => return Ok(None),
+    };
+    let (forwarded_at, host) = (upstream.forwarded_at, parts.headers.get(HOST));
+    let answer = read(ctx, &mut terms, upstream).await?;
+    let first = Page { uri: parts.uri.clone(), terms, answer, forwarded_at };
+    let Page { terms, mut answer, forwarded_at, .. } = follow(ctx, host, marks, first, record).await?;
+    ctx.cors.mark(parts.headers.get(ORIGIN), &mut answer.headers);
+    record.answers(answer.status);
+    record.ends(End::Ok);
+    match terms.mode {
+        None => {
+            let reason = terms.status.as_ref().and_then(|status| status.reason.clone());
+            Ok(Some(Speech::Whole(Box::new(answer), reason)))
+        }
+        Some(Mode::Stream) => Ok(None),
+        Some(mode) => {
+            let side = ClientSide { version: parts.version, keep_alive: false };
+            let hold = terms.hold(mode, (answer, Ways::default()), side, forwarded_at, at);
+            Ok(Some(Speech::HoldAgain(Box::new(hold))))
+        }
+    }
+}
+
 /// Tells the application that a client has gone.
 pub async fn tell_gone(ctx: Context<'_>, parts: &Parts) {
     let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
@@ -166,7 +228,7 @@ async fn ask(
     last_ids: &[(ChannelName, Box<str>)],
     record: &mut Record,
 ) -> Result<Asked, Refusal> {
-    let edits: Vec<Edit> = ctx.edits.iter().cloned().chain(last_ids.iter().filter_map(grip_last)).collect();
+    let edits = edits(ctx, last_ids);
     let ctx = &Context { edits: &edits, ..*ctx };
     let asked = check::without_body(parts)?;
     let upstream = match forward(ctx, parts, &asked, marks, None, record).await? {
@@ -194,6 +256,11 @@ pub fn request(method: Method, target: &str, host: Option<&HeaderValue>) -> Opti
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Some(parts)
+}
+
+/// Those of the route, and what the client has.
+fn edits(ctx: &Context<'_>, last_ids: &[(ChannelName, Box<str>)]) -> Vec<Edit> {
+    ctx.edits.iter().cloned().chain(last_ids.iter().filter_map(grip_last)).collect()
 }
 
 /// `news; last-id=7`. What can't stand there is left out: nobody could read it.

@@ -22,6 +22,7 @@ mod forwarding;
 mod grip;
 mod holding;
 mod inquiry;
+mod kept;
 mod links;
 mod marks;
 mod messages;
@@ -62,7 +63,8 @@ pub use far_side::{FarSide, SAID_MAX};
 pub use files::{Place, serve_file};
 pub use grip::Identity;
 pub use inquiry::{Inquired, inquire};
-pub use links::{Unrecovered, recover, request, tell_gone};
+pub use kept::KeptRequest;
+pub use links::{Unrecovered, ask_again, recover, request, tell_gone};
 pub use messages::{Answered, Speaker, carry, not_carried};
 pub use parley::{Host, Parley, parley};
 pub use record::SiteMetrics;
@@ -200,6 +202,7 @@ async fn steps(
         Forwarded::Answer(answer) => answer,
         Forwarded::Hidden(hidden) => return Ok(Outcome::Answered(relay::whole(ctx, asked, *hidden, record))),
     };
+    let body = record.take_body();
     let verdict = classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs);
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),
@@ -212,7 +215,10 @@ async fn steps(
             let request = (parts, asked, marks);
             Box::pin(reproxy::hand_on(ctx, request, handoffs, instruction, answer, record)).await
         }
-        Verdict::Grip(terms) => Box::pin(grip::obey(ctx, (parts, asked, marks), terms, answer, record)).await,
+        Verdict::Grip(terms) => {
+            let request = (parts, asked, marks, body);
+            Box::pin(grip::obey(ctx, request, terms, answer, record)).await
+        }
         Verdict::Tunnel if first_hand && ctx.route.websockets == Websockets::Grip => {
             far_side::take(ctx, (parts, asked), answer, record)
         }

@@ -15,6 +15,7 @@ use super::returning::TicketEnd;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};
 use crate::metrics::Metrics;
+use crate::spool::Held;
 use crate::upstream::Upload;
 
 /// What nginx calls a request whose client left before there was an answer.
@@ -125,6 +126,8 @@ struct Entry {
     status: u16,
     bytes: u64,
     upload: Option<Arc<Upload>>,
+    /// The body of the request, until it is known what its answer means.
+    body: Option<Arc<Held>>,
     server: Option<Arc<str>>,
     retries: u8,
     end: End,
@@ -151,6 +154,7 @@ impl Record {
             status: CLIENT_LEFT,
             bytes: 0,
             upload: None,
+            body: None,
             server: None,
             retries: 0,
             end: End::ClientAbort,
@@ -170,6 +174,16 @@ impl Record {
     /// The request has this body.
     pub(super) fn uploads(&mut self, upload: Arc<Upload>) {
         self.change(|entry| entry.upload = Some(upload));
+    }
+
+    /// The request has this body, which may have to be sent again.
+    pub(super) fn keeps(&mut self, body: &Arc<Held>) {
+        self.change(|entry| entry.body = Some(body.clone()));
+    }
+
+    /// The body that was kept.
+    pub(super) fn take_body(&mut self) -> Option<Arc<Held>> {
+        self.0.as_mut().and_then(|entry| entry.body.take())
     }
 
     /// The request had a body of so many bytes, which is read.

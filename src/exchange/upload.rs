@@ -49,7 +49,10 @@ impl RequestBody {
         let taken = std::future::poll_fn(|cx| intake.poll(cx)).await;
         clock.stop();
         Ok(match taken? {
-            Taken::Whole(held) => RequestBody::Held(held, upload),
+            Taken::Whole(held) => {
+                record.keeps(&held);
+                RequestBody::Held(held, upload)
+            }
             Taken::Part(held) => RequestBody::Streamed(Some((Some(held), intake.body)), upload),
         })
     }

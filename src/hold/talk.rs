@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::grip::{Control, LastIds, Missing, Resume};
+use super::{Answer, Hold};
 use crate::message::Sequence;
 pub use crate::transport::websocket::Kind;
 
@@ -105,6 +106,10 @@ pub enum Speech {
     Grip(Box<Control>, Sequence),
     /// What a stream lacked, and how it goes on.
     Resume(Arc<Resume>),
+    /// How the client of a response is held from now on, since its request was asked again.
+    HoldAgain(Box<Hold>),
+    /// The whole answer to it, and what stands behind its status where that isn't the usual word.
+    Whole(Box<Answer>, Option<Box<str>>),
     /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes; of
     /// anything else, in its usual words.
     Close(u16, Box<str>),

@@ -117,6 +117,11 @@ impl Channel {
         last.or((self.past.count > 0).then_some(self.past.dropped))
     }
 
+    /// The last message, as long as it is kept.
+    pub(super) fn newest(&self) -> Option<&Arc<Entry>> {
+        self.window.back()
+    }
+
     /// What is known of the messages that it doesn't keep.
     pub(super) fn past(&self) -> &Past {
         &self.past

@@ -356,6 +356,12 @@ impl Hub {
         self.state.lock().facts(name, now)
     }
 
+    /// The id that a publisher of GRIP has given the last message of a channel that has readers; nothing where there is
+    /// none, or where it isn't kept any more.
+    pub fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
+        self.state.lock().last_id(name)
+    }
+
     /// Channels whose names come after `after`, in order, at most `limit`.
     pub fn channels(&self, after: Option<&ChannelName>, limit: usize, now: Instant) -> Page {
         self.state.lock().page(after, limit, now)

@@ -333,6 +333,11 @@ impl State {
     }
 
     /// A channel that has readers or history.
+    pub(super) fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
+        let channel = self.directory.get(self.directory.find(name)?)?;
+        channel.newest().filter(|_| channel.subscribers() > 0)?.message.forms.as_ref()?.id.clone()
+    }
+
     pub(super) fn facts(&self, name: &ChannelName, now: Instant) -> Option<ChannelFacts> {
         self.facts_of(self.directory.get(self.directory.find(name)?)?, now)
     }

@@ -109,6 +109,11 @@ impl Tap {
         self.hub.head()
     }
 
+    /// The id of a channel's last message in GRIP; nothing where that isn't known.
+    pub fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
+        self.hub.last_id(name)
+    }
+
     /// Takes one reader off each of the channels that its [`join`](Tap::join) returned.
     pub fn leave(&mut self, channels: &[ChannelId], now: Instant) {
         self.hub.state.lock().leave(self.id, channels, now);

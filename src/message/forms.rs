@@ -15,6 +15,8 @@ pub struct Forms {
     pub id: Option<Box<str>>,
     /// The id of the message before it on its channel.
     pub prev_id: Option<Box<str>>,
+    /// Whether it is published without waiting for that one. Once it is, this means nothing.
+    pub no_seq: bool,
     /// What filters look at.
     pub meta: Pairs,
     /// `http-response`.

@@ -342,6 +342,10 @@ impl Server {
             pools: Box::new(move || pools.load().pools().cloned().collect()),
             revoke: revocations::revoke(self.comet.revoker(), self.comet.beyond(), &self.metrics),
             count: revocations::count_tagged(self.comet.revoker()),
+            recover: {
+                let shards = self.comet.revoker();
+                Box::new(move || shards.ask_for_all())
+            },
             presence: self.comet.watch().map(|watch| watch.presence.clone()),
             #[cfg(debug_assertions)]
             trouble: {

@@ -9,7 +9,9 @@ use super::grip::Grip;
 use super::held::{Cold, Companion, Held, Manner, Memberships, PollAnswer, Reason, Stage, With};
 use super::runs;
 use super::socket::Conversation;
-use crate::hold::{Answer, Departure, Ear, Hold, Home, Length, Permit, Source, write_head, write_reason};
+use crate::hold::{
+    Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head, write_reason,
+};
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position, Sequence};
 use crate::transport::{self, Delivery, MediaType, Opening};
@@ -50,10 +52,14 @@ impl EventLoop {
         self.measures.opened(hold.transport);
         self.measures.gaps(hold.transport, self.gaps.len());
         let opening = self.opening(&hold, &joined);
+        let is_late = self.is_late(&hold);
         match transport::transport(hold.transport).delivery() {
             Delivery::Stream | Delivery::Socket => self.open_stream(key, &hold, &opening, joined.complete),
             Delivery::OneAnswer => self.open_poll(key),
             Delivery::AtOnce => self.answer_at_once(key, &opening),
+        }
+        if is_late && self.held.contains(key) {
+            self.ask_for_missing(key);
         }
         self.tell_owner(key);
         self.end_if_leaving(key);
@@ -63,6 +69,16 @@ impl EventLoop {
         if self.held.get(key).is_some_and(|held| has_stirred || held.wire.holds_input()) {
             self.hear(key);
         }
+    }
+
+    /// Whether the application has counted to another message than the last one that was published before its answer was
+    /// asked for, on a channel on which nothing has come since.
+    fn is_late(&self, hold: &Hold) -> bool {
+        let Some(company) = &hold.grip else { return false };
+        company.session.counted().any(|(channel, known)| {
+            self.entries.iter().all(|entry| entry.message.channel != *channel)
+                && self.tap.last_id(channel).is_some_and(|last| *last != *known)
+        })
     }
 
     /// Tells the client of a stream when to come back, so that all who are held now would do so at the configured rate if
@@ -203,7 +219,7 @@ impl EventLoop {
     }
 
     /// A poll that has something to say already is answered at once.
-    fn open_poll(&mut self, key: usize) {
+    pub(super) fn open_poll(&mut self, key: usize) {
         if self.held[key].grips(&self.entries) {
             self.grip_begin(key);
             self.grip_missed(key);
@@ -273,7 +289,9 @@ fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<
     };
     let fields = transport::fields(hold.transport, opening);
     write_head(status, headers, media_type, &fields, length, hold.client, out);
-    say_reason(hold, out);
+    if let Some(reason) = reason(hold) {
+        write_reason(reason, out);
+    }
 }
 
 /// Both answers of a poll, so that no header map is kept for each connection.
@@ -302,19 +320,24 @@ fn poll_answer(hold: &Hold, opening: &Opening, grip: Option<Grip>, ear: Option<B
 
 /// The application's own answer.
 fn application_answer(hold: &Hold) -> Vec<u8> {
-    let Answer { status, headers, body } = &hold.answer;
+    whole_answer(&hold.answer, reason(hold), hold.client)
+}
+
+/// A whole answer of an application, in words of its own behind the status where there are some.
+pub(super) fn whole_answer(answer: &Answer, reason: Option<&str>, client: ClientSide) -> Vec<u8> {
+    let Answer { status, headers, body } = answer;
     let length = Length::of(*status, body.len());
     let mut out = Vec::with_capacity(512 + body.len());
-    write_head(*status, headers, None, &[], length, hold.client, &mut out);
-    say_reason(hold, &mut out);
+    write_head(*status, headers, None, &[], length, client, &mut out);
+    if let Some(reason) = reason {
+        write_reason(reason, &mut out);
+    }
     if length != Length::Bodiless {
         out.extend_from_slice(body);
     }
     out
 }
 
-fn say_reason(hold: &Hold, head: &mut Vec<u8>) {
-    if let Some(reason) = hold.grip.as_ref().and_then(|company| company.reason.as_deref()) {
-        write_reason(reason, head);
-    }
+fn reason(hold: &Hold) -> Option<&str> {
+    hold.grip.as_ref().and_then(|company| company.reason.as_deref())
 }

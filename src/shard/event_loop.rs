@@ -275,6 +275,7 @@ impl EventLoop {
                 Command::Revoke(revocation) => self.revoke(revocation),
                 Command::Speak(key, hold, speech) => self.speak(key as usize, hold, speech),
                 Command::Ready(key) => self.pipe_is_ready(key as usize),
+                Command::AskForAll => self.ask_for_all(),
                 Command::Drain(spread) => self.begin_draining(spread),
                 Command::Stop => self.stopped = true,
                 #[cfg(debug_assertions)]

@@ -43,7 +43,8 @@ pub(super) enum Outcomes {
     Stream { bytes: Vec<u8>, events: usize, then: Then },
     /// Its answer.
     Answer(Vec<u8>),
-    /// The answer that the application has given, after which its client asks again.
+    /// Something is missing: its request is asked again, or it gets the answer that the application has given, after
+    /// which its client asks again.
     Fallback,
     /// Nothing.
     Nothing,
@@ -225,6 +226,7 @@ impl EventLoop {
         let held = &mut self.held[key as usize];
         match held.outcomes(entries) {
             Outcomes::Nothing => {}
+            Outcomes::Fallback if self.ask_for_missing(key as usize) => {}
             Outcomes::Fallback => self.end_afterwards(key),
             Outcomes::Answer(bytes) => match self.grip_answer(key as usize, bytes) {
                 Outcome::Done => self.afterwards.push((key, Afterwards::Finish(Reason::Answered))),
@@ -237,7 +239,9 @@ impl EventLoop {
                         self.afterwards.push((key, Afterwards::Cut(Reason::WriteError)));
                     }
                     (_, Then::Ends) => self.end_afterwards(key),
-                    (_, Then::Asks) => self.ask_for_missing(key as usize),
+                    (_, Then::Asks) => {
+                        self.ask_for_missing(key as usize);
+                    }
                     (_, Then::GoesOn) => {}
                 }
             }
@@ -261,6 +265,7 @@ impl EventLoop {
         self.entries = entries;
         match outcomes {
             Outcomes::Nothing => {}
+            Outcomes::Fallback if self.ask_for_missing(key) => {}
             Outcomes::Fallback => self.end(key, Reason::ChannelClosed),
             Outcomes::Answer(bytes) => match self.grip_answer(key, bytes) {
                 Outcome::Done => self.finish(key, Reason::Answered),
@@ -270,7 +275,9 @@ impl EventLoop {
             Outcomes::Stream { bytes, events, then } => match (self.grip_write(key, &bytes, events), then) {
                 (Outcome::Broken, _) => self.cut(key, Reason::WriteError),
                 (_, Then::Ends) => self.end(key, Reason::ChannelClosed),
-                (_, Then::Asks) => self.ask_for_missing(key),
+                (_, Then::Asks) => {
+                    self.ask_for_missing(key);
+                }
                 (_, Then::GoesOn) => {}
             },
         }
@@ -288,7 +295,7 @@ impl EventLoop {
         self.settle(key, sent)
     }
 
-    fn grip_answer(&mut self, key: usize, bytes: Vec<u8>) -> Outcome {
+    pub(super) fn grip_answer(&mut self, key: usize, bytes: Vec<u8>) -> Outcome {
         let held = &mut self.held[key];
         held.stage = Stage::Ending(Reason::Answered);
         self.measures.delivered(held.transport, 1);

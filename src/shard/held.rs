@@ -74,6 +74,10 @@ pub(super) enum Manner {
     Stream(Option<Box<Companion>>),
 }
 
+// The allocator's sizes beside these are 128 and 192.
+const _: () = assert!(size_of::<With>() <= 128);
+const _: () = assert!(size_of::<Companion>() <= 192);
+
 /// What some streams have.
 #[derive(Default)]
 pub(super) struct Companion {

@@ -24,6 +24,8 @@ pub(super) enum Command {
     Speak(u32, u64, Speech),
     /// The pipe of the connection with this key can be read or written again, if that is still there.
     Ready(u32),
+    /// Have the applications of all that GRIP holds asked.
+    AskForAll,
     /// End everything within this time.
     Drain(Duration),
     /// End the thread.

@@ -196,6 +196,11 @@ impl Revoker {
         self.0.inboxes.iter().take(1).for_each(|inbox| inbox.push(Command::Trouble(trouble)));
     }
 
+    /// Has the applications of all clients of GRIP asked for what these may lack.
+    pub fn ask_for_all(&self) {
+        self.0.inboxes.iter().for_each(|inbox| inbox.push(Command::AskForAll));
+    }
+
     /// Connections with a tag.
     pub fn count(&self, tag: &str) -> Counting {
         self.ask(&Whose::Tag(tag.into()), || Deed::Count)

@@ -1,7 +1,7 @@
-//! A stream of GRIP that has links: its owner is told when it may lack something, and what comes of that is put behind
-//! what it has.
+//! A client of GRIP that has somebody to be asked for what it lacks: its owner is told of it, and what comes of that is put
+//! behind the stream, or is the answer, or another hold.
 //!
-//! A stream that is asked for is behind, and is given nothing, until it is told how it goes on. Then it joins its channels
+//! A client that is asked for is behind, and is given nothing, until it is told how it goes on. Then it joins its channels
 //! as if it had just come, at the moment when its application was asked; it leaves the ones that it was on afterwards, so
 //! that none of them vanishes in between.
 
@@ -9,12 +9,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::sync::Arc;
 
+use super::arrive::whole_answer;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::grip::{Grip, Own};
-use super::held::{Held, Memberships, Reason, Stage};
-use crate::hold::grip::{Onward, Resume, Way};
-use crate::hold::{Ear, Hold};
-use crate::message::Sequence;
+use super::held::{Held, Manner, Memberships, Reason, Stage};
+use crate::hold::grip::{Company, Onward, Resume, Way};
+use crate::hold::{Answer, Ear, Hold};
+use crate::message::{ChannelName, Frame, Sequence, Start};
 
 /// The links of a stream.
 pub(super) struct Linked {
@@ -57,19 +58,25 @@ impl EventLoop {
         grip
     }
 
-    /// A stream may lack something. The lists that it stands in don't change.
-    pub(super) fn ask_for_missing(&mut self, key: usize) {
+    /// A client may lack something; false where there is nobody to be asked for it. The lists that it stands in don't
+    /// change.
+    pub(super) fn ask_for_missing(&mut self, key: usize) -> bool {
         let inbox = self.inbox();
         let held = &mut self.held[key];
-        if held.stage != Stage::Live {
-            return;
+        if held.stage != Stage::Live || held.cold.is_asking() {
+            return true;
         }
-        held.behind = true;
-        let Some(grip) = held.cold.grip().filter(|grip| !grip.is_asking) else { return };
+        let Some(grip) = held.cold.grip() else { return false };
         let last_ids = grip.session.last_ids().map(|(name, id)| (name.clone(), id.into())).collect();
-        let Some(linked) = grip.linked() else { return };
-        linked.ear.missing(linked.next.as_ref().map(|way| way.target.clone()), last_ids, inbox, key as u32);
-        grip.is_asking = true;
+        let next = grip.linked().and_then(|linked| linked.next.as_ref());
+        let target = next.map(|way| way.target.clone());
+        let Some(ear) = held.cold.ear() else { return false };
+        ear.missing(target, last_ids, inbox, key as u32);
+        held.behind = true;
+        if let Some(grip) = held.cold.grip() {
+            grip.is_asking = true;
+        }
+        true
     }
 
     /// Its link's time is over.
@@ -107,7 +114,7 @@ impl EventLoop {
         }
         grip.is_asking = false;
         let reached = match &resume.onward {
-            Some(onward) => match self.rejoin(key, onward) {
+            Some(Onward { wishes, company }) => match self.rejoin(key, wishes, company) {
                 Some(reached) => Some(reached),
                 None => return self.end(key, Reason::Listener),
             },
@@ -132,9 +139,9 @@ impl EventLoop {
         }
     }
 
-    /// Puts a stream on the channels that it goes on with; what was published on them since is in `entries` then. Gives
+    /// Puts a client on the channels that it goes on with; what was published on them since is in `entries` then. Gives
     /// how far these go, or nothing where the hub refuses it.
-    fn rejoin(&mut self, key: usize, Onward { wishes, company }: &Onward) -> Option<Sequence> {
+    fn rejoin(&mut self, key: usize, wishes: &[(ChannelName, Start)], company: &Company) -> Option<Sequence> {
         self.entries.clear();
         self.gaps.clear();
         let limit = self.settings.load().turn_bytes;
@@ -149,7 +156,9 @@ impl EventLoop {
         let held = &mut self.held[key];
         (held.position, held.behind) = (joined.position, !joined.complete);
         let tick = self.tick;
-        held.cold.keepalive = company.keepalive.as_ref().map_or(0, |sign| ticks(sign.timeout));
+        if held.cold.poll().is_none() {
+            held.cold.keepalive = company.keepalive.as_ref().map_or(0, |sign| ticks(sign.timeout));
+        }
         if let Some(grip) = held.cold.grip() {
             grip.session = company.session.clone();
             grip.keepalive = company.keepalive.clone();
@@ -160,6 +169,58 @@ impl EventLoop {
             }
         }
         Some(joined.position)
+    }
+
+    /// The client of a response is held as its application has said when its request was asked again.
+    pub(super) fn hold_again(&mut self, key: usize, hold: &Hold) {
+        let Some(company) = hold.grip.as_deref().filter(|_| self.held[key].cold.is_asking()) else { return };
+        if self.rejoin(key, &hold.wishes, company).is_none() {
+            return self.end(key, Reason::ChannelClosed);
+        }
+        let now = self.tick;
+        let cold = &mut self.held[key].cold;
+        if let Some(grip) = cold.grip() {
+            grip.is_asking = false;
+        }
+        if let Manner::Poll(poll) = &mut cold.manner {
+            let reason = company.reason.as_deref();
+            poll.fallback = Frame::raw(whole_answer(&hold.answer, reason, cold.client));
+        }
+        cold.status = hold.answer.status.as_u16();
+        cold.until = hold.timeout.map_or(u32::MAX, |timeout| now.saturating_add(ticks(timeout)));
+        self.schedule(key);
+        self.open_poll(key);
+    }
+
+    /// The client of a response gets the answer that its application has given when its request was asked again.
+    pub(super) fn answer_whole(&mut self, key: usize, answer: &Answer, reason: Option<&str>) {
+        let cold = &mut self.held[key].cold;
+        if cold.poll().is_none() || !cold.is_asking() {
+            return;
+        }
+        cold.status = answer.status.as_u16();
+        let client = cold.client;
+        let Some(grip) = cold.grip() else { return };
+        let bytes = grip.answer(whole_answer(answer, reason, client), client);
+        match self.grip_answer(key, bytes) {
+            Outcome::Done => self.finish(key, Reason::Answered),
+            Outcome::Waiting => {}
+            Outcome::Broken => self.cut(key, Reason::WriteError),
+        }
+    }
+
+    /// Has the applications of all that GRIP holds asked, as far as they can be.
+    pub(super) fn ask_for_all(&mut self) {
+        let keys: Vec<usize> = self.held.keys().filter(|key| self.held[*key].cold.has_grip()).collect();
+        for key in keys {
+            let cold = &mut self.held[key].cold;
+            let has_way = cold.grip().is_some_and(|grip| grip.has_way());
+            if cold.poll().is_some() && !self.ask_for_missing(key) {
+                self.end(key, Reason::ChannelClosed);
+            } else if has_way {
+                self.ask_for_missing(key);
+            }
+        }
     }
 }
 

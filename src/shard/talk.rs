@@ -93,6 +93,8 @@ impl EventLoop {
             Speech::Frames(frames) => self.say_frames(key, frames, 0),
             Speech::Grip(control, after) => self.grip_order(key, *control, after),
             Speech::Resume(resume) => self.resume(key, resume),
+            Speech::HoldAgain(hold) => self.hold_again(key, &hold),
+            Speech::Whole(answer, reason) => self.answer_whole(key, &answer, reason.as_deref()),
             Speech::Cut => self.cut(key, Reason::Listener),
             Speech::Close(code, reason) => {
                 if let Some(conversation) = held.cold.conversation() {

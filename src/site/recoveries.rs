@@ -1,5 +1,5 @@
-//! What held clients of GRIP may lack, and which of them have gone: their applications are asked, once for all clients
-//! that lack the same.
+//! What held clients of GRIP may lack, and which of them have gone: their applications are asked, once for all streams
+//! that lack the same, and again by the request of each response.
 //!
 //! Shards leave word at one board for the process, since clients that lack the same are held everywhere; whichever thread
 //! of ordinary work looks next does what is due. Each client stands there once at most while it is asked for, so that
@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 use super::route::Action;
 use super::router::Found;
 use super::{Site, Snapshot, authority};
-use crate::exchange::{Client, Context, Unrecovered, recover, request, tell_gone};
+use crate::edge::Edge;
+use crate::exchange::{Client, Context, KeptRequest, Unrecovered, ask_again, recover, request, tell_gone};
 use crate::hold::grip::{LastIds, Missing, Resume};
 use crate::hold::{Ear, Hears, Line, Passport, Said, Speech, TakeOver, fresh_number};
 use crate::metrics::Metrics;
@@ -56,27 +57,31 @@ struct Lacked {
     last_ids: LastIds,
 }
 
-/// For whom an application is asked.
-#[derive(Clone)]
-struct Asker {
+/// What is known of a held client for whom an application may be asked.
+struct Known {
     host: Option<HeaderValue>,
     passport: Passport,
     secure: bool,
+    /// Where it is told that the client has gone.
+    gone: Option<Box<str>>,
+    /// The request whose response is held.
+    request: Option<KeptRequest>,
 }
 
 /// Something to ask.
 enum Errand {
     /// For what clients lack, and how often it was asked for before.
-    Missing(Arc<Lacked>, Asker, u32),
+    Missing(Arc<Lacked>, Arc<Known>, u32),
+    /// The request of a client that has these ids.
+    Again(Arc<Known>, LastIds, Line),
     /// Nothing: the application hears that a client has gone.
-    Gone(Box<str>, Asker),
+    Gone(Arc<Known>),
 }
 
-/// What the owner of a held client knows of it.
+/// The owner of a held client.
 struct Anchor {
     recoveries: Arc<Recoveries>,
-    asker: Asker,
-    gone: Option<Box<str>>,
+    known: Arc<Known>,
 }
 
 /// How long those who lack the same are waited for: shards find out within a turn of each other, and each has its own
@@ -102,39 +107,47 @@ impl Recoveries {
     /// Gives a hold whose application has named links an ear for what they are for.
     pub(super) fn attend(self: &Arc<Self>, client: &Client, request: &Parts, take_over: &mut TakeOver) {
         take_over.edit_hold(|hold| {
+            let could_lose = hold.could_lose();
             let Some(company) = hold.grip.as_mut().filter(|_| hold.ear.is_none()) else { return };
-            if company.ways.next.is_none() && company.ways.gone.is_none() {
-                return;
+            let has_link = company.ways.next.is_some() || company.ways.gone.is_some();
+            let body = company.request_body.take();
+            let kept = could_lose.then(|| KeptRequest::new(request, body)).flatten();
+            if has_link || kept.is_some() {
+                let known = Arc::new(Known::new(client, request, company.ways.gone.take(), kept));
+                let anchor = Anchor { recoveries: self.clone(), known };
+                hold.ear = Some(Box::new(Ear::new(Arc::new(anchor), fresh_number())));
             }
-            let gone = company.ways.gone.take();
-            let anchor = Anchor { recoveries: self.clone(), asker: Asker::new(client, request), gone };
-            hold.ear = Some(Box::new(Ear::new(Arc::new(anchor), fresh_number())));
         });
     }
 
-    fn ask_for(&self, asker: &Asker, missing: Missing) {
-        let Missing { target: Some(target), mut last_ids, line } = missing else { return };
+    fn ask_for(&self, known: &Arc<Known>, missing: Missing) {
+        let Missing { target, mut last_ids, line } = missing;
         last_ids.sort();
-        let lacked = Lacked { host: asker.host.clone(), secure: asker.secure, target, last_ids };
         self.waiting.inc();
+        let Some(target) = target else {
+            let errand = Errand::Again(known.clone(), last_ids, line);
+            self.board.lock().add(Duration::ZERO, errand);
+            return self.bell.notify_one();
+        };
+        let lacked = Lacked { host: known.host.clone(), secure: known.secure, target, last_ids };
         let mut board = self.board.lock();
         if let Some(lines) = board.lacking.get_mut(&lacked) {
             return lines.push(line);
         }
         let lacked = Arc::new(lacked);
         board.lacking.insert(lacked.clone(), vec![line]);
-        board.add(GATHER, Errand::Missing(lacked, asker.clone(), 0));
+        board.add(GATHER, Errand::Missing(lacked, known.clone(), 0));
         drop(board);
         self.bell.notify_one();
     }
 
-    fn tell_gone(&self, target: &str, asker: &Asker) {
+    fn tell_gone(&self, known: &Arc<Known>) {
         let mut board = self.board.lock();
         if board.gone >= GONE_MAX {
             return tracing::warn!("applications don't hear of all clients that have gone");
         }
         board.gone += 1;
-        board.add(Duration::ZERO, Errand::Gone(target.into(), asker.clone()));
+        board.add(Duration::ZERO, Errand::Gone(known.clone()));
         drop(board);
         self.bell.notify_one();
     }
@@ -202,9 +215,9 @@ impl Waiting {
     }
 
     /// Asks again after a while.
-    fn later(self, asker: Asker, attempt: u32) {
+    fn later(self, known: Arc<Known>, attempt: u32) {
         let wait = Duration::from_millis((1000 << attempt) + fastrand::u64(0..1000));
-        let errand = Errand::Missing(self.lacked.clone(), asker, attempt + 1);
+        let errand = Errand::Missing(self.lacked.clone(), known, attempt + 1);
         self.recoveries.board.lock().add(wait, errand);
         self.recoveries.bell.notify_one();
         mem::forget(self);
@@ -217,11 +230,11 @@ impl Drop for Waiting {
     }
 }
 
-impl Asker {
-    fn new(client: &Client, request: &Parts) -> Asker {
+impl Known {
+    fn new(client: &Client, request: &Parts, gone: Option<Box<str>>, kept: Option<KeptRequest>) -> Known {
         // A copy: the field is a part of the buffer that the request was read into, which would live as long as the hold.
         let host = request.headers.get(HOST).and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
-        Asker { host, passport: client.passport.clone(), secure: client.secure }
+        Known { host, passport: client.passport.clone(), secure: client.secure, gone, request: kept }
     }
 
     /// With a clock for one request of this thread.
@@ -233,12 +246,9 @@ impl Asker {
 impl Hears for Anchor {
     fn hear(&self, _hold: u64, said: Said) {
         match said {
-            Said::Missing(missing) => self.recoveries.ask_for(&self.asker, *missing),
-            Said::Over(_) => {
-                if let Some(gone) = &self.gone {
-                    self.recoveries.tell_gone(gone, &self.asker);
-                }
-            }
+            Said::Missing(missing) => self.recoveries.ask_for(&self.known, *missing),
+            Said::Over(_) if self.known.gone.is_some() => self.recoveries.tell_gone(&self.known),
+            Said::Over(_) => {}
             Said::Here(_) | Said::Words(_) | Said::Sent(_) | Said::Wanted => {}
         }
     }
@@ -265,11 +275,11 @@ impl Site {
     }
 
     async fn ask(&self, errand: Errand, worker: usize) {
+        let [ok, later, failed] = &self.recoveries.results;
         match errand {
-            Errand::Missing(lacked, asker, attempt) => {
+            Errand::Missing(lacked, known, attempt) => {
                 let waiting = Waiting { recoveries: self.recoveries.clone(), lacked };
-                let [ok, later, failed] = &self.recoveries.results;
-                match self.ask_for(&waiting.lacked, &asker.client(worker)).await {
+                match self.ask_for(&waiting.lacked, &known.client(worker)).await {
                     Ok(resume) => {
                         ok.inc();
                         let resume = Arc::new(resume);
@@ -277,15 +287,23 @@ impl Site {
                     }
                     Err(Unrecovered::Later) if attempt < RETRIES => {
                         later.inc();
-                        waiting.later(asker, attempt);
+                        waiting.later(known, attempt);
                     }
                     Err(_) => failed.inc(),
                 }
             }
-            Errand::Gone(target, asker) => {
-                let client = asker.client(worker);
-                if let Some(parts) = request(Method::POST, &target, asker.host.as_ref())
-                    && let Some(ctx) = self.way_of_link(&self.snapshot().0, &client, &parts)
+            Errand::Again(known, last_ids, line) => {
+                let said = self.ask_again(&known, &last_ids, &known.client(worker)).await;
+                if said.is_some() { ok } else { failed }.inc();
+                self.recoveries.waiting.dec();
+                // Whom nothing is said asks again itself, having got what its application has given.
+                line.speak(said.unwrap_or_else(|| Speech::Close(0, "".into())));
+            }
+            Errand::Gone(known) => {
+                let (snapshot, client) = (self.snapshot(), known.client(worker));
+                let gone = known.gone.as_deref().unwrap_or_default();
+                if let Some(parts) = request(Method::POST, gone, known.host.as_ref())
+                    && let Some((ctx, _)) = self.way_of_link(&snapshot.0, &client, &parts)
                 {
                     tell_gone(ctx, &parts).await;
                 }
@@ -296,8 +314,25 @@ impl Site {
     async fn ask_for(&self, lacked: &Lacked, client: &Client) -> Result<Resume, Unrecovered> {
         let parts = request(Method::GET, &lacked.target, lacked.host.as_ref()).ok_or(Unrecovered::Never)?;
         let snapshot = self.snapshot();
-        let ctx = self.way_of_link(&snapshot.0, client, &parts).ok_or(Unrecovered::Later)?;
+        let (ctx, _) = self.way_of_link(&snapshot.0, client, &parts).ok_or(Unrecovered::Later)?;
         recover(ctx, &parts, &lacked.last_ids).await
+    }
+
+    async fn ask_again(&self, known: &Known, last_ids: &LastIds, client: &Client) -> Option<Speech> {
+        let request = known.request.as_ref()?;
+        let parts = request.parts()?;
+        let snapshot = self.snapshot();
+        let (ctx, edge) = self.way_of_link(&snapshot.0, client, &parts)?;
+        let mut said = ask_again(ctx, (&parts, request.body()), last_ids).await?;
+        let headers = match &mut said {
+            Speech::HoldAgain(hold) => Some(&mut hold.answer.headers),
+            Speech::Whole(answer, _) => Some(&mut answer.headers),
+            _ => None,
+        };
+        if let Some((edge, headers)) = edge.zip(headers) {
+            edge.edit_answer(headers);
+        }
+        Some(said)
     }
 
     /// Leads a request of the proxy's own to its route, unless the site is closed. Nobody's address is charged for it.
@@ -306,17 +341,19 @@ impl Site {
         snapshot: &'a Snapshot,
         client: &'a Client,
         parts: &Parts,
-    ) -> Option<Context<'a>> {
+    ) -> Option<(Context<'a>, Option<&'a Edge>)> {
         let path = parts.uri.path();
         let Found::Route(index, route) = snapshot.router.find(authority(parts), path) else { return None };
-        let Action::Pool(pool, _) = &route.action else {
+        let Action::Pool(pool, handoffs) = &route.action else {
             tracing::warn!(path, "a link of an application leads to no route with a pool");
             return None;
         };
         if snapshot.facts[index].maintenance.closed().is_some() {
             return None;
         }
-        let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
-        Some(self.context(snapshot, client, &snapshot.sites[index], (route, pool), edits))
+        let edge = route.edge.as_deref();
+        let edits = edge.map_or(&[][..], |edge| &edge.request);
+        let ctx = self.context(snapshot, client, &snapshot.sites[index], (route, pool), edits);
+        Some((Context { handoffs: handoffs.as_ref(), ..ctx }, edge))
     }
 }

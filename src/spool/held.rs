@@ -69,6 +69,15 @@ impl Held {
         self.length
     }
 
+    /// All of it in one piece, where nothing of it is in a file.
+    pub fn in_memory(&self) -> Option<Bytes> {
+        match (&self.file, &*self.front, &*self.tail) {
+            (Some(_), ..) => None,
+            (None, [piece], []) => Some(Bytes::copy_from_slice(piece)),
+            (None, front, tail) => Some([front, tail].concat().concat().into()),
+        }
+    }
+
     /// From the beginning.
     pub fn read(self: &Arc<Self>) -> Reader {
         Reader {

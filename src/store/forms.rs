@@ -7,7 +7,7 @@ use crate::message::{Form, Forms, Pairs, Reply, ReplyBody, SocketType, ToRespons
 
 /// Appends them.
 pub(super) fn write(forms: &Forms, out: &mut Vec<u8>) {
-    let Forms { id, prev_id, meta, response, stream, socket } = forms;
+    let Forms { id, prev_id, no_seq: _, meta, response, stream, socket } = forms;
     [id, prev_id].into_iter().for_each(|text| write_text(text.as_deref(), out));
     write_pairs(meta, out);
     write_form(response, out, write_response);
@@ -85,6 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Forms, NoRecord> {
     Ok(Forms {
         id: reader.text()?,
         prev_id: reader.text()?,
+        no_seq: false,
         meta: read_pairs(reader)?,
         response: read_form(reader, read_response)?,
         stream: read_form(reader, read_stream)?,

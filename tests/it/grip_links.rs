@@ -232,3 +232,113 @@ fn an_application_hears_that_a_client_has_gone() {
     assert_eq!(client.chunk(), None);
     wait_until("the application hears of it", || asked_for(&origin, "/folder/left?c=1").len() == 2);
 }
+
+#[test]
+fn items_come_in_their_order_and_one_that_is_alone_does_not_wait_for_ever() {
+    let origin = Origin::replying(|request: &Received| match request.target() {
+        "/stream" => stream("a; prev-id=1", "</next>; rel=next", "open\n"),
+        _ => stream("a; prev-id=9", "</next>; rel=next", "4 to 9\n"),
+    });
+    let proxy = Perihelion::before(&origin);
+    let mut client = held(&proxy, "/stream", "open\n");
+    proxy.wait_subscribers("a", 1);
+    publish(&proxy, &[item("a", "1", "0")]);
+    publish(&proxy, &[item("a", "3", "2")]);
+    assert_eq!(proxy.metric("perihelion_comet_out_of_order", &[]), 1.0);
+    publish(&proxy, &[item("a", "2", "1")]);
+    piece(&mut client, "2\n3\n");
+    assert_eq!(asked_for(&origin, "/next").len(), 0);
+    let began = std::time::Instant::now();
+    publish(&proxy, &[item("a", "9", "8")]);
+    piece(&mut client, "4 to 9\n");
+    assert!(began.elapsed().as_secs_f64() >= 4.9, "{:?}", began.elapsed());
+    assert_eq!(proxy.metric("perihelion_comet_out_of_order", &[]), 0.0);
+    // One that needn't wait is a gap at once.
+    let bypassing = item("a", "20", "19").replace("\"id\"", "\"no-seq\":true,\"id\"");
+    publish(&proxy, &[bypassing]);
+    piece(&mut client, "4 to 9\n");
+}
+
+fn poll(channel: &str, body: &str) -> Reply {
+    Reply::ok(body).with("Grip-Hold", "response").with("Grip-Channel", channel).with("X-App", "1")
+}
+
+fn answer_item(id: &str, prev_id: &str) -> String {
+    format!(r#"{{"channel":"a","id":"{id}","prev-id":"{prev_id}","http-response":{{"body":"{id}\n"}}}}"#)
+}
+
+#[test]
+fn a_response_that_could_have_missed_something_is_asked_for_again_in_its_own_words() {
+    let asked = AtomicUsize::new(0);
+    let origin = Origin::replying(move |request: &Received| match request.head.get("grip-last") {
+        None if request.target() == "/ordinary" => Reply::ok("ordinary"),
+        None => poll("a; prev-id=1", "late\n"),
+        Some(_) if asked.fetch_add(1, Ordering::SeqCst) == 0 => poll("a; prev-id=4", "later\n"),
+        Some(_) => Reply::status("201 Created", "all of it\n").with("X-App", "2"),
+    });
+    let proxy = Perihelion::before(&origin);
+    let mut client = proxy.connect();
+    client
+        .send("POST /poll?x=1 HTTP/1.1\r\nHost: example.com\r\nCookie: a=b\r\nContent-Length: 4\r\n\r\nbody");
+    proxy.wait_subscribers("a", 1);
+    publish(&proxy, &[answer_item("4", "3")]);
+    origin.wait_for_request(1);
+    // It is held again, where the application says: what follows is its answer.
+    proxy.wait_metric("perihelion_comet_recovering", &[], 0.0);
+    publish(&proxy, &[answer_item("9", "8")]);
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.text().as_str()), (201, "all of it\n"));
+    assert_eq!((answer.head.get("x-app"), answer.head.length()), (Some("2"), Some(10)));
+    let received = origin.received();
+    let ids: Vec<_> = received.iter().map(|request| request.head.all("grip-last").join("|")).collect();
+    assert_eq!(ids, ["", "a; last-id=1", "a; last-id=4"]);
+    for request in &received {
+        assert_eq!(
+            (request.method(), request.target(), &request.body[..]),
+            ("POST", "/poll?x=1", &b"body"[..])
+        );
+        assert_eq!(request.head.get("cookie"), Some("a=b"));
+    }
+    // The connection is an ordinary one again.
+    assert_eq!(client.get("/ordinary").text(), "ordinary");
+}
+
+#[test]
+fn a_response_that_begins_behind_what_was_published_is_asked_for_again_at_once() {
+    let origin = Origin::replying(|request: &Received| match request.head.get("grip-last") {
+        None => poll("a; prev-id=1", "late\n"),
+        Some(last) => Reply::ok(last),
+    });
+    let proxy = Perihelion::before(&origin);
+    // Somebody has to be there, so that it is known what was published last.
+    let mut first = ask(&proxy, "/poll");
+    proxy.wait_subscribers("a", 1);
+    publish(&proxy, &[r#"{"channel":"a","id":"2","prev-id":"1","http-stream":{"content":"x"}}"#.into()]);
+    let mut second = ask(&proxy, "/poll");
+    assert_eq!(second.answer().text(), "a; last-id=1");
+    publish(&proxy, &[r#"{"channel":"a","id":"3","prev-id":"2","http-response":{"action":"hint"}}"#.into()]);
+    assert_eq!(first.answer().text(), "a; last-id=2");
+}
+
+#[test]
+fn all_clients_are_asked_for_when_that_is_wanted() {
+    let origin =
+        Origin::replying(|request: &Received| match (request.target(), request.head.get("grip-last")) {
+            ("/stream", _) => stream("a", "</next>; rel=next", "open\n"),
+            ("/next", _) => stream("a", "</next>; rel=next", "more\n"),
+            ("/counted", None) => poll("a; prev-id=1", "late\n"),
+            ("/counted", Some(_)) => Reply::ok("again\n"),
+            _ => poll("a", "late\n"),
+        });
+    let proxy = Perihelion::before(&origin);
+    let mut client = held(&proxy, "/stream", "open\n");
+    let (mut counted, mut other) = (ask(&proxy, "/counted"), ask(&proxy, "/other"));
+    proxy.wait_subscribers("a", 3);
+    let answer = proxy.control("POST", "/recover/", "");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "Updated\n"));
+    piece(&mut client, "more\n");
+    assert_eq!(counted.answer().text(), "again\n");
+    // Its client asks again itself.
+    assert_eq!(other.answer().text(), "late\n");
+    assert_eq!(proxy.control("GET", "/recover", "").status(), 405);
+}

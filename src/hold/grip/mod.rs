@@ -22,6 +22,7 @@ mod ways;
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING,
@@ -135,6 +136,8 @@ pub struct Company {
     pub call: Option<Box<Call>>,
     /// Where its application is asked about it.
     pub ways: Ways,
+    /// The body of the request whose response is held, where it had one that is kept.
+    pub request_body: Option<Bytes>,
 }
 
 impl Hold {
@@ -145,12 +148,21 @@ impl Hold {
         }
     }
 
+    /// Whether it holds a response for which something may be published that its client must not miss, and
+    /// that can be asked for again.
+    pub fn could_lose(&self) -> bool {
+        // What a script has asked for isn't what its page has asked.
+        let is_counted =
+            |company: &Company| company.session.counted().next().is_some() && company.call.is_none();
+        self.transport == GRIP_RESPONSE && self.grip.as_deref().is_some_and(is_counted)
+    }
+
     /// Makes a WebSocket one of GRIP, which its application puts on channels later.
     pub fn speaks_grip(&mut self) {
         self.transport = GRIP_SOCKET;
         let session = Session::new(Vec::new(), Meta::new());
-        let (keepalive, reason, call, ways) = (None, None, None, Ways::default());
-        self.grip = Some(Box::new(Company { session, keepalive, reason, call, ways }));
+        let (keepalive, reason, call, ways, request_body) = (None, None, None, Ways::default(), None);
+        self.grip = Some(Box::new(Company { session, keepalive, reason, call, ways, request_body }));
     }
 }
 
@@ -166,7 +178,7 @@ impl Terms {
         let reason = self.status.as_ref().and_then(|status| status.reason.clone());
         let is_plain = self.mode == Some(Mode::Stream) && session.is_plain();
         let needed = !is_plain || keepalive.is_some() || reason.is_some() || ways != Ways::default();
-        needed.then(|| Box::new(Company { session, keepalive, reason, call: None, ways }))
+        needed.then(|| Box::new(Company { session, keepalive, reason, call: None, ways, request_body: None }))
     }
 
     /// The client's side of its channels.
@@ -202,7 +214,7 @@ impl Terms {
         let goes_on = self.mode == Some(Mode::Stream) && !self.lacks_link(&ways);
         let onward = || {
             let (session, keepalive) = (self.session(), self.keepalive.clone());
-            let company = Company { session, keepalive, reason: None, call: None, ways };
+            let company = Company { session, keepalive, reason: None, call: None, ways, request_body: None };
             Onward { wishes: self.wishes(forwarded_at), company }
         };
         Resume { body, onward: goes_on.then(onward) }
