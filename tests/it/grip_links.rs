@@ -1,7 +1,7 @@
 //! What applications of GRIP link to from held streams: what clients lack, and where it is heard that one has gone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::support::{Origin, Perihelion, Raw, Received, Reply, wait_until};
 
@@ -95,13 +95,13 @@ fn what_a_stream_lacks_is_asked_for_once_for_all_that_lack_the_same() {
 
 #[test]
 fn nothing_is_lost_or_doubled_that_is_published_while_the_application_answers() {
-    let (proxy_at, published) =
-        (Arc::new(std::sync::OnceLock::<Arc<Perihelion>>::new()), AtomicUsize::new(0));
+    // The application's threads may outlive the test, and must not keep the proxy alive.
+    let (proxy_at, published) = (Arc::new(OnceLock::<Weak<Perihelion>>::new()), AtomicUsize::new(0));
     let there = proxy_at.clone();
     let origin = Origin::replying(move |request: &Received| match request.target() {
         "/stream" => stream("a; prev-id=1", "</next>; rel=next", "open\n"),
         _ => {
-            let proxy = there.get().expect("it is there");
+            let proxy = &there.get().and_then(Weak::upgrade).expect("it is there");
             let first = published.fetch_add(2, Ordering::SeqCst);
             assert_eq!(first, 0, "asked once");
             // One that the answer has, and one that it doesn't.
@@ -110,7 +110,7 @@ fn nothing_is_lost_or_doubled_that_is_published_while_the_application_answers() 
         }
     });
     let proxy = Arc::new(Perihelion::before(&origin));
-    assert!(proxy_at.set(proxy.clone()).is_ok());
+    assert!(proxy_at.set(Arc::downgrade(&proxy)).is_ok());
     let mut client = held(&proxy, "/stream", "open\n");
     proxy.wait_subscribers("a", 1);
     publish(&proxy, &[item("a", "2", "1"), item("a", "4", "3")]);
