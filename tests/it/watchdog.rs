@@ -93,6 +93,7 @@ fn a_panic_in_one_stream_ends_that_stream_and_no_other() {
     proxy.publish("news", "after it");
     assert!(events.until("after it\n\n").contains("data: after it"));
     drop(events);
+    drop(open);
     drop(http2);
     wait_until("nothing is left of it", || proxy.metric("perihelion_connections_open", &[]) == 0.0);
     assert_eq!(proxy.metric("perihelion_requests_in_flight", &[]), 0.0);
