@@ -1,6 +1,6 @@
 //! A connection arrives: it joins its channels, gets its head and what it missed, and is held.
 
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{StatusCode, Version};
 
 use super::event_loop::{EventLoop, Outcome, ticks};
@@ -18,8 +18,7 @@ use crate::transport::{self, Delivery, MediaType, Opening};
 use crate::wire::Wire;
 
 impl EventLoop {
-    /// Takes a connection in. Where a hub refuses it, which it was asked for before and has counted, it is closed, and its
-    /// client comes back.
+    /// Takes a connection in. A hub that was asked for a place before may have none by now.
     pub(super) fn arrive(&mut self, departure: Departure) {
         // A wire that is dropped is so before its mooring.
         let Departure { mooring, wire, read_ahead, mut hold, permit, home } = departure;
@@ -30,9 +29,14 @@ impl EventLoop {
         self.gaps.clear();
         let limit = self.settings.load().turn_bytes;
         let joined = self.tap.join(&hold.wishes, limit, self.now, &mut self.entries, &mut self.gaps);
-        let joined = match joined {
-            Ok(joined) => joined,
-            Err(refused) => return tracing::debug!(%refused, "a connection could not be held"),
+        let (joined, is_refused) = match joined {
+            Ok(joined) => (joined, false),
+            Err(refused) => {
+                tracing::debug!(%refused, "a connection could not be held");
+                turn_away(&mut hold);
+                let (channels, head) = (Vec::new(), self.seen);
+                (Joined { channels, position: head, head, complete: true }, true)
+            }
         };
         // What is missing is caught up to here, even if no turn was taken yet.
         self.seen = self.seen.max(joined.head);
@@ -50,6 +54,9 @@ impl EventLoop {
             self.attendance.came(key as u32, &hold);
         }
         self.measures.opened(hold.transport);
+        if is_refused {
+            return self.end(key, Reason::Limit);
+        }
         self.measures.gaps(hold.transport, self.gaps.len());
         let opening = self.opening(&hold, &joined);
         let is_late = self.is_late(&hold);
@@ -254,6 +261,23 @@ impl EventLoop {
             self.end(key, Reason::Drain);
         }
     }
+}
+
+/// Seconds after which a client that finds no place may come again, as where it is refused before it leaves.
+const RETRY_SECONDS: u64 = 5;
+
+/// The client gets the answer that it would have got before its connection left, as a poll that is over at once.
+fn turn_away(hold: &mut Hold) {
+    let text = "503 Service Unavailable: too many connections are held on a channel\n";
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
+    hold.answer = Answer { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: text.into() };
+    (hold.transport, hold.source) = (transport::LONG_POLL, Source::Application);
+    (hold.tag, hold.grip) = (None, None);
+    hold.wishes.clear();
+    // Its owner hears that it was lost.
+    drop(hold.ear.take());
 }
 
 /// What arrives besides the hold.

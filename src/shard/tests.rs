@@ -183,6 +183,30 @@ fn a_message_reaches_everyone_on_its_channel_and_nobody_else() {
 }
 
 #[test]
+fn a_client_whose_last_place_was_taken_on_its_way_is_told_to_come_again() {
+    let mut house = House::new();
+    // More than there may be, as where others have taken the last ones since it was admitted.
+    let names: Vec<String> = (0..101).map(|number| format!("c{number}")).collect();
+    let refused = |change: fn(&mut Hold)| {
+        let mut client = house.hold(&names.join(","), change);
+        let text = read_until(&mut client, "held on a channel\n");
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.contains("\r\nretry-after: 5\r\n") && !text.contains("chunked"), "{text}");
+        client
+    };
+    let poll = refused(|hold| hold.transport = transport::LONG_POLL);
+    let stream = refused(|_| ());
+    let mut last = refused(|hold| hold.client.keep_alive = false);
+    assert_eq!(last.read(&mut [0]).unwrap(), 0, "what doesn't serve another request is closed");
+    // Both others do.
+    for client in [poll, stream] {
+        let back = house.returns.blocking_recv().unwrap();
+        assert_eq!(back.passport.peer(), client.local_addr().unwrap());
+    }
+    wait(|| house.held.load(Ordering::Relaxed) == 0);
+}
+
+#[test]
 fn messages_of_several_channels_come_in_the_order_of_the_store() {
     let house = House::new();
     let mut client = house.hold("a,b,c", |_| ());
