@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::certificate::fixture::Folder;
 use super::tree::{self, Content, Node};
 use super::{
-    ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, PresenceConfig, TicketsConfig,
+    ChannelsConfig, Config, DrainConfig, Limits, LogConfig, PoolConfig, PresenceConfig, Roots, TicketsConfig,
     Timeouts, keys,
 };
 
@@ -138,6 +138,7 @@ fn the_full_example_has_every_key_with_its_default() {
     let mut presence = config.presence[0].clone();
     (presence.publish, presence.post) = (None, None);
     presence.channels.clear();
+    presence.roots = Roots::default();
     let mut channels = config.channels.clone();
     channels.rules.clear();
     let pairs = [

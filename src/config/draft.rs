@@ -149,6 +149,7 @@ pub(super) struct RouteDraft {
     /// Where it was typed.
     pub(super) request_body: Option<BodyLimit>,
     pub(super) websockets: Websockets,
+    pub(super) debug: bool,
     pub(super) edge: EdgeDraft,
 }
 

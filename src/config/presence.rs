@@ -5,7 +5,9 @@ use std::time::Duration;
 use hyper::Uri;
 
 use super::form::{self, Form, Unfit};
+use super::redirect::HTTPS_PORT;
 use super::section::{Key, Section, Value};
+use super::upstream_tls::{Roots, signers};
 
 /// One entry of `presence`: how some channels are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct PresenceConfig {
     pub publish: Option<String>,
     /// Where they are posted to.
     pub post: Option<PostUrl>,
+    /// Whose certificates are believed there where that is `https`.
+    pub roots: Roots,
     /// Members of one channel.
     pub members: usize,
     /// Members of all these channels together.
@@ -28,9 +32,11 @@ pub struct PresenceConfig {
     pub queue: usize,
 }
 
-/// An `http` URL, in parts.
+/// A URL, in parts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostUrl {
+    /// Whether it is `https`.
+    pub secure: bool,
     /// A name or an address, without brackets.
     pub host: String,
     /// The port, also where the URL leaves it out.
@@ -41,10 +47,17 @@ pub struct PostUrl {
     pub target: String,
 }
 
+impl PostUrl {
+    /// In the text of a request: as a form reads it.
+    pub fn read(text: &str) -> Option<PostUrl> {
+        POST.read(text).ok()
+    }
+}
+
 /// Shows where it leads, and not what is said there.
 impl std::fmt::Debug for PostUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}/…", self.authority)
+        write!(f, "{}://{}/…", if self.secure { "https" } else { "http" }, self.authority)
     }
 }
 
@@ -56,6 +69,8 @@ impl Default for PresenceConfig {
             grace: Duration::from_secs(10),
             publish: None,
             post: None,
+            // As for servers of pools.
+            roots: Roots::default(),
             // A room that people know one another in has fewer.
             members: 10_000,
             // As many as there may be held connections.
@@ -87,6 +102,7 @@ pub(super) static PRESENCE: Section<PresenceConfig> = Section {
         Key::new("grace", |entry, value| value.put(&mut entry.grace, &form::DELAY)),
         Key::new("publish", |entry, value| entry.publish = value.read(&CHANNEL)),
         Key::new("post", |entry, value| entry.post = value.read(&POST)),
+        Key::new("ca", |entry, value| entry.roots = signers(value)),
         Key::new("members", |entry, value| value.put(&mut entry.members, &form::COUNT)),
         Key::new("all_members", |entry, value| value.put(&mut entry.all_members, &form::COUNT)),
         Key::new("batch", |entry, value| value.put(&mut entry.batch, &form::COUNT)),
@@ -115,16 +131,22 @@ static CHANNEL: Form<String> = Form {
     },
 };
 
-static POST: Form<PostUrl> = Form {
+pub(super) static POST: Form<PostUrl> = Form {
     expected: "a URL such as http://127.0.0.1:8000/presence",
     read: |text| {
         let url: Uri = text.parse().map_err(|_| Unfit::Unlike)?;
-        let is_plain = url.scheme_str() == Some("http") && !text.contains(['@', '#']);
+        let (secure, usual) = match url.scheme_str() {
+            Some("http") => (false, HTTP_PORT),
+            Some("https") => (true, HTTPS_PORT),
+            _ => return Err(Unfit::Unlike),
+        };
+        let is_plain = !text.contains(['@', '#']);
         let authority = url.authority().filter(|authority| is_plain && !authority.host().is_empty());
         let authority = authority.ok_or(Unfit::Unlike)?;
         Ok(PostUrl {
+            secure,
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(HTTP_PORT),
+            port: authority.port_u16().unwrap_or(usual),
             authority: authority.as_str().to_owned(),
             target: url.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
         })
@@ -136,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_plain_http_and_are_shown_without_their_path() {
+    fn urls_are_shown_without_their_path() {
         let read = |text| POST.read(text).ok().map(|url| (url.host, url.port, url.authority, url.target));
         let parts = |host: &str, port, authority: &str, target: &str| {
             Some((host.to_owned(), port, authority.to_owned(), target.to_owned()))
@@ -145,7 +167,8 @@ mod tests {
             ("http://127.0.0.1:8000/a?key=x", parts("127.0.0.1", 8000, "127.0.0.1:8000", "/a?key=x")),
             ("http://app", parts("app", 80, "app", "/")),
             ("http://[::1]:1/", parts("::1", 1, "[::1]:1", "/")),
-            ("https://app/", None),
+            ("https://app/x", parts("app", 443, "app", "/x")),
+            ("ftp://app/", None),
             ("http://user@app/", None),
             ("http://app/#x", None),
             ("/presence", None),
@@ -155,6 +178,7 @@ mod tests {
             assert_eq!(read(text), expected, "{text}");
         }
         assert_eq!(format!("{:?}", POST.read("http://app/?key=x").unwrap()), "http://app/…");
+        assert_eq!(format!("{:?}", POST.read("https://app/?key=x").unwrap()), "https://app/…");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct RouteConfig {
     pub request_body: Option<u64>,
     /// How WebSockets reach the application.
     pub websockets: Websockets,
+    /// Whether clients are told what is wrong with the application.
+    pub debug: bool,
 }
 
 /// How WebSockets reach the application.
@@ -107,6 +109,7 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
         }),
         Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
+        Key::new("debug", |route, value| value.put(&mut route.debug, &form::YES_OR_NO)),
         Key::new("cross_origin", |route, value| value.put(&mut route.edge.cross_origin, &form::YES_OR_NO)),
         Key::section("jsonp", ".", &JSONP, |route, value| route.edge.jsonp = jsonp(value)),
         Key::section("redirect", ".", &REDIRECT, |route, value| {

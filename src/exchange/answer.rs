@@ -266,16 +266,22 @@ impl Refusal {
 
     /// Tells the operator what only he can mend; a client's mistake is a counter.
     pub(super) fn tell(&self) {
+        match self.reasons() {
+            Some(reasons) => tracing::warn!("{reasons}"),
+            None if self.status().is_server_error() => tracing::debug!("{self}"),
+            None => {}
+        }
+    }
+
+    /// What clients aren't told of it.
+    fn reasons(&self) -> Option<String> {
         match self {
-            Refusal::BadInstruction(bad) | Refusal::BadHandoff(bad) => tracing::warn!("{bad}"),
-            Refusal::HoldBody => tracing::warn!("{self}: raise limits.hold_body or send less"),
-            Refusal::NoLease(reason @ NoLease::Connect { source, .. }) => {
-                tracing::warn!("{reason}: {source}")
-            }
-            Refusal::NoLease(reason @ NoLease::ConnectTimeout { .. }) => tracing::warn!("{reason}"),
-            Refusal::File(error) => tracing::warn!("{self}: {error}"),
-            _ if self.status().is_server_error() => tracing::debug!("{self}"),
-            _ => {}
+            Refusal::BadInstruction(bad) | Refusal::BadHandoff(bad) => Some(bad.to_string()),
+            Refusal::HoldBody => Some(format!("{self}: raise limits.hold_body or send less")),
+            Refusal::NoLease(reason @ NoLease::Connect { source, .. }) => Some(format!("{reason}: {source}")),
+            Refusal::NoLease(reason @ NoLease::ConnectTimeout { .. }) => Some(reason.to_string()),
+            Refusal::File(error) => Some(format!("{self}: {error}")),
+            _ => None,
         }
     }
 
@@ -398,6 +404,21 @@ pub(super) fn answer(refusal: &Refusal, unread: bool, request: &HeaderMap) -> Re
     response
 }
 
+/// Puts in place of an answer's text what clients aren't told otherwise, where there is anything, for those who develop
+/// the application. No page stands before it.
+pub(super) fn explain(refusal: &Refusal, response: &mut Response<Body>) {
+    let Some(reasons) = refusal.reasons() else { return };
+    let text = match refusal {
+        Refusal::BadInstruction(bad) if grip::is_grip(bad) => format!("{}{reasons}\n", grip::MISREAD),
+        _ => format!("{}: {reasons}\n", refusal.title()),
+    };
+    *response.body_mut() = Body::from(text);
+    response.extensions_mut().remove::<Own>();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.remove(VARY);
+}
+
 impl Refusal {
     /// The methods that a 405 offers.
     fn allowed(&self) -> &'static str {
@@ -480,7 +501,19 @@ mod tests {
     #[test]
     fn what_the_application_said_is_not_told_to_the_client() {
         let bad = BadInstruction { header: "X-Comet-Subscribe", value: "secret".into(), reason: "no".into() };
-        assert!(!Refusal::BadInstruction(bad).text().contains("secret"));
+        let refusal = Refusal::BadInstruction(bad);
+        let mut response = answer(&refusal, false, &HeaderMap::new());
+        let text = |response: &mut Response<Body>| match std::mem::take(response.body_mut()) {
+            Body::Bytes(text) => String::from_utf8(text.into()).unwrap(),
+            _ => panic!("the text is at hand"),
+        };
+        assert!(!text(&mut response).contains("secret"));
+        // But where its route is one to develop with.
+        explain(&refusal, &mut response);
+        assert_eq!(
+            text(&mut response),
+            "502 Bad Gateway: the application sent X-Comet-Subscribe: \"secret\", but no\n"
+        );
         let source = std::io::Error::other("10.0.0.5");
         let connect =
             Refusal::NoLease(NoLease::Connect { server: "http://10.0.0.5".into(), source: source.into() });

@@ -174,3 +174,6 @@ pub(super) const FORGED: &str = "Client not allowed to send WebSocket events dir
 
 /// Those words.
 pub(super) const REFUSED: &str = "Error while proxying to origin.\n";
+/// What stands before the reasons where these are told.
+pub(super) const MISREAD: &str = "Failed to parse accept instructions: ";
+

@@ -140,7 +140,11 @@ fn finish(
         let unread = had_body && !record.request_is_whole();
         record.refused(&refusal);
         ctx.client.clock.start(ctx.rules.body_timeout);
-        Outcome::Answered(answer(&refusal, unread, &parts.headers))
+        let mut response = answer(&refusal, unread, &parts.headers);
+        if ctx.route.debug {
+            answer::explain(&refusal, &mut response);
+        }
+        Outcome::Answered(response)
     })
 }
 

@@ -78,6 +78,8 @@ pub struct RouteRules {
     pub upload: UploadConfig,
     /// How WebSockets reach the application.
     pub websockets: Websockets,
+    /// Whether clients are told what is wrong with the application.
+    pub debug: bool,
 }
 
 impl RouteRules {
@@ -85,16 +87,34 @@ impl RouteRules {
     pub fn of_proxy(buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
         let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
         let (spools, buffer, websockets) = (spools.clone(), Buffer::default(), Websockets::default());
-        let request_body = None;
-        RouteRules { spools, request_body, buffer, request_memory, response_memory, upload, websockets }
+        let (request_body, debug) = (None, false);
+        RouteRules {
+            spools,
+            request_body,
+            buffer,
+            request_memory,
+            response_memory,
+            upload,
+            websockets,
+            debug,
+        }
     }
 
     /// As configured.
     pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
-        let RouteConfig { request_body, buffer, websockets, .. } = *route;
+        let RouteConfig { request_body, buffer, websockets, debug, .. } = *route;
         let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
         let spools = spools.clone();
-        RouteRules { spools, request_body, buffer, request_memory, response_memory, upload, websockets }
+        RouteRules {
+            spools,
+            request_body,
+            buffer,
+            request_memory,
+            response_memory,
+            upload,
+            websockets,
+            debug,
+        }
     }
 }
 

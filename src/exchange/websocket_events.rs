@@ -15,7 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::Context;
-use super::answer::{Refusal, answer};
+use super::answer::{Refusal, answer, explain};
 use super::check::{self, Asked};
 use super::classify::classify;
 use super::decoded::decoded;
@@ -95,7 +95,11 @@ pub async fn open(ctx: Context<'_>, parts: &Parts, body: ClientBody) -> Opened {
     opened.unwrap_or_else(|refusal| {
         record.refused(&refusal);
         ctx.client.clock.start(ctx.rules.body_timeout);
-        Opened::Answered(answer(&refusal, had_body, &parts.headers))
+        let mut response = answer(&refusal, had_body, &parts.headers);
+        if ctx.route.debug {
+            explain(&refusal, &mut response);
+        }
+        Opened::Answered(response)
     })
 }
 

@@ -1,41 +1,38 @@
 //! What is posted to the application about presence, and how: one request on a connection of its own.
 
 use std::fmt;
-use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde::Serialize;
-use tokio::net::TcpStream;
 
-use crate::config::PostUrl;
+use crate::config::{KeepaliveConfig, PostUrl, Roots};
 use crate::hub::{Change, Changes};
+use crate::upstream::{Poster, Unposted};
 
 /// From the connect to the head of the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Where it is posted to.
-pub(super) struct Address(PostUrl);
+/// Bytes of an answer that are read, so that its end is known; nobody looks at them.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Where it is posted to, over a connection of its own.
+pub(super) struct Address {
+    url: PostUrl,
+    poster: Poster,
+}
 
 /// What is posted: always the same bytes, however often.
 pub(super) struct Letter(Bytes);
 
 /// Why it wasn't taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unposted {
-    #[error("it can't be reached: {0}")]
-    Unreachable(#[from] io::Error),
-    #[error("it broke off: {0}")]
-    Broken(#[from] hyper::Error),
+pub(super) enum Untaken {
+    #[error(transparent)]
+    Unposted(#[from] Unposted),
     #[error("it answered {0}")]
     Status(StatusCode),
-    #[error("the request can't be written: {0}")]
-    Request(#[from] hyper::http::Error),
     #[error("it took more than {} s", DEADLINE.as_secs())]
     Late,
 }
@@ -89,45 +86,30 @@ fn unix_milliseconds(at: SystemTime) -> u64 {
 }
 
 impl Address {
-    pub(super) fn new(url: PostUrl) -> Address {
-        Address(url)
+    pub(super) fn new(url: PostUrl, roots: Roots) -> Address {
+        // Changes of a second or more go together, so that a connection would mostly be kept for nothing.
+        let keepalive = KeepaliveConfig { connections: 0, ..KeepaliveConfig::default() };
+        Address { url, poster: Poster::new(&keepalive, roots) }
     }
 
     /// Posts once. Anything but a 2xx counts as not taken.
-    pub(super) async fn post(&self, letter: &Letter) -> Result<(), Unposted> {
-        tokio::time::timeout(DEADLINE, self.try_post(letter)).await.unwrap_or(Err(Unposted::Late))
-    }
-
-    async fn try_post(&self, letter: &Letter) -> Result<(), Unposted> {
-        let PostUrl { host, port, authority, target } = &self.0;
-        let socket = TcpStream::connect((host.as_str(), *port)).await?;
-        let request = Request::post(target)
-            .header(HOST, authority)
-            .header(USER_AGENT, concat!("perihelion/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONNECTION, "close")
-            .body(Full::new(letter.0.clone()))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-        let exchange = async move { sender.send_request(request).await };
-        tokio::pin!(connection, exchange);
-        let answer = tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            ended = &mut connection => match ended {
-                Ok(()) => exchange.await,
-                Err(error) => Err(error),
+    pub(super) async fn post(&self, letter: &Letter) -> Result<(), Untaken> {
+        let fields = [("content-type", &b"application/json"[..])];
+        let posting = self.poster.post(&self.url, &fields, letter.0.clone(), ANSWER_MAX);
+        match tokio::time::timeout(DEADLINE, posting).await {
+            Err(_) => Err(Untaken::Late),
+            // Whatever it has to say besides is of no interest.
+            Ok(Err(Unposted::TooLarge(_))) => Ok(()),
+            Ok(answered) => match answered?.0.status {
+                status if status.is_success() => Ok(()),
+                status => Err(Untaken::Status(status)),
             },
-        };
-        // Whatever it has to say besides is of no interest.
-        match answer?.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(Unposted::Status(status)),
         }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.authority)
+        f.write_str(&self.url.authority)
     }
 }

@@ -55,7 +55,11 @@ impl Watch {
                 tasks.spawn_local(self.clone().publish(index, hub.clone()));
             }
             if let Some(url) = &rule.post {
-                tasks.spawn_local(self.clone().post(index, Address::new(url.clone()), rule.batch));
+                tasks.spawn_local(self.clone().post(
+                    index,
+                    Address::new(url.clone(), rule.roots.clone()),
+                    rule.batch,
+                ));
             }
         }
         let bell = &self.bells[0];

@@ -145,10 +145,10 @@ impl Errand {
         &self.whose
     }
 
-    /// Sends a request without a body and waits for the head of the answer.
-    pub async fn ask(&mut self, head: &RequestHead<'_>) -> Result<Parts, LinkError> {
+    /// Sends a request and waits for the head of the answer.
+    pub async fn ask(&mut self, head: &RequestHead<'_>, body: Outgoing) -> Result<Parts, LinkError> {
         let link = self.link.as_mut().ok_or(LinkError::Closed)?;
-        let head = link.send(head, Outgoing::default()).await?;
+        let head = link.send(head, body).await?;
         link.set_patience(patience(&head.headers));
         self.hand_back_at_end();
         Ok(head)

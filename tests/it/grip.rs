@@ -429,3 +429,26 @@ fn what_the_application_compressed_is_plain_where_plain_bytes_follow_it_and_stay
     let log = proxy.stderr();
     assert!(log.contains("Content-Encoding") && log.contains("the body is not in this coding"), "{log}");
 }
+
+#[test]
+fn whoever_develops_an_application_is_told_what_is_wrong_with_its_answer() {
+    let origin = saying(&[("/bad", &[("Grip-Hold", "foo"), ("Grip-Channel", "a")], "")]);
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: \"{}\", gone: \"http://127.0.0.1:1\" }}\n\
+         sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, debug: true }}, {{ path: /gone, pool: gone, debug: true }}] }}, \
+         other.example: app }}\n",
+        origin.url()
+    ));
+    let bad = proxy.get("/bad");
+    assert_eq!((bad.status(), bad.head.get("content-type")), (502, Some("text/plain; charset=utf-8")));
+    let text = bad.text();
+    assert!(text.starts_with("Failed to parse accept instructions: "), "{text}");
+    assert!(
+        text.contains("Grip-Hold: \"foo\", but it must be set to either 'response' or 'stream'"),
+        "{text}"
+    );
+    assert!(proxy.get("/gone").text().contains("127.0.0.1:1"), "{}", proxy.get("/gone").text());
+    let mut raw = proxy.connect();
+    raw.send("GET /bad HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    assert_eq!(raw.answer().text(), "Error while proxying to origin.\n");
+}

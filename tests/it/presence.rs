@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{EventSource, Origin, Perihelion, Raw, Received, Reply, wait_for, wait_until};
+use crate::support::{
+    Certificate, EventSource, Origin, Perihelion, Place, Raw, Received, Reply, wait_for, wait_until,
+};
 
 /// Holds `/CHANNELS;TAG`.
 fn hold(request: &Received) -> Reply {
@@ -193,6 +195,44 @@ fn letters(origin: &Origin) -> Vec<Value> {
 
 fn posting(origin: &Origin, more: &str) -> String {
     format!("presence: {{ channels: room-*, grace: 0s, post: '{}/presence?key=1', {more} }}", origin.url())
+}
+
+/// The application behind TLS, and its certificate.
+fn behind_tls(origin: &Origin) -> (Perihelion, Certificate) {
+    let place = Place::new();
+    let certificate = Certificate::for_names(&[&place.tls().ip().to_string()]);
+    certificate.write(&place.folder, "app");
+    let configuration = format!(
+        "listen: [{{ address: $TLS, tls: [{{ certificate: $FOLDER/app.pem, key: $FOLDER/app.key }}] }}]\n\
+         upstream: {}\ncontrol: $CONTROL\n",
+        origin.url()
+    );
+    (Perihelion::start_at(place, &configuration, None), certificate)
+}
+
+#[test]
+fn what_is_posted_to_https_reaches_nobody_but_whose_certificate_is_believed() {
+    let origin = taking(|| true);
+    let (application, certificate) = behind_tls(&origin);
+    let start = |signer: &Certificate| {
+        let place = Place::new();
+        signer.write(&place.folder, "ca");
+        let url = format!("https://{}/presence?key=1", application.place.tls());
+        let presence = format!("presence: {{ channels: room-*, post: '{url}', ca: $FOLDER/ca.pem }}");
+        let text = format!("listen: $HTTP\ncontrol: $CONTROL\nupstream: {}\n{presence}\n", origin.url());
+        Perihelion::start_at(place, &text, None)
+    };
+    let mistaken = start(&Certificate::for_names(&["somebody.else"]));
+    mistaken.wait_metric("perihelion_presence_posts_total", &[("result", "failed")], 1.0);
+    assert_eq!(letters(&origin).len(), 0);
+    drop(mistaken);
+    let proxy = start(&certificate);
+    let _held = open(&proxy, "/room-1;ann");
+    let all = wait_for("the beginning and a join are posted", || {
+        let letters = letters(&origin);
+        (letters.len() == 2).then_some(letters)
+    });
+    assert_eq!(said(&all[1]["changes"][0]), change("join", "room-1", "ann", 1));
 }
 
 #[test]

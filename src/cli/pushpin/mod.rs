@@ -20,7 +20,7 @@ pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
     let mut out = Yaml::default();
     out.comment("From Pushpin's configuration. Lines that begin with `not taken over` say what has no equivalent here.");
     settings.write(&mut out);
-    Layout::of(&rules, settings.has_open_origins()).write(&mut out);
+    Layout::of(&rules, &settings).write(&mut out);
     for line in bad {
         out.not_taken_over(&format!("line {} of the routes: {}", line.number, line.reason));
     }
@@ -112,7 +112,7 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         let routes = "\
 *,path_beg=/a,aco,jsonp_mode=basic,jsonp_cb=cb,jsonp_body=message,jsonp_defcb=jsonpcallback,jsonp_defmethod=PUT a:80
 *,path_beg=/b,aco,jsonp_mode=odd,jsonp_cb=\"a b\",jsonp_defmethod=BREW a:80
-*,path_beg=/c,jsonp_cb=cb a:80
+*,path_beg=/c,jsonp_cb=cb,debug a:80
 ";
         let (text, config) = imported(routes, None);
         let route = |path: &str| config.sites[0].routes.iter().find(|route| route.path == path).unwrap();
@@ -125,6 +125,7 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         assert_eq!(jsonp.method.as_ref().map(|method| method.as_str()), Some("PUT"));
         assert_eq!(route("/b").edge.jsonp, Some(JsonpConfig::default()));
         assert!(route("/a").edge.cross_origin && route("/b").edge.cross_origin);
+        assert!(route("/c").debug && !route("/b").debug);
         assert!(!route("/c").edge.cross_origin && route("/c").edge.jsonp.is_none());
         for said in ["jsonp_mode=odd", "jsonp_cb=a b", "jsonp_defmethod=BREW", "jsonp_cb: without aco"] {
             assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");

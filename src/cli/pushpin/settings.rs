@@ -14,7 +14,6 @@ const WITHOUT: &[(&str, &str, &str, &str)] = &[
     ("runner", "local_ports", "", "listeners are TCP; put the proxy on a loopback address"),
     ("runner", "allow_compression", "false", "`compress` of a site compresses ordinary answers"),
     ("runner", "log_level", "2", "`log.level` and `log.access`"),
-    ("proxy", "debug", "false", "reasons are in the log, never in answers to clients"),
     (
         "proxy",
         "accept_x_forwarded_protocol",
@@ -90,6 +89,11 @@ impl Settings {
     /// Whether pages of every origin may read everything.
     pub(super) fn has_open_origins(&self) -> bool {
         self.typed("proxy", "auto_cross_origin") == Some("true")
+    }
+
+    /// Whether clients are told what is wrong.
+    pub(super) fn tells_reasons(&self) -> bool {
+        self.typed("proxy", "debug") == Some("true")
     }
 
     /// Everything but pools and sites.

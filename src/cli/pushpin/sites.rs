@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::routes::{Part, Rule};
+use super::settings::Settings;
 use super::yaml::{Yaml, quoted};
 
 /// Pools and sites in the order of the rules.
@@ -16,6 +17,8 @@ pub(super) struct Layout {
     remarks: Vec<String>,
     /// Whether pages of every origin may read everything.
     open: bool,
+    /// Whether clients are told what is wrong.
+    debug: bool,
 }
 
 struct Pool {
@@ -40,6 +43,8 @@ struct Route {
     remove: Vec<String>,
     /// Whether WebSockets are told of by requests.
     over_http: bool,
+    /// Whether clients are told what is wrong.
+    debug: bool,
     /// What is said of JSON-P where pages of every origin may read everything.
     jsonp: Option<Vec<String>>,
     remarks: Vec<String>,
@@ -57,7 +62,6 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("as_host", "the client's Host is looked at"),
     ("path_rem", "paths are passed on as they are"),
     ("replace_beg", "paths are passed on as they are"),
-    ("debug", "reasons are in the log, never in answers to clients"),
     ("session", "positions are in the messages"),
     ("sockjs", "there is no SockJS here: `perihelion.js` falls back by itself"),
     ("sockjs_as_path", "there is no SockJS here: `perihelion.js` falls back by itself"),
@@ -74,8 +78,10 @@ const TARGETS: &[(&str, &str)] = &[
 ];
 
 impl Layout {
-    pub(super) fn of(rules: &[Rule], open: bool) -> Layout {
-        let mut layout = Layout { open, ..Layout::default() };
+    /// Of rules, of which all are open or tell what is wrong where the settings say so.
+    pub(super) fn of(rules: &[Rule], settings: &Settings) -> Layout {
+        let (open, debug) = (settings.has_open_origins(), settings.tells_reasons());
+        let mut layout = Layout { open, debug, ..Layout::default() };
         for rule in rules {
             layout.add(rule);
         }
@@ -93,7 +99,7 @@ impl Layout {
         let path = condition.get("path_beg").filter(|path| path.starts_with('/')).unwrap_or("/").to_owned();
         let what = format!("the rule for {host}{path}");
         let Some(pool) = self.pool(&what, targets) else { return };
-        let is_open = self.open || condition.has("aco");
+        let (is_open, tells) = (self.open || condition.has("aco"), self.debug);
         let site = self.site(&host);
         if !site.paths.insert(path.clone()) {
             return self.remark(&format!(
@@ -102,6 +108,7 @@ impl Layout {
             ));
         }
         let mut route = route(path, pool, condition, targets);
+        route.debug |= tells;
         match is_open {
             true => route.jsonp = Some(jsonp(condition, &mut route.remarks)),
             false => route.remarks.extend(without_aco(condition)),
@@ -179,7 +186,8 @@ fn is_server(target: &Part) -> bool {
 fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
     let over_http = targets.iter().any(|target| target.has("over_http"));
     let (set, remove, remarks) = (Vec::new(), Vec::new(), Vec::new());
-    let mut route = Route { path, pool, set, remove, over_http, jsonp: None, remarks };
+    let debug = condition.has("debug");
+    let mut route = Route { path, pool, set, remove, over_http, debug, jsonp: None, remarks };
     if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
         route.set.push(("Host".into(), host.to_owned()));
     }
@@ -318,6 +326,9 @@ impl Route {
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
         out.line(&format!("        websockets: {}", if self.over_http { "over_http" } else { "grip" }));
+        if self.debug {
+            out.line("        debug: true");
+        }
         if let Some(keys) = &self.jsonp {
             out.line("        cross_origin: true   # every page may read everything; `cors` of the site names origins");
             let keys = if keys.is_empty() { "true".to_owned() } else { format!("{{ {} }}", keys.join(", ")) };

@@ -288,7 +288,7 @@ upstream: http://127.0.0.1:8000
 presence:
   - {grace: 5s}
   - {channels: [], batch: 0}
-  - {channels: 'a*b', publish: '', post: 'https://a/'}
+  - {channels: 'a*b', publish: '', post: 'ftp://a/'}
 ",
         problems: &[
             r"4:5: `channels` is missing (expected the name of a channel, or the beginning of names with a `*` behind it such as room-*)",
@@ -296,7 +296,7 @@ presence:
             r"5:27: `batch` can't be `0` (expected a whole number from 1)",
             r"6:16: `channels` can't be `a*b` (expected the name of a channel, or the beginning of names with a `*` behind it such as room-*)",
             r"6:32: `publish` can't be `` (expected the name of a channel, in which `{channel}` stands for the watched one's)",
-            r"6:42: `post` can't be `https://a/` (expected a URL such as http://127.0.0.1:8000/presence)",
+            r"6:42: `post` can't be `ftp://a/` (expected a URL such as http://127.0.0.1:8000/presence)",
         ],
     },
 ];

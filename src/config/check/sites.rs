@@ -195,8 +195,8 @@ impl Rules<'_> {
         let edge = draft.edge.below(site);
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
-        let websockets = draft.websockets;
-        Some(RouteConfig { path, action, buffer, request_body, internal, websockets, edge })
+        let (websockets, debug) = (draft.websockets, draft.debug);
+        Some(RouteConfig { path, action, buffer, request_body, internal, websockets, debug, edge })
     }
 
     /// The one action of a route that begins at `place`.
@@ -254,6 +254,7 @@ impl Rules<'_> {
             request_body: self.request_body,
             internal: false,
             websockets: Websockets::default(),
+            debug: false,
             edge,
         }
     }

@@ -19,7 +19,7 @@ use super::said::Said;
 use crate::body::Body;
 use crate::config::HTTPS_PORT;
 use crate::files::{Ranged, any_range, range, unmet, validators};
-use crate::upstream::{Errand, Fields, LinkError, RequestHead, Whose};
+use crate::upstream::{Errand, Fields, LinkError, Outgoing, RequestHead, Whose};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -145,7 +145,8 @@ impl Fetch<'_> {
         request: &RequestHead<'_>,
     ) -> Result<response::Parts, Unfetched> {
         let Context { client, rules, .. } = self.ctx;
-        let asked = client.clock.limit(rules.response_timeout, errand.ask(request)).await;
+        let asked =
+            client.clock.limit(rules.response_timeout, errand.ask(request, Outgoing::default())).await;
         asked.map_err(|_| Unfetched::Late)?.map_err(Unfetched::NoAnswer)
     }
 

@@ -150,6 +150,7 @@ impl Proxy {
             },
             route: RouteRules {
                 websockets: crate::config::Websockets::default(),
+                debug: false,
                 spools: Spools::new(&BuffersConfig::default(), &metrics),
                 request_body: Some(100),
                 buffer: Buffer { request: true, response: true },
