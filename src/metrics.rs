@@ -156,6 +156,7 @@ families! {
     presence_changes: counters("perihelion_presence_changes_total", "Members that joined or left a watched channel.", ["change"]);
     presence_refused: counter("perihelion_presence_refused_total", "Connections that are no members because presence[].members or all_members was reached.");
     presence_lost: counters("perihelion_presence_lost_total", "Joins and leaves that were not told, because too many waited or their channel's name became too long.", ["way"]);
+    grip_filters: counters("perihelion_grip_filter_questions_total", "Questions of filters to their URLs, by what came of them.", ["result"]);
     presence_posts: counters("perihelion_presence_posts_total", "Attempts to post joins and leaves to the application, by result.", ["result"]);
     bayeux_sessions: gauge("perihelion_bayeux_sessions", "Bayeux sessions that live.");
     bayeux_sessions_ended: counters("perihelion_bayeux_sessions_ended_total", "Bayeux sessions that ended, by reason.", ["reason"]);

@@ -72,7 +72,7 @@ pub use control::{ControlConfig, Endpoint, Role, TokenConfig};
 pub use control_certificates::SubjectConfig;
 pub use decode::keys;
 pub use edge::{AccessConfig, CompressConfig, EdgeConfig, Edit, Encoding, ErrorPage};
-pub use grip::GripConfig;
+pub use grip::{FilterConfig, GripConfig};
 pub use health::{EjectConfig, HealthConfig};
 pub use http2::Http2Limits;
 pub use jsonp::{JsonpArgument, JsonpConfig};

@@ -18,6 +18,7 @@ use super::answer::Refusal;
 use super::check::Asked;
 use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
+use super::grip::origin_where_asked;
 use super::holding::unfit;
 use super::record::Record;
 use super::tunnel::tunnel;
@@ -70,7 +71,7 @@ pub(super) fn take(
     head.headers.remove(CONTENT_LENGTH);
     head.headers.remove(hyper::header::SEC_WEBSOCKET_EXTENSIONS);
     hold.answer.headers = head.headers;
-    hold.speaks_grip();
+    hold.speaks_grip(origin_where_asked(ctx, parts));
     hold.subject = record.held(hold.answer.status);
     let native = Native::new(tongue, ctx.rules.hold_body);
     Ok(Outcome::Joined(TakeOver::Hold(Box::new(hold), permit), Box::new(FarSide { far, native })))

@@ -22,7 +22,6 @@ use super::urgency::Look;
 use crate::body::ClientBody;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
-use crate::hold::grip;
 use crate::message::Position;
 use crate::upstream::{Class, Fault, Lease, NoLease, Outgoing, RequestHead, SendError, Stage, Upload, Why};
 
@@ -173,7 +172,8 @@ fn write<'a>(
         Sender { address: client.address(), secure: client.secure, certificate, trusted, takes_files, marks };
     let mut fields = to_upstream(&parts.headers, asked, &sender, position);
     if let Some(token) = identity {
-        fields.add("grip-feature", grip::FEATURES.as_bytes());
+        let features = ctx.rules.grip.as_ref().map_or("", |identity| identity.features());
+        fields.add("grip-feature", features.as_bytes());
         token.iter().for_each(|token| fields.add("grip-sig", token.as_bytes()));
     }
     edit(&mut fields, ctx.edits);

@@ -23,7 +23,7 @@ use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::GripConfig;
-use crate::hold::grip::{Mode, Status, Terms, Ways};
+use crate::hold::grip::{FEATURES, FEATURES_ASKING, Mode, Status, Terms, Ways};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script, moment};
 use crate::jwt::Signer;
 use crate::spool::Held;
@@ -32,19 +32,44 @@ use crate::spool::Held;
 pub struct Identity {
     /// Nothing is signed without a key.
     signer: Option<Signer>,
+    /// What stands in `Grip-Feature`.
+    features: Box<str>,
+    /// Whether filters may ask URLs.
+    asks: bool,
 }
 
 impl Identity {
     /// As configured.
     pub fn new(config: &GripConfig) -> Identity {
         let key = GripConfig::bytes(&config.key);
-        Identity { signer: (!key.is_empty()).then(|| Signer::new(&key, &config.issuer)) }
+        let signer = (!key.is_empty()).then(|| Signer::new(&key, &config.issuer));
+        let asks = !config.filters.is_empty();
+        let more = if asks { FEATURES_ASKING } else { "" };
+        Identity { signer, features: [FEATURES, more].concat().into(), asks }
+    }
+
+    /// What stands in `Grip-Feature`.
+    pub(super) fn features(&self) -> &str {
+        &self.features
     }
 
     /// What stands in `Grip-Sig`.
-    pub(super) fn token(&self) -> Option<HeaderValue> {
+    pub fn token(&self) -> Option<HeaderValue> {
         self.signer.as_ref().map(|signer| signer.token(SystemTime::now()))
     }
+}
+
+/// The URL that a client's request was for, from which filters may ask, where they may at all.
+pub(super) fn origin_where_asked(ctx: &Context<'_>, parts: &request::Parts) -> Option<Box<str>> {
+    let asks = ctx.rules.grip.as_ref().is_some_and(|identity| identity.asks);
+    asks.then(|| origin(ctx, parts))
+}
+
+/// The URL that a client's request was for, as far as what is relative to it needs it.
+fn origin(ctx: &Context<'_>, parts: &request::Parts) -> Box<str> {
+    let scheme = if ctx.client.is_secure(ctx.rules, &parts.headers) { "https" } else { "http" };
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("{scheme}://{host}{}", parts.uri.path()).into()
 }
 
 /// Does what the application says. Its connection is back in its pool before a client is held.
@@ -84,6 +109,7 @@ pub(super) async fn obey(
     let permit = ctx.keeper.admit(&hold.wishes)?;
     ctx.cors.mark(parts.headers.get(ORIGIN), &mut hold.answer.headers);
     hold.answers_script(&parts.extensions);
+    hold.ask_from(origin_where_asked(ctx, parts));
     if hold.could_lose()
         && let Some(company) = &mut hold.grip
     {
@@ -172,8 +198,8 @@ pub(super) fn is_grip(bad: &BadInstruction) -> bool {
 /// Those of a client that is told to send no WebSocket events.
 pub(super) const FORGED: &str = "Client not allowed to send WebSocket events directly.\n";
 
-/// Those words.
-pub(super) const REFUSED: &str = "Error while proxying to origin.\n";
 /// What stands before the reasons where these are told.
 pub(super) const MISREAD: &str = "Failed to parse accept instructions: ";
 
+/// Those words.
+pub(super) const REFUSED: &str = "Error while proxying to origin.\n";

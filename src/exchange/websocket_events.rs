@@ -22,6 +22,7 @@ use super::decoded::decoded;
 use super::event_session::EventSession;
 use super::forward::{Answer as Upstream, forward_with};
 use super::forwarding::to_client;
+use super::grip::origin_where_asked;
 use super::holding::unfit;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
@@ -140,7 +141,7 @@ async fn ask_to_open(
     let script = Script::of_events(session.tongue(), events, after);
     session.opening(script);
     hold.answer.headers = for_client(headers);
-    hold.speaks_grip();
+    hold.speaks_grip(origin_where_asked(ctx, parts));
     hold.subject = record.held(hold.answer.status);
     Ok(Opened::Held(TakeOver::Hold(Box::new(hold), permit), Box::new(session)))
 }

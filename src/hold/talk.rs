@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::grip::{Control, LastIds, Missing, Resume};
+use super::grip::{Control, LastIds, Missing, Resume, Ruling};
 use super::{Answer, Hold};
 use crate::message::Sequence;
 pub use crate::transport::websocket::Kind;
@@ -110,6 +110,8 @@ pub enum Speech {
     HoldAgain(Box<Hold>),
     /// The whole answer to it, and what stands behind its status where that isn't the usual word.
     Whole(Box<Answer>, Option<Box<str>>),
+    /// What a filter's URL has said about a message.
+    Ruled(Ruling),
     /// The end of a WebSocket, with a code that may be sent (RFC 6455 §7.4) and a reason, cut to 123 bytes; of
     /// anything else, in its usual words.
     Close(u16, Box<str>),
@@ -243,6 +245,11 @@ pub struct Line {
 }
 
 impl Line {
+    /// To the hold, or whatever else, with this number at the connection with this key.
+    pub fn new(to: Arc<dyn Speaks>, key: u32, hold: u64) -> Line {
+        Line { to, key, hold }
+    }
+
     /// To a hold that is over.
     #[cfg(test)]
     pub fn nowhere() -> Line {

@@ -14,9 +14,10 @@ use crate::hold::{Keeper, TicketSettings, Tickets};
 use crate::hub::{Hub, HubSettings, Pattern, Policies, Policy, Rule, Slow, WINDOW_MESSAGES};
 use crate::message::Epoch;
 use crate::metrics::Metrics;
-use crate::shard::{Revoker, ShardSettings, Shards};
+use crate::shard::{Asker, Revoker, ShardSettings, Shards};
 
 use super::StartError;
+use super::filters::Filters;
 use super::herald::Ears;
 use super::keeping::Keeping;
 use super::ledger::Ledger;
@@ -35,6 +36,7 @@ pub(super) struct Comet {
     tickets: Arc<Tickets>,
     beyond: Beyond,
     watch: Option<Arc<Watch>>,
+    filters: Arc<Filters>,
     kept: Kept,
 }
 
@@ -75,11 +77,13 @@ impl Comet {
         let threads = usize::from(config.threads);
         let watch = Watch::new(config, format!("{:x}", epoch()?.0), metrics).map(Arc::new);
         let known = (tickets.clone(), watch.as_ref().map(|watch| watch.presence.clone()));
-        let shards = Shards::start(threads, &hub, shard_settings(config), known, metrics, log)?;
+        let filters = Filters::new(config, metrics);
+        let settings = shard_settings(config, &filters);
+        let shards = Shards::start(threads, &hub, settings, known, metrics, log)?;
         ears.reach(shards.revoker());
         let bayeux = Bayeux::new(&hub, config.limits.bayeux_sessions, metrics);
         let courier = Courier::start(&bayeux)?;
-        Ok(Comet { hub, bayeux, courier, shards, tickets, beyond, watch, kept })
+        Ok(Comet { hub, bayeux, courier, shards, tickets, beyond, watch, filters, kept })
     }
 
     pub(super) fn clone_hub(&self) -> Arc<Hub> {
@@ -104,6 +108,11 @@ impl Comet {
         self.watch.clone()
     }
 
+    /// Whoever asks for filters.
+    pub(super) fn filters(&self) -> Arc<Filters> {
+        self.filters.clone()
+    }
+
     /// Says whether the store can't be reached now.
     pub(super) fn watch_store(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
         match &self.kept {
@@ -120,7 +129,8 @@ impl Comet {
     pub(super) fn reconfigure(&self, config: &Config) {
         self.hub.reconfigure(hub_settings(config));
         self.bayeux.set_sessions_max(config.limits.bayeux_sessions);
-        self.shards.reconfigure(shard_settings(config));
+        self.filters.reconfigure(config);
+        self.shards.reconfigure(shard_settings(config, &self.filters));
         self.tickets.reconfigure(&ticket_settings(config));
     }
 
@@ -219,7 +229,7 @@ fn policy(
     }
 }
 
-fn shard_settings(config: &Config) -> ShardSettings {
+fn shard_settings(config: &Config, filters: &Arc<Filters>) -> ShardSettings {
     ShardSettings {
         held_connections: config.limits.held_connections,
         new_holds: config.limits.new_holds,
@@ -229,6 +239,7 @@ fn shard_settings(config: &Config) -> ShardSettings {
         stall: config.timeouts.body,
         turn_bytes: config.limits.turn_bytes,
         read_ahead: config.limits.request_header,
+        asker: Some(Asker(filters.clone())),
     }
 }
 

@@ -143,7 +143,8 @@ impl EventLoop {
 
     /// Writes what a connection has missed, merged over its channels, until it has everything or is full.
     pub(super) fn catch_up(&mut self, key: usize) {
-        while let Some(held) = self.held.get_mut(key).filter(|held| !held.cold.is_asking()) {
+        self.go_on_ruled(key);
+        while let Some(held) = self.held.get_mut(key).filter(|held| !held.cold.is_asking() && !held.waits()) {
             let up_to_date = held.position >= self.seen;
             held.behind = !up_to_date;
             if up_to_date || held.stage != Stage::Live || held.blocked() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asking::Inquiry;
 use super::deliver::Afterwards;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::LAST_WORDS;
@@ -17,13 +18,16 @@ use crate::transport::call::Call;
 /// What the protocol needs to know of a connection.
 pub(super) struct Grip {
     pub(super) session: Session,
-    pub(super) keepalive: Option<KeepAlive>,
+    /// The signs of life of a stream, in a box of their own, so that others don't carry their size.
+    pub(super) keepalive: Option<Box<KeepAlive>>,
     /// Tick of the last sign of life.
     pub(super) beat_at: u32,
     /// Whether its application is being asked for what it may lack. Until that has come, it is given nothing.
     pub(super) is_asking: bool,
     /// What it is besides.
     pub(super) own: Own,
+    /// Where its filters ask, if one of them may.
+    pub(super) inquiry: Option<Box<Inquiry>>,
 }
 
 /// What few of them are: no more than one of these.
@@ -59,11 +63,19 @@ pub(super) enum Then {
     Asks,
 }
 
+impl Outcomes {
+    /// The bytes of one message.
+    pub(super) fn frames(bytes: Vec<u8>) -> Outcomes {
+        Outcomes::Stream { bytes, events: 1, then: Then::GoesOn }
+    }
+}
+
 impl Grip {
     pub(super) fn new(company: &Company, now: u32) -> Grip {
-        let (session, keepalive) = (company.session.clone(), company.keepalive.clone());
+        let (session, keepalive) = (company.session.clone(), company.keepalive.clone().map(Box::new));
         let own = company.call.clone().map_or(Own::Nothing, Own::Call);
-        Grip { session, keepalive, beat_at: now, is_asking: false, own }
+        let inquiry = company.origin.as_deref().map(Inquiry::from);
+        Grip { session, keepalive, beat_at: now, is_asking: false, own, inquiry }
     }
 
     /// An answer as its client gets it.
@@ -140,21 +152,29 @@ impl Held {
         if let Some(last) = entries.last() {
             self.position = self.position.max(last.sequence());
         }
-        match self.transport {
+        let outcomes = match self.transport {
             transport::GRIP_RESPONSE => self.answer_of(entries),
             transport::GRIP_SOCKET => self.frames_of(entries),
             _ => self.stream_of(entries),
+        };
+        if let Some(before) = self.waits_before() {
+            self.position = before;
         }
+        outcomes
     }
 
     fn answer_of(&mut self, entries: &[Arc<Entry>]) -> Outcomes {
         let client = self.cold.client;
         let Some((grip, fallback)) = self.cold.grip_poll() else { return Outcomes::Nothing };
         for entry in entries {
-            let deed = grip.session.on_response(&entry.message);
-            if deed == Deed::Recover {
-                return Outcomes::Fallback;
-            }
+            let deed = match grip.session.on_response(&entry.message) {
+                Deed::Recover => return Outcomes::Fallback,
+                Deed::Ask(pending) => {
+                    grip.wait(entry, *pending);
+                    return Outcomes::Nothing;
+                }
+                deed => deed,
+            };
             if let Some(answer) = grip::answer(&deed, fallback.payload(), client) {
                 return Outcomes::Answer(grip.answer(answer, client));
             }
@@ -185,6 +205,12 @@ impl Held {
                 Deed::Send(own) => {
                     bytes.extend_from_slice(&own);
                     events += 1;
+                }
+                Deed::Ask(pending) => {
+                    if let Some(grip) = &mut grip {
+                        grip.wait(entry, *pending);
+                    }
+                    break;
                 }
                 Deed::Close(_) => {
                     then = Then::Ends;
@@ -225,7 +251,7 @@ impl EventLoop {
     pub(super) fn grip_segment(&mut self, key: u32, entries: &[Arc<Entry>]) {
         let held = &mut self.held[key as usize];
         match held.outcomes(entries) {
-            Outcomes::Nothing => {}
+            Outcomes::Nothing => self.ask(key as usize),
             Outcomes::Fallback if self.ask_for_missing(key as usize) => {}
             Outcomes::Fallback => self.end_afterwards(key),
             Outcomes::Answer(bytes) => match self.grip_answer(key as usize, bytes) {
@@ -242,7 +268,7 @@ impl EventLoop {
                     (_, Then::Asks) => {
                         self.ask_for_missing(key as usize);
                     }
-                    (_, Then::GoesOn) => {}
+                    (_, Then::GoesOn) => self.ask(key as usize),
                 }
             }
         }
@@ -261,10 +287,12 @@ impl EventLoop {
         held.behind = held.position < self.seen;
         let reached = held.position;
         let outcomes = held.outcomes(&entries);
-        held.position = held.position.max(reached);
+        if !held.waits() {
+            held.position = held.position.max(reached);
+        }
         self.entries = entries;
         match outcomes {
-            Outcomes::Nothing => {}
+            Outcomes::Nothing => self.ask(key),
             Outcomes::Fallback if self.ask_for_missing(key) => {}
             Outcomes::Fallback => self.end(key, Reason::ChannelClosed),
             Outcomes::Answer(bytes) => match self.grip_answer(key, bytes) {
@@ -278,12 +306,12 @@ impl EventLoop {
                 (_, Then::Asks) => {
                     self.ask_for_missing(key);
                 }
-                (_, Then::GoesOn) => {}
+                (_, Then::GoesOn) => self.ask(key),
             },
         }
     }
 
-    fn grip_write(&mut self, key: usize, bytes: &[u8], events: usize) -> Outcome {
+    pub(super) fn grip_write(&mut self, key: usize, bytes: &[u8], events: usize) -> Outcome {
         if bytes.is_empty() {
             return Outcome::Done;
         }

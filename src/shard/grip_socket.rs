@@ -33,6 +33,10 @@ impl Held {
                     websocket::message(kind.into(), &payload, &mut bytes);
                     events += 1;
                 }
+                Deed::Ask(pending) => {
+                    grip.wait(entry, *pending);
+                    break;
+                }
                 Deed::Refresh => wanted = true,
                 Deed::Close(said) => {
                     let (code, reason) = said.unwrap_or((websocket::NORMAL, ""));
@@ -104,6 +108,8 @@ impl EventLoop {
         held.memberships = held.memberships.and(channel, place);
         if let Some(grip) = held.cold.grip() {
             grip.session.subscribe(name, filters, after, stands_at);
+            // It comes again with what is read from there.
+            grip.wait_no_more();
         }
         held.position = stands_at.min(after);
         held.behind = held.position < self.seen;
@@ -128,7 +134,7 @@ impl EventLoop {
         let silence = sign.as_ref().map(|sign| sign.timeout).or(default);
         held.cold.keepalive = silence.map_or(0, ticks);
         if let Some(grip) = held.cold.grip() {
-            grip.keepalive = sign;
+            grip.keepalive = sign.map(Box::new);
             grip.beat_at = self.tick;
         }
         self.schedule(key);

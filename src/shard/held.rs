@@ -2,7 +2,8 @@
 //!
 //! It owns no queue. What it is in the middle of is a shared frame and an offset; what it missed meanwhile is
 //! read from its channels' windows when the socket takes bytes again. Invariant: a connection that is `behind`
-//! has a frame pending, so that the socket's next readiness brings it on, or is caught up before the turn ends.
+//! has a frame pending, so that the socket's next readiness brings it on, or waits for what a filter's URL says, or is
+//! caught up before the turn ends.
 
 use std::io::{self, Write as _};
 
@@ -128,6 +129,17 @@ impl Cold {
         match &mut self.manner {
             Manner::Stream(companion) => companion.as_deref_mut()?.grip.as_mut(),
             Manner::Poll(poll) => match poll.with.as_deref_mut()? {
+                With::Grip(grip) => Some(grip),
+                With::Around(_) => None,
+            },
+        }
+    }
+
+    /// The same, to look at.
+    pub(super) fn grip_here(&self) -> Option<&Grip> {
+        match &self.manner {
+            Manner::Stream(_) => self.grip_of_stream(),
+            Manner::Poll(poll) => match poll.with.as_deref()? {
                 With::Grip(grip) => Some(grip),
                 With::Around(_) => None,
             },

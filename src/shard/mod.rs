@@ -9,6 +9,7 @@
 
 mod admission;
 mod arrive;
+mod asking;
 mod attendance;
 mod berths;
 mod between;
@@ -32,6 +33,7 @@ mod talk;
 mod tests;
 mod wheel;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +45,7 @@ use tokio::sync::oneshot;
 
 use crate::access_log::AccessLog;
 use crate::config::Rate;
+use crate::hold::grip::Asks;
 use crate::hold::{Crowd, Departure, Keeper, Permit, Tickets, Whose};
 use crate::hub::{Hub, Presence};
 use crate::message::{ChannelName, Position, Start};
@@ -75,6 +78,18 @@ pub struct ShardSettings {
     pub turn_bytes: usize,
     /// Bytes that a client may send while it is held.
     pub read_ahead: usize,
+    /// Who asks for filters; without one they let nothing through.
+    pub asker: Option<Asker>,
+}
+
+/// Whoever asks the URLs of filters.
+#[derive(Clone)]
+pub struct Asker(pub Arc<dyn Asks>);
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asker")
+    }
 }
 
 /// The running shards.

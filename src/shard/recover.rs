@@ -63,7 +63,8 @@ impl EventLoop {
     pub(super) fn ask_for_missing(&mut self, key: usize) -> bool {
         let inbox = self.inbox();
         let held = &mut self.held[key];
-        if held.stage != Stage::Live || held.cold.is_asking() {
+        // What waits for a filter counts as known already, and is asked for afterwards if it is missing.
+        if held.stage != Stage::Live || held.cold.is_asking() || held.waits() {
             return true;
         }
         let Some(grip) = held.cold.grip() else { return false };
@@ -161,7 +162,8 @@ impl EventLoop {
         }
         if let Some(grip) = held.cold.grip() {
             grip.session = company.session.clone();
-            grip.keepalive = company.keepalive.clone();
+            grip.wait_no_more();
+            grip.keepalive = company.keepalive.clone().map(Box::new);
             grip.beat_at = tick;
             if let Some(linked) = grip.linked_mut() {
                 linked.next = company.ways.next.clone();

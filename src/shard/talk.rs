@@ -71,6 +71,9 @@ impl EventLoop {
 
     /// An owner says something, unless the hold that it means is over or about to end.
     pub(super) fn speak(&mut self, key: usize, hold: u64, speech: Speech) {
+        if let Speech::Ruled(ruling) = speech {
+            return self.ruled(key, hold, ruling);
+        }
         let Some(held) = self.held.get_mut(key).filter(|held| held.stage == Stage::Live) else { return };
         if held.cold.ear().is_none_or(|ear| ear.hold() != hold) {
             return;
@@ -95,6 +98,8 @@ impl EventLoop {
             Speech::Resume(resume) => self.resume(key, resume),
             Speech::HoldAgain(hold) => self.hold_again(key, &hold),
             Speech::Whole(answer, reason) => self.answer_whole(key, &answer, reason.as_deref()),
+            // By the number of a question, above.
+            Speech::Ruled(_) => {}
             Speech::Cut => self.cut(key, Reason::Listener),
             Speech::Close(code, reason) => {
                 if let Some(conversation) = held.cold.conversation() {

@@ -25,6 +25,7 @@ mod edge;
 mod exhaustion;
 mod files;
 mod grip;
+mod grip_filters;
 mod grip_links;
 mod headers;
 mod health;

@@ -70,7 +70,7 @@ upstream: http://127.0.0.1:8000
 grip: {kay: x, key: 'base64:?', issuer: '', publish_key: ''}
 ",
         problems: &[
-            r"3:8: unknown key `kay` (expected key, issuer or publish_key; did you mean `key`?)",
+            r"3:8: unknown key `kay` (expected key, issuer, publish_key or filters; did you mean `key`?)",
             r"3:21: `key` can't be used as a secret (expected text, or base64 behind `base64:`)",
             r"3:41: `issuer` can't be `` (expected a name of 1 to 200 characters)",
             r"3:58: `publish_key` can't be used as a secret (expected text, or base64 behind `base64:`)",

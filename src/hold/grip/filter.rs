@@ -18,6 +18,10 @@ pub enum Filter {
     BuildId,
     /// What is known of the client stands in it.
     VarSubst,
+    /// To those of whom a URL says so.
+    HttpCheck,
+    /// The same, and the URL may say it in other words.
+    HttpModify,
 }
 
 /// The filters of a channel, in the order in which they are applied.
@@ -30,12 +34,14 @@ pub struct Filters(Vec<Filter>);
 pub struct Unfiltered(pub String);
 
 impl Filter {
-    const NAMES: [(&'static str, Filter); 5] = [
+    const NAMES: [(&'static str, Filter); 7] = [
         ("skip-self", Filter::SkipSelf),
         ("skip-users", Filter::SkipUsers),
         ("require-sub", Filter::RequireSub),
         ("build-id", Filter::BuildId),
         ("var-subst", Filter::VarSubst),
+        ("http-check", Filter::HttpCheck),
+        ("http-modify", Filter::HttpModify),
     ];
 
     fn name(self) -> &'static str {
@@ -43,7 +49,11 @@ impl Filter {
     }
 
     fn changes_content(self) -> bool {
-        matches!(self, Filter::BuildId | Filter::VarSubst)
+        matches!(self, Filter::BuildId | Filter::VarSubst | Filter::HttpModify)
+    }
+
+    fn asks(self) -> bool {
+        matches!(self, Filter::HttpCheck | Filter::HttpModify)
     }
 }
 
@@ -63,6 +73,16 @@ impl Filters {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether one of them asks a URL.
+    pub fn ask(&self) -> bool {
+        self.0.iter().any(|filter| filter.asks())
+    }
+
+    /// Whether the one in this place changes bytes.
+    pub(super) fn changes(&self, at: usize) -> bool {
+        self.0.get(at).is_some_and(|filter| filter.changes_content())
     }
 
     /// Those that change bytes.
@@ -99,25 +119,38 @@ impl Filters {
                 Some(channel) if !channel.is_empty() => (client.is_on)(channel),
                 _ => true,
             },
-            Filter::BuildId | Filter::VarSubst => true,
+            Filter::BuildId | Filter::VarSubst | Filter::HttpCheck | Filter::HttpModify => true,
         })
     }
 
-    /// The bytes that the client gets. Names of ids and variables in them are its own.
-    pub(super) fn change<'b>(
+    /// The bytes that the client gets, from the filter in this place on, or up to one that asks. Names of ids and
+    /// variables in them are its own.
+    pub(super) fn run<'b>(
         &self,
+        from: usize,
         content: Cow<'b, [u8]>,
         client: &Client<'_>,
-    ) -> Result<Cow<'b, [u8]>, Unfiltered> {
+    ) -> Result<Step<'b>, Unfiltered> {
         let mut content = content;
-        for filter in self.of_content() {
+        for (at, filter) in self.0.iter().enumerate().skip(from) {
             content = match filter {
                 Filter::BuildId => Cow::Owned(build_id(&content, client)?),
-                _ => Cow::Owned(substitute(&content, |name| get(client.meta, name))?),
+                Filter::VarSubst => Cow::Owned(substitute(&content, |name| get(client.meta, name))?),
+                Filter::HttpCheck | Filter::HttpModify => return Ok(Step::Ask(at, content)),
+                Filter::SkipSelf | Filter::SkipUsers | Filter::RequireSub => content,
             };
         }
-        Ok(content)
+        Ok(Step::Done(content))
     }
+}
+
+/// How far the filters have come.
+#[derive(Debug)]
+pub(super) enum Step<'b> {
+    /// Through all of them.
+    Done(Cow<'b, [u8]>),
+    /// To the one in this place, which asks about these bytes.
+    Ask(usize, Cow<'b, [u8]>),
 }
 
 fn get<'a>(pairs: &'a [(Box<str>, Box<str>)], name: &str) -> Option<&'a str> {
@@ -232,7 +265,8 @@ mod tests {
         let meta = pairs(client);
         let last_id = |channel: &str| (channel == "b1").then_some("6");
         let client = Client { meta: &meta, is_on: &|_| false, last_id: &last_id };
-        let changed = Filters::read([filter].into_iter()).change(content.as_bytes().into(), &client).ok()?;
+        let filters = Filters::read([filter].into_iter());
+        let Step::Done(changed) = filters.run(0, content.as_bytes().into(), &client).ok()? else { panic!() };
         Some(String::from_utf8(changed.into_owned()).unwrap())
     }
 
@@ -258,5 +292,7 @@ mod tests {
         assert!(filters.content_is(&["var-subst".into(), "build-id".into()]));
         assert!(!filters.content_is(&["build-id".into(), "var-subst".into()]));
         assert!(Filters::default().content_is(&[]));
+        let asking = Filters::read(["http-check", "http-modify"].into_iter());
+        assert!(asking.content_is(&["http-modify".into()]) && asking.ask() && !filters.ask());
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! <https://pushpin.org/docs/protocols/grip/>
 
+mod asking;
 mod body;
 mod control;
 mod events;
@@ -34,6 +35,7 @@ use crate::message::{ChannelName, Frame, Position, Start};
 use crate::transport::call::Call;
 use crate::transport::{GRIP_RESPONSE, GRIP_SOCKET, GRIP_STREAM, Parameters};
 
+pub use asking::{Asks, Pending, Question, Ruled, Ruling};
 pub use body::Instruct;
 pub use control::Control;
 pub use events::{EVENTS, Event, EventKind, is_events, read_events};
@@ -50,6 +52,9 @@ pub(super) const GRIP: Dialect = Dialect { prefix: "grip-", read };
 /// What the proxy understands, as applications are told in `Grip-Feature`.
 pub const FEATURES: &str = "status, session, link:next, link:gone, filter:skip-self, filter:skip-users, \
     filter:require-sub, filter:build-id, filter:var-subst";
+
+/// What stands behind them where there are URLs that may be asked.
+pub const FEATURES_ASKING: &str = ", filter:http-check, filter:http-modify";
 
 /// How long a response is held where the application doesn't say.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(55);
@@ -138,6 +143,8 @@ pub struct Company {
     pub ways: Ways,
     /// The body of the request whose response is held, where it had one that is kept.
     pub request_body: Option<Bytes>,
+    /// The URL that its request was for, where filters may ask from it.
+    pub origin: Option<Box<str>>,
 }
 
 impl Hold {
@@ -157,12 +164,21 @@ impl Hold {
         self.transport == GRIP_RESPONSE && self.grip.as_deref().is_some_and(is_counted)
     }
 
-    /// Makes a WebSocket one of GRIP, which its application puts on channels later.
-    pub fn speaks_grip(&mut self) {
+    /// Makes a WebSocket one of GRIP, which its application puts on channels later. Filters ask from this URL.
+    pub fn speaks_grip(&mut self, origin: Option<Box<str>>) {
         self.transport = GRIP_SOCKET;
         let session = Session::new(Vec::new(), Meta::new());
         let (keepalive, reason, call, ways, request_body) = (None, None, None, Ways::default(), None);
-        self.grip = Some(Box::new(Company { session, keepalive, reason, call, ways, request_body }));
+        let company = Company { session, keepalive, reason, call, ways, request_body, origin };
+        self.grip = Some(Box::new(company));
+    }
+
+    /// Lets filters ask from this URL, those that stand behind its links, too.
+    pub fn ask_from(&mut self, origin: Option<Box<str>>) {
+        let may_ask = |company: &&mut Box<Company>| company.session.may_ask() || company.ways.next.is_some();
+        if let Some(company) = self.grip.as_mut().filter(may_ask) {
+            company.origin = origin;
+        }
     }
 }
 
@@ -178,7 +194,8 @@ impl Terms {
         let reason = self.status.as_ref().and_then(|status| status.reason.clone());
         let is_plain = self.mode == Some(Mode::Stream) && session.is_plain();
         let needed = !is_plain || keepalive.is_some() || reason.is_some() || ways != Ways::default();
-        needed.then(|| Box::new(Company { session, keepalive, reason, call: None, ways, request_body: None }))
+        let (call, request_body, origin) = (None, None, None);
+        needed.then(|| Box::new(Company { session, keepalive, reason, call, ways, request_body, origin }))
     }
 
     /// The client's side of its channels.
@@ -214,7 +231,8 @@ impl Terms {
         let goes_on = self.mode == Some(Mode::Stream) && !self.lacks_link(&ways);
         let onward = || {
             let (session, keepalive) = (self.session(), self.keepalive.clone());
-            let company = Company { session, keepalive, reason: None, call: None, ways, request_body: None };
+            let (reason, call, request_body, origin) = (None, None, None, None);
+            let company = Company { session, keepalive, reason, call, ways, request_body, origin };
             Onward { wishes: self.wishes(forwarded_at), company }
         };
         Resume { body, onward: goes_on.then(onward) }

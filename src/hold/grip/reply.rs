@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_was_published_in_our_own_form_is_a_body_of_its_own_type() {
-        let deed = Deed::AnswerData(b"{}", Some("application/json"));
+        let deed = Deed::AnswerData(b"{}"[..].into(), Some("application/json"));
         let text = String::from_utf8(answer(&deed, HELD, CLIENT).unwrap()).unwrap();
         assert_eq!(
             text,

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::filter::{Client, Filter, Filters, Unfiltered};
+use super::asking::Pending;
+use super::filter::{Client, Filter, Filters, Step, Unfiltered};
 use crate::message::{
     ChannelName, Form, Message, Pairs, Reply, Sequence, SocketType, ToResponse, ToSocket, ToStream,
 };
@@ -55,7 +56,7 @@ pub enum Deed<'a> {
     /// This answer. Its body may be another than the message's.
     Answer(&'a Reply, Option<Vec<u8>>),
     /// An answer with these bytes, and this media type where one is named.
-    AnswerData(&'a [u8], Option<&'a str>),
+    AnswerData(Cow<'a, [u8]>, Option<&'a str>),
     /// This message on a WebSocket.
     SendSocket(SocketType, Cow<'a, [u8]>),
     /// The end, on a WebSocket with code and reason.
@@ -64,6 +65,8 @@ pub enum Deed<'a> {
     Recover,
     /// The application behind a WebSocket is asked.
     Refresh,
+    /// A URL is asked about it.
+    Ask(Box<Pending>),
 }
 
 /// How a message stands to the ones before it.
@@ -95,6 +98,11 @@ impl Session {
     /// do.
     pub fn is_plain(&self) -> bool {
         self.places.iter().all(|place| place.filters.is_empty() && !place.is_counted)
+    }
+
+    /// Whether one of its filters asks.
+    pub fn may_ask(&self) -> bool {
+        self.places.iter().any(|place| place.filters.ask())
     }
 
     /// The names of its channels.
@@ -183,8 +191,10 @@ impl Session {
     /// What a message means to a client that waits for its answer.
     pub fn on_response<'a>(&mut self, message: &'a Message) -> Deed<'a> {
         let Some(forms) = &message.forms else {
-            let deed = Deed::AnswerData(message.data.bytes(), message.content_type.as_deref());
-            return self.act(message, deed);
+            return match self.send(message, message.data.bytes(), None) {
+                Deed::Send(bytes) => Deed::AnswerData(bytes, message.content_type.as_deref()),
+                deed => deed,
+            };
         };
         let Some(Form { filters, act }) = &forms.response else { return self.pass(message) };
         let ToResponse::Send(reply) = act else { return Deed::Recover };
@@ -221,7 +231,12 @@ impl Session {
         let client = Client { meta: &self.meta, is_on: &|_| false, last_id: &|_| None };
         let place = self.places.iter().find(|place| place.filters.has(Filter::BuildId));
         let only = Filters::read(["build-id"].into_iter());
-        place.map_or(Ok(Cow::Borrowed(body)), |_| only.change(Cow::Borrowed(body), &client))
+        match place {
+            Some(_) => {
+                only.run(0, Cow::Borrowed(body), &client).map(|(Step::Done(body) | Step::Ask(_, body))| body)
+            }
+            None => Ok(Cow::Borrowed(body)),
+        }
     }
 
     fn order(&mut self, message: &Message) -> Order {
@@ -256,7 +271,9 @@ impl Session {
             Order::Gap => Deed::Recover,
             Order::Next(at) => {
                 self.reach(at, message);
-                if self.admits(at, message) { deed } else { Deed::Nothing }
+                // What a URL would have to see first isn't there yet.
+                let is_unseen = self.places[at].filters.ask() && matches!(deed, Deed::Answer(..));
+                if self.admits(at, message) && !is_unseen { deed } else { Deed::Nothing }
             }
         }
     }
@@ -272,19 +289,47 @@ impl Session {
             Order::Gap => return Deed::Recover,
             Order::Next(at) => at,
         };
+        let last_ids = if self.places[at].filters.ask() { self.had() } else { Vec::new() };
         self.reach(at, message);
         let filters = &self.places[at].filters;
         if !self.admits(at, message) || counted_on.is_some_and(|names| !filters.content_is(names)) {
             return Deed::Nothing;
         }
-        let changed = self.client(|client| filters.change(Cow::Borrowed(bytes), client));
-        changed.map_or_else(
-            |error| {
+        match self.filtered(filters, 0, bytes) {
+            Ok(Step::Done(bytes)) => Deed::Send(bytes),
+            Ok(Step::Ask(at, bytes)) => {
+                let (filters, content) = (filters.clone(), bytes.into_owned().into());
+                Deed::Ask(Box::new(Pending { filters, at, content, last_ids }))
+            }
+            Err(error) => {
                 tracing::debug!(channel = %message.channel, %error, "a message is left out");
                 Deed::Nothing
-            },
-            Deed::Send,
-        )
+            }
+        }
+    }
+
+    /// What comes of bytes from this filter on.
+    pub(super) fn filtered<'b>(
+        &self,
+        filters: &Filters,
+        from: usize,
+        bytes: &'b [u8],
+    ) -> Result<Step<'b>, Unfiltered> {
+        self.client(|client| filters.run(from, Cow::Borrowed(bytes), client))
+    }
+
+    /// What filters look at.
+    pub(super) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The value of one name in it.
+    pub(super) fn meta_of(&self, name: &str) -> Option<&str> {
+        self.meta.iter().rev().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+    }
+
+    fn had(&self) -> Vec<(ChannelName, Box<str>)> {
+        self.counted().map(|(name, id)| (name.clone(), id.into())).collect()
     }
 
     fn reach(&mut self, at: usize, message: &Message) {
