@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, Sleep};
 
@@ -33,6 +33,14 @@ struct Timer {
     armed: bool,
 }
 
+/// How long a reading of the system's date serves: a date that is set anew is seen after that.
+const DATE_AGE: Duration = Duration::from_millis(50);
+
+thread_local! {
+    /// The last reading of the system's date, and when that was.
+    static DATE: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+}
+
 /// The deadline passed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
@@ -43,6 +51,20 @@ impl Clock {
         let now = self.0.now.get().unwrap_or_else(Instant::now);
         self.0.now.set(Some(now));
         now
+    }
+
+    /// The date and time of day of this turn.
+    pub fn date(&self) -> SystemTime {
+        let now = self.now();
+        if let Some((at, date)) = DATE.get()
+            && let since = now.saturating_duration_since(at)
+            && since < DATE_AGE
+        {
+            return date + since;
+        }
+        let date = SystemTime::now();
+        DATE.set(Some((now, date)));
+        date
     }
 
     /// Begins a phase that may last this long; ends the phase before it.

@@ -59,7 +59,7 @@ pub(super) fn take(
     if !tongue.is_grip() {
         return tunnel(upstream, record).map(Outcome::Left);
     }
-    let Upstream { mut head, lease, forwarded_at } = upstream;
+    let Upstream { mut head, lease, forwarded_at, .. } = upstream;
     let far = lease.into_tunnel().ok_or(Refusal::Truncated)?;
     let (now, at) = (ctx.keeper.head(), moment());
     let wish = AskedToHold { headers: &parts.headers, upgrade: true, query: None, forwarded_at, now, at };

@@ -44,7 +44,7 @@ pub async fn serve_file(
     place: Place<'_>,
     (parts, body): (&Parts, &ClientBody),
 ) -> Response<Body> {
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     let mut record = Record::begin(client, rules, site, log, parts, &marks);
     client.clock.start(rules.body_timeout);
     // No body is read here, so that none is too large.
@@ -145,7 +145,7 @@ impl Wish<'_> {
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             forget_content(&mut headers);
         }
-        record.head_came();
+        record.head_came(tokio::time::Instant::now());
         record.answers(status);
         let body = match parts.method {
             Method::HEAD => whole(Bytes::new(), record),
@@ -179,7 +179,7 @@ pub(super) fn without_body(outcome: Outcome, mut headers: HeaderMap, record: &mu
     if outcome == Outcome::Failed {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
-    record.head_came();
+    record.head_came(tokio::time::Instant::now());
     record.answers(status);
     response(status, headers, whole(Bytes::new(), record))
 }

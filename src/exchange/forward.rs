@@ -13,7 +13,7 @@ use super::Context;
 use super::answer::Refusal;
 use super::chain::client_behind;
 use super::check::Asked;
-use super::forwarding::{Sender, edit, to_upstream};
+use super::forwarding::{Sender, edit, is_plain, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
 use super::retries::{Again, Retries};
@@ -31,6 +31,8 @@ pub(super) struct Answer {
     pub(super) lease: Lease,
     /// The keeper's head when the request was forwarded.
     pub(super) forwarded_at: Position,
+    /// Whether it is to be passed on as it is, but for `Connection`.
+    pub(super) plain: bool,
 }
 
 impl Answer {
@@ -112,8 +114,9 @@ pub(super) async fn forward_with(
                     again
                 }
                 None => {
-                    record.head_came();
-                    return Ok(Answer { head, lease, forwarded_at });
+                    record.head_came(clock.now());
+                    let plain = !head.status.is_informational() && is_plain(&head.headers);
+                    return Ok(Answer { head, lease, forwarded_at, plain });
                 }
             },
             Err(failure) => match failure.sent().and_then(|error| retries.after_failure(error, &lease)) {

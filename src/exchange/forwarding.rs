@@ -5,10 +5,11 @@
 //! the connection and its instructions.
 
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-    CONTENT_TYPE, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONNECTION,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT, EXPIRES, FORWARDED, HOST,
+    HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION, ORIGIN, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    VARY,
 };
 
 use super::chain::{element, extend};
@@ -257,6 +258,26 @@ fn add_framing(fields: &mut Fields<'_>, asked: &Asked) {
     }
 }
 
+/// Whether an answer has none but the fields that most have: nothing to obey, and nothing that stays behind but
+/// `Connection`.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    headers.keys_len() == headers.len()
+        && headers.iter().all(|(name, value)| match *name {
+            ACCEPT_RANGES | CACHE_CONTROL | CONTENT_ENCODING | CONTENT_LENGTH | DATE | ETAG | EXPIRES
+            | LAST_MODIFIED | LOCATION | SERVER | SET_COOKIE | VARY => true,
+            // May be of GRIP.
+            CONTENT_TYPE => !is_of_grip(value.as_bytes()),
+            CONNECTION => is_own_word(value.as_bytes()),
+            _ => false,
+        })
+}
+
+/// Whether a type could be `application/grip-instruct`.
+fn is_of_grip(kind: &[u8]) -> bool {
+    const START: &[u8] = b"application/grip";
+    kind.get(..START.len()).is_some_and(|start| start.eq_ignore_ascii_case(START))
+}
+
 /// Turns the head of an answer into the client's: in place and in one pass, since most answers lose a field or two.
 pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
     let mut dropped = nominated(headers);
@@ -342,7 +363,7 @@ mod tests {
     fn marked(client: &str, asked: Asked, trusted: bool) -> (Vec<String>, [String; 3]) {
         let address = HeaderValue::from_static("192.0.2.7");
         let client = map(client);
-        let marks = Marks::new(&client, trusted);
+        let marks = Marks::at(std::time::SystemTime::now(), &client, trusted);
         let sender = Sender {
             address: &address,
             secure: true,
@@ -466,6 +487,29 @@ mod tests {
             "host: ",
         ];
         assert_eq!(all, expected);
+    }
+
+    /// What is taken for plain is neither read for instructions nor cleaned.
+    #[test]
+    fn an_answer_is_plain_only_if_nothing_in_it_is_for_the_proxy() {
+        let plain =
+            "content-type: application/json\ncontent-length: 5\nconnection: keep-alive\nset-cookie: a=1";
+        assert!(is_plain(&map(plain)));
+        for more in [
+            "x-comet-subscribe: news",
+            "grip-hold: stream",
+            "x-reproxy-url: x",
+            "keep-alive: timeout=5",
+            "transfer-encoding: chunked",
+            "upgrade: h2c",
+            "content-length: 5",
+            "connection: x-secret",
+            "x-other: 1",
+        ] {
+            assert!(!is_plain(&map(&format!("{plain}\n{more}"))), "{more}");
+        }
+        assert!(!is_plain(&map("content-type: Application/GRIP-instruct; charset=utf-8")));
+        assert!(!is_plain(&map("connection: close, x-secret")));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) async fn hold(
     upstream: Upstream,
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
-    let Upstream { mut head, lease, forwarded_at } = upstream;
+    let Upstream { mut head, lease, forwarded_at, .. } = upstream;
     let at = moment();
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;

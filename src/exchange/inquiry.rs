@@ -32,7 +32,7 @@ pub struct Inquired {
 
 /// Asks, and waits for the answer this long; nothing where there is none.
 pub async fn inquire(ctx: Context<'_>, parts: &Parts, question: Bytes, limit: Duration) -> Option<Inquired> {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     record.received(question.len() as u64);
     let asking = ctx.client.clock.drive(Box::pin(ask(&ctx, parts, &marks, question, &mut record)));

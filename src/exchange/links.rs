@@ -108,7 +108,7 @@ pub async fn recover(
     parts: &Parts,
     last_ids: &[(ChannelName, Box<str>)],
 ) -> Result<Resume, Unrecovered> {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let asking = ctx.client.clock.drive(Box::pin(resume(&ctx, (parts, &marks), last_ids, &mut record)));
     match asking.await.unwrap_or(Err(Refusal::ResponseTimeout)) {
@@ -159,7 +159,7 @@ pub async fn ask_again(
     (parts, body): (&Parts, Bytes),
     last_ids: &[(ChannelName, Box<str>)],
 ) -> Option<Speech> {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let asking = ctx.client.clock.drive(Box::pin(again(&ctx, (parts, body, &marks), last_ids, &mut record)));
     let said = asking.await.unwrap_or(Err(Refusal::ResponseTimeout));
@@ -211,7 +211,7 @@ async fn again(
 
 /// Tells the application that a client has gone.
 pub async fn tell_gone(ctx: Context<'_>, parts: &Parts) {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let asking = ctx.client.clock.drive(Box::pin(ask(&ctx, (parts, &marks), &[], &mut record)));
     match asking.await.unwrap_or(Err(Refusal::ResponseTimeout)) {

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::rules::{Client, Rules};
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 pub(super) const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -42,8 +44,12 @@ struct Made {
 
 impl Marks {
     /// For a request whose head is there now.
-    pub(super) fn new(headers: &HeaderMap, trusted: bool) -> Marks {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub(super) fn new(client: &Client, rules: &Rules, headers: &HeaderMap) -> Marks {
+        Marks::at(client.clock.date(), headers, rules.trusts(client.ip()))
+    }
+
+    pub(super) fn at(now: SystemTime, headers: &HeaderMap, trusted: bool) -> Marks {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let made = Made::new(fastrand::u128(1..), fastrand::u64(1..), now);
         let said = |name| only(headers, &name).filter(|value| is_word(value)).cloned();
         let (id, start) = if trusted { (said(REQUEST_ID), said(REQUEST_START)) } else { (None, None) };
@@ -85,11 +91,22 @@ impl Made {
 }
 
 fn hexadecimal(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = PAIRS[usize::from(*byte)];
     }
 }
+
+/// The two hexadecimal digits of each byte.
+static PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// As many of the last digits as there is room for.
 fn decimal(mut number: u64, text: &mut [u8]) {
@@ -153,22 +170,26 @@ mod tests {
         assert_eq!(marks.start(), b"t=1764060000.007");
         assert!(is_trace_parent(marks.trace()));
         let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| Marks::new(&HeaderMap::new(), false).id().to_vec()).collect();
+            (0..1000).map(|_| Marks::at(SystemTime::now(), &HeaderMap::new(), false).id().to_vec()).collect();
         assert_eq!(ids.len(), 1000);
     }
 
     #[test]
     fn only_a_trusted_proxy_names_a_request() {
         let said = map(&[(REQUEST_ID, "abc-1"), (REQUEST_START, "t=1")]);
-        let marks = Marks::new(&said, true);
+        let marks = Marks::at(SystemTime::now(), &said, true);
         assert_eq!((marks.id(), marks.start()), (&b"abc-1"[..], &b"t=1"[..]));
-        let marks = Marks::new(&said, false);
+        let marks = Marks::at(SystemTime::now(), &said, false);
         assert!(marks.id() != b"abc-1" && marks.start() != b"t=1");
         for bad in ["", "a b", "a\tb"] {
-            assert_ne!(Marks::new(&map(&[(REQUEST_ID, bad)]), true).id(), bad.as_bytes(), "{bad}");
+            assert_ne!(
+                Marks::at(SystemTime::now(), &map(&[(REQUEST_ID, bad)]), true).id(),
+                bad.as_bytes(),
+                "{bad}"
+            );
         }
         let twice = map(&[(REQUEST_ID, "a"), (REQUEST_ID, "b")]);
-        assert_eq!(Marks::new(&twice, true).id().len(), ID_DIGITS);
+        assert_eq!(Marks::at(SystemTime::now(), &twice, true).id().len(), ID_DIGITS);
     }
 
     #[test]

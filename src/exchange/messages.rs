@@ -87,7 +87,7 @@ impl Speaker {
 
 /// Carries a message to the application. Whatever becomes of it is said.
 pub async fn carry(ctx: Context<'_>, parts: &Parts, data: Bytes) -> Answered {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     record.received(data.len() as u64);
     let asked = ctx.client.clock.drive(Box::pin(ask(&ctx, parts, &marks, data, &mut record))).await;
@@ -113,7 +113,7 @@ pub fn not_carried(
     parts: &Parts,
     refusal: &Refusal,
 ) -> Answered {
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     Record::begin(client, rules, site, log, parts, &marks).refused(refusal);
     lost(site, refusal)
 }

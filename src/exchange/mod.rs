@@ -119,7 +119,7 @@ pub enum Outcome {
 /// Takes a request through its steps. A response leaves the connection's clock running with `timeouts.body`,
 /// the time that the client has to take it. Cancel-safe: when the client leaves, everything is given back.
 pub async fn exchange(ctx: Context<'_>, parts: &Parts, body: ClientBody) -> Outcome {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let had_body = !body.is_end_stream();
     let ended = match check::check(parts, &body, ctx.route.request_body) {
@@ -157,7 +157,7 @@ pub fn refuse(
     (parts, body): (&Parts, &ClientBody),
     refusal: &Refusal,
 ) -> Response<Body> {
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     Record::begin(client, rules, site, log, parts, &marks).refused(refusal);
     client.clock.start(rules.body_timeout);
     answer(refusal, !body.is_end_stream(), &parts.headers)
@@ -172,7 +172,7 @@ pub fn redirect(
     (parts, body): (&Parts, &ClientBody),
     (status, location): (StatusCode, &str),
 ) -> Response<Body> {
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     Record::begin(client, rules, site, log, parts, &marks).redirected(status);
     client.clock.start(rules.body_timeout);
     answer::redirect(status, location, !body.is_end_stream())
@@ -207,7 +207,10 @@ async fn steps(
         Forwarded::Hidden(hidden) => return Ok(Outcome::Answered(relay::whole(ctx, asked, *hidden, record))),
     };
     let body = record.take_body();
-    let verdict = classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs);
+    let verdict = match answer.plain {
+        true => Ok(Verdict::Relay),
+        false => classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs),
+    };
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),
         Verdict::Hold(instruction) => {

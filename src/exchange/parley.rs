@@ -68,7 +68,7 @@ pub async fn parley<'a>(
     limit: usize,
 ) -> Result<Parley<'a>, Response<Body>> {
     let Host { client, rules, site, cors, log, .. } = host;
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     let mut record = Record::begin(client, rules, site, log, parts, &marks);
     if let Some(response) = cors.preflight(parts) {
         record.answers(response.status());
@@ -155,7 +155,7 @@ impl Parley<'_> {
     /// Answers it.
     pub fn answer(mut self, mut headers: HeaderMap, body: Vec<u8>) -> Response<Body> {
         self.host.cors.mark(self.parts.headers.get(ORIGIN), &mut headers);
-        self.record.head_came();
+        self.record.head_came(tokio::time::Instant::now());
         self.record.answers(StatusCode::OK);
         self.host.client.clock.start(self.host.rules.body_timeout);
         response(StatusCode::OK, headers, whole(body.into(), &mut self.record))

@@ -122,6 +122,8 @@ struct Entry {
     subject: Option<Box<Subject>>,
     kind: usize,
     began: Instant,
+    /// When all of the answer was there, if it was at once.
+    ended: Option<Instant>,
     head_after: Option<std::time::Duration>,
     status: u16,
     bytes: u64,
@@ -150,6 +152,7 @@ impl Record {
             subject,
             kind: kind(&parts.method, parts.version),
             began: client.clock.now(),
+            ended: None,
             head_after: None,
             status: CLIENT_LEFT,
             bytes: 0,
@@ -202,8 +205,8 @@ impl Record {
     }
 
     /// The head of the answer is there.
-    pub(super) fn head_came(&mut self) {
-        self.change(|entry| entry.head_after = Some(entry.began.elapsed()));
+    pub(super) fn head_came(&mut self, now: Instant) {
+        self.change(|entry| entry.head_after = Some(now - entry.began));
     }
 
     /// The client gets this status; until the end is known, it may still leave.
@@ -217,6 +220,14 @@ impl Record {
 
     pub(super) fn ends(&mut self, end: End) {
         self.change(|entry| entry.end = end);
+    }
+
+    /// All of the answer is there.
+    pub(super) fn whole(&mut self, bytes: u64, now: Instant) {
+        self.change(|entry| {
+            entry.bytes += bytes;
+            (entry.end, entry.ended) = (End::Ok, Some(now));
+        });
     }
 
     /// The client is sent elsewhere.
@@ -254,7 +265,7 @@ impl Record {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let duration = self.began.elapsed();
+        let duration = self.ended.unwrap_or_else(Instant::now) - self.began;
         let site = &self.site;
         site.in_flight.dec();
         site.answered(self.kind, self.status);

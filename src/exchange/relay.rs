@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Response, Version};
 
 use super::Context;
@@ -36,13 +36,12 @@ pub(super) fn relay(
     answer: Answer,
     record: &mut Record,
 ) -> Result<Response<Body>, Refusal> {
-    let Answer { mut head, lease, .. } = answer;
+    let Answer { mut head, lease, plain, .. } = answer;
     let status = head.status;
     let mut upstream = lease.into_body();
     let body = match glance(&mut upstream)? {
         Glance::Whole(bytes) => {
-            record.sends(bytes.len() as u64);
-            record.ends(End::Ok);
+            record.whole(bytes.len() as u64, ctx.client.clock.now());
             Body::Bytes(ctx.route.spools.carry(Kind::Response, bytes))
         }
         Glance::Begun(ahead) => {
@@ -52,7 +51,10 @@ pub(super) fn relay(
         }
     };
     record.answers(status);
-    to_client(&mut head.headers, asked.trailers);
+    match plain {
+        true => drop(head.headers.remove(CONNECTION)),
+        false => to_client(&mut head.headers, asked.trailers),
+    }
     head.version = Version::HTTP_11;
     ctx.client.clock.start(ctx.rules.body_timeout);
     Ok(Response::from_parts(head, body))
@@ -66,7 +68,7 @@ pub(super) fn whole(
     record: &mut Record,
 ) -> Response<Body> {
     let HiddenAnswer { mut head, body } = hidden;
-    record.head_came();
+    record.head_came(ctx.client.clock.now());
     to_client(&mut head.headers, asked.trailers);
     if body.is_none() {
         // They speak of a body that is lost.
@@ -75,9 +77,8 @@ pub(super) fn whole(
         }
     }
     let body = body.unwrap_or_default();
-    record.sends(body.len() as u64);
+    record.whole(body.len() as u64, ctx.client.clock.now());
     record.answers(head.status);
-    record.ends(End::Ok);
     head.version = Version::HTTP_11;
     ctx.client.clock.start(ctx.rules.body_timeout);
     Response::from_parts(head, Body::Bytes(body))

@@ -42,7 +42,7 @@ pub fn serve_script(
     (cors, cache_control): (&Cors, &HeaderValue),
     (parts, body): (&Parts, &ClientBody),
 ) -> Response<Body> {
-    let marks = Marks::new(&parts.headers, rules.trusts(client.ip()));
+    let marks = Marks::new(client, rules, &parts.headers);
     let mut record = Record::begin(client, rules, site, log, parts, &marks);
     client.clock.start(rules.body_timeout);
     // No body is read here, so that none is too large.
@@ -56,7 +56,7 @@ pub fn serve_script(
         return without_body(outcome, headers, &mut record);
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(SCRIPT.len()));
-    record.head_came();
+    record.head_came(tokio::time::Instant::now());
     record.answers(StatusCode::OK);
     let sent = if parts.method == Method::HEAD { "" } else { SCRIPT };
     response(StatusCode::OK, headers, whole(Bytes::from_static(sent.as_bytes()), &mut record))

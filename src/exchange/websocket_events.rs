@@ -85,7 +85,7 @@ pub fn forges_events(parts: &Parts) -> bool {
 
 /// Opens a WebSocket where the application does. Its connection is back in its pool before the client is held.
 pub async fn open(ctx: Context<'_>, parts: &Parts, body: ClientBody) -> Opened {
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let had_body = !body.is_end_stream();
     let opened = match check::check(parts, &body, ctx.route.request_body) {
@@ -149,7 +149,7 @@ async fn ask_to_open(
 /// Carries what there is to tell to the application. Whatever becomes of it is said.
 pub async fn tell(ctx: Context<'_>, session: &mut EventSession) -> Told {
     let parts = session.parts();
-    let marks = Marks::new(&parts.headers, ctx.rules.trusts(ctx.client.ip()));
+    let marks = Marks::new(ctx.client, ctx.rules, &parts.headers);
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, &parts, &marks);
     let asked = ctx.client.clock.drive(Box::pin(ask(&ctx, &parts, &marks, session, &mut record))).await;
     match asked.unwrap_or(Err(Refusal::ResponseTimeout)) {

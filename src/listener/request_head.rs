@@ -62,8 +62,8 @@ pub(super) fn read(head: &[u8], line: &RequestLine) -> Result<Head, Refusal> {
     let head = Bytes::copy_from_slice(head);
     let mut headers = HeaderMap::with_capacity(FIELDS_USUAL);
     let mut fields = Fields::of(line.version);
-    let mut lines = Lines { head: &head, at: line.target.end };
-    // The rest of the request line, whose version is known.
+    let mut lines = Lines::of(&head);
+    // The request line, which is known.
     lines.next_line();
     while let Some(field) = lines.next_line() {
         let (name, value) = split(&head, field)?;
@@ -86,13 +86,17 @@ pub(super) fn read(head: &[u8], line: &RequestLine) -> Result<Head, Refusal> {
 
 /// The lines of a head up to the empty one, without their ends.
 struct Lines<'a> {
-    head: &'a [u8],
+    ends: memchr::Memchr<'a>,
     at: usize,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(head: &'a [u8]) -> Lines<'a> {
+        Lines { ends: memchr::memchr_iter(b'\n', head), at: 0 }
+    }
+
     fn next_line(&mut self) -> Option<Range<usize>> {
-        let (start, end) = (self.at, self.at + memchr::memchr(b'\n', &self.head[self.at..])?);
+        let (start, end) = (self.at, self.ends.next()?);
         self.at = end + 1;
         // The carriage return in front of it was seen.
         let end = end.saturating_sub(1);

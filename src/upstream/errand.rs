@@ -18,7 +18,6 @@ use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use super::lease::patience;
 use super::link::{Link, LinkError};
 use super::outgoing::Outgoing;
 use super::request_head::RequestHead;
@@ -149,7 +148,6 @@ impl Errand {
     pub async fn ask(&mut self, head: &RequestHead<'_>, body: Outgoing) -> Result<Parts, LinkError> {
         let link = self.link.as_mut().ok_or(LinkError::Closed)?;
         let head = link.send(head, body).await?;
-        link.set_patience(patience(&head.headers));
         self.hand_back_at_end();
         Ok(head)
     }

@@ -4,11 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::response::Parts;
 
 use super::link::{Link, LinkError};
@@ -19,8 +18,6 @@ use super::server::Fault;
 use super::socket::Socket;
 use crate::clock::Clock;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
 /// Bytes of an answer, and the time for them, that are read away to keep its connection.
 const DRAINED_MAX: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -30,6 +27,8 @@ pub struct Lease {
     /// Before its place, so that it is closed when the place is free.
     link: Link,
     seat: Seat,
+    /// That of the request, once it was sent.
+    clock: Option<Clock>,
 }
 
 /// A request that got no answer.
@@ -75,7 +74,7 @@ pub struct Tunnelled {
 
 impl Lease {
     pub(super) fn new(seat: Seat, link: Link) -> Lease {
-        Lease { link, seat }
+        Lease { link, seat, clock: None }
     }
 
     /// Name of the server.
@@ -98,6 +97,7 @@ impl Lease {
         clock: &Clock,
     ) -> Result<Parts, SendError> {
         let began = clock.now();
+        self.clock = Some(clock.clone());
         match self.link.send(head, body).await {
             Ok(head) => {
                 let metrics = &self.link.server().metrics;
@@ -105,7 +105,6 @@ impl Lease {
                 if self.link.server().is_troubled() {
                     self.seat.pool.absolve(self.seat.server);
                 }
-                self.link.set_patience(patience(&head.headers));
                 Ok(head)
             }
             Err(error) => {
@@ -118,7 +117,7 @@ impl Lease {
 
     /// Closes the connection and opens a fresh one in its place; another server's where that can't be reached.
     pub async fn renew(self, clock: &Clock) -> Result<Lease, NoLease> {
-        let Lease { link, seat } = self;
+        let Lease { link, seat, .. } = self;
         let (server, worker) = (link.server().clone(), link.worker());
         drop(link);
         seat.pool.clone().renew(seat, server, worker, clock).await
@@ -131,7 +130,7 @@ impl Lease {
 
     /// Closes the connection and takes one to another server.
     pub async fn elsewhere(self, clock: &Clock) -> Result<Lease, NoLease> {
-        let Lease { link, seat } = self;
+        let Lease { link, seat, .. } = self;
         let worker = link.worker();
         drop(link);
         seat.pool.clone().elsewhere(seat, worker, clock).await
@@ -175,7 +174,8 @@ impl Lease {
     fn hand_back(mut self) {
         if self.link.is_ready() && !self.link.has_moved() {
             let pool = self.seat.pool.clone();
-            pool.take_back(self.seat, self.link);
+            let now = self.clock.as_ref().map_or_else(Instant::now, |clock| clock.now().into_std());
+            pool.take_back(self.seat, self.link, now);
         }
     }
 }
@@ -236,34 +236,5 @@ impl Body for UpstreamBody {
     /// Nothing is said once the end was read: what was read before it may be on its way, trailers too.
     fn size_hint(&self) -> SizeHint {
         self.lease.as_ref().map_or_else(SizeHint::default, |lease| lease.link.size_hint())
-    }
-}
-
-/// How long the server keeps an idle connection, by its `Keep-Alive: timeout=5`; a second less, since the
-/// connection must not be used when the server is about to close it.
-pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
-    let (_, value) = headers.iter().find(|(name, _)| **name == KEEP_ALIVE)?;
-    let value = value.to_str().ok()?;
-    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
-    let seconds: u64 = seconds.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.saturating_sub(1)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_names_its_timeout_is_left_a_second_earlier() {
-        let cases = [
-            ("timeout=5", Some(4)),
-            ("max=100, timeout=2", Some(1)),
-            ("timeout=0", Some(0)),
-            ("max=1", None),
-        ];
-        for (value, expected) in cases {
-            let headers = HeaderMap::from_iter([(KEEP_ALIVE, value.parse().unwrap())]);
-            assert_eq!(patience(&headers), expected.map(Duration::from_secs), "{value}");
-        }
     }
 }

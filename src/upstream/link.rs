@@ -166,11 +166,6 @@ impl<S> Link<S> {
             && ends.request.is_done()
     }
 
-    /// Remembers how long the server keeps an idle connection.
-    pub(super) fn set_patience(&mut self, patience: Option<Duration>) {
-        self.0.patience = patience.or(self.0.patience);
-    }
-
     /// Becomes idle, for `limit` at the most; false where that makes no sense.
     pub(super) fn rest(&mut self, limit: Duration, now: Instant) -> bool {
         let ends = &mut *self.0;
@@ -305,6 +300,7 @@ impl<S> Ends<S> {
             BodyLength::UntilClose => Answer::UntilClose,
         };
         self.keep_alive = head.keep_alive;
+        self.patience = head.patience.or(self.patience);
         Some(head.parts)
     }
 

@@ -285,8 +285,8 @@ impl Pool {
     }
 
     /// Takes a connection back that can serve another request.
-    pub(super) fn take_back(self: &Arc<Self>, mut seat: Seat, link: Link) {
-        let rested = self.seats.lock().rest(seat.server, link, Instant::now());
+    pub(super) fn take_back(self: &Arc<Self>, mut seat: Seat, link: Link, now: Instant) {
+        let rested = self.seats.lock().rest(seat.server, link, now);
         match rested {
             Rested::Kept => seat.held = false,
             Rested::Next(waiter, link) => waiter.hand(Grant::Link(link, seat)),

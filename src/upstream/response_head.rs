@@ -1,12 +1,15 @@
 //! Reads the head of an answer and decides how long its body is (RFC 9112 §4, §6.3); pure.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::response::Parts;
 use hyper::{Response, StatusCode};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Header fields that an answer may have.
 const FIELDS_MAX: usize = 100;
@@ -21,6 +24,8 @@ pub(super) struct ResponseHead {
     pub(super) body: BodyLength,
     /// Whether the connection may serve another request when the body has ended.
     pub(super) keep_alive: bool,
+    /// How long the server lets it idle, where it says so.
+    pub(super) patience: Option<Duration>,
 }
 
 /// How the end of a body is found.
@@ -59,7 +64,7 @@ fn end(arrived: &[u8], searched: usize) -> Option<usize> {
 }
 
 fn read(head: Bytes, is_answer_to_head: bool) -> Result<ResponseHead, &'static str> {
-    let mut lines = Lines { head: &head, at: 0 };
+    let mut lines = Lines::of(&head);
     let status = StatusLine::read(&head[lines.next_line().ok_or("the head is empty")?])?;
     let mut framing = Framing::of(&status);
     let mut headers = HeaderMap::with_capacity(FIELDS_USUAL);
@@ -78,18 +83,23 @@ fn read(head: Bytes, is_answer_to_head: bool) -> Result<ResponseHead, &'static s
         parts.extensions.insert(reason);
     }
     (parts.status, parts.headers) = (status.code, headers);
-    Ok(ResponseHead { parts, body, keep_alive })
+    Ok(ResponseHead { parts, body, keep_alive, patience: framing.patience })
 }
 
 /// The lines of a head, without their ends: a recipient may take a bare line feed for one (RFC 9112 §2.2).
 struct Lines<'a> {
     head: &'a [u8],
+    ends: memchr::Memchr<'a>,
     at: usize,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(head: &'a [u8]) -> Lines<'a> {
+        Lines { head, ends: memchr::memchr_iter(b'\n', head), at: 0 }
+    }
+
     fn next_line(&mut self) -> Option<Range<usize>> {
-        let (start, end) = (self.at, self.at + memchr::memchr(b'\n', &self.head[self.at..])?);
+        let (start, end) = (self.at, self.ends.next()?);
         self.at = end + 1;
         Some(start..if self.head[start..end].ends_with(b"\r") { end - 1 } else { end })
     }
@@ -138,12 +148,13 @@ struct Framing {
     coding: Option<HeaderValue>,
     length: Option<u64>,
     stays_open: bool,
+    patience: Option<Duration>,
 }
 
 impl Framing {
     fn of(status: &StatusLine<'_>) -> Framing {
         let version_1_1 = status.version_1_1;
-        Framing { version_1_1, coding: None, length: None, stays_open: version_1_1 }
+        Framing { version_1_1, coding: None, length: None, stays_open: version_1_1, patience: None }
     }
 
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), &'static str> {
@@ -156,6 +167,7 @@ impl Framing {
                     self.stays_open |= !self.version_1_1 && word.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
+            _ if *name == KEEP_ALIVE && self.patience.is_none() => self.patience = patience(value),
             _ => {}
         }
         Ok(())
@@ -179,6 +191,15 @@ impl Framing {
         };
         Ok((body, self.stays_open && body != BodyLength::UntilClose))
     }
+}
+
+/// How long the server keeps an idle connection, by its `Keep-Alive: timeout=5`; a second less, since the
+/// connection must not be used when the server is about to close it.
+fn patience(value: &HeaderValue) -> Option<Duration> {
+    let value = value.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    let seconds: u64 = seconds.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
 }
 
 /// The length that a field says, which may be a list of the same (RFC 9110 §8.6).
@@ -213,6 +234,21 @@ mod tests {
     fn head(text: &str, to_head: bool) -> Result<Option<(u16, BodyLength, bool)>, &'static str> {
         let head = take(&mut BytesMut::from(text), &mut 0, to_head)?;
         Ok(head.map(|head| (head.parts.status.as_u16(), head.body, head.keep_alive)))
+    }
+
+    #[test]
+    fn a_server_that_names_its_timeout_is_left_a_second_earlier() {
+        let cases = [
+            ("timeout=5", Some(4)),
+            ("max=100, timeout=2", Some(1)),
+            ("timeout=0", Some(0)),
+            ("max=1", None),
+        ];
+        for (value, expected) in cases {
+            let text = format!("HTTP/1.1 204 No Content\r\nKeep-Alive: {value}\r\n\r\n");
+            let head = take(&mut BytesMut::from(&*text), &mut 0, false).unwrap().unwrap();
+            assert_eq!(head.patience, expected.map(Duration::from_secs), "{value}");
+        }
     }
 
     #[test]
