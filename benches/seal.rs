@@ -82,7 +82,7 @@ fn connect(suite: Option<CipherSuite>) -> Wire {
     runtime.block_on(async {
         let socket = tokio::net::TcpStream::from_std(server).expect("a socket");
         let stream = WireStream::accept(socket, server_config).await.expect("a handshake");
-        stream.into_wire().await.expect("a session with its keys")
+        stream.into_wire().await.expect("a session with its keys").0
     })
 }
 
