@@ -50,6 +50,7 @@ fn a_tag_ends_its_connections_and_nobody_else_s() {
     assert_eq!((tagged(&proxy, "session:42"), tagged(&proxy, "session%3A4"), tagged(&proxy, "x")), (9, 1, 0));
     proxy.publish("news", "before");
     assert_eq!(poll.answer().json()["messages"][0]["data"], "before");
+    proxy.wait_subscribers("news", 10);
     let mut poll = ask(&proxy, "/long-poll?news;session:42", "");
     proxy.wait_subscribers("news", 11);
     proxy.publish("other", "unheard");
