@@ -348,15 +348,22 @@ fn disconnect(table: &mut Table, key: Key, now: Instant) {
 /// Answers the connect of a session with what there is, if it is held already.
 pub(super) fn end_connect(table: &mut Table, key: Key, advice: Option<Advice>, now: Instant) {
     let Some(session) = table.get_mut(key) else { return };
-    let Some((connect, messages)) = session.answer() else { return };
+    let answered = match session.answer() {
+        None if advice.is_some() => session.take_unheard().map(|connect| (connect, Vec::new())),
+        answered => answered,
+    };
+    let Some((connect, messages)) = answered else { return };
     table.released(key, &connect);
     let reply = words::connect_reply(&connect, advice, Some(now));
     match connect.way {
-        Way::Poll(_, Some(line)) => {
+        Way::Poll(hold, line) => {
             let body = words::body(&messages, &[reply], connect.callback.as_deref());
-            line.speak(Speech::Answer(body, messages.len()));
+            let answer = Speech::Answer(body, messages.len());
+            match line {
+                Some(line) => line.speak(answer),
+                None => table.answer_later(hold, answer),
+            }
         }
-        Way::Poll(_, None) => {}
         Way::Socket(socket) => table.say(key, socket, (&messages, &[reply]), now),
     }
 }

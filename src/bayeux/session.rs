@@ -181,6 +181,11 @@ impl Session {
         Some((connect, self.mail.give()))
     }
 
+    /// At the end of the session, the connect of whose hold nobody has heard yet.
+    pub(super) fn take_unheard(&mut self) -> Option<Connect> {
+        self.connect.take()
+    }
+
     /// What waits and can go now; it has to be [said](Session::said_as) on its socket.
     pub(super) fn give(&mut self) -> Vec<Arc<Entry>> {
         if self.flight.is_some() { Vec::new() } else { self.mail.give() }

@@ -35,6 +35,8 @@ pub(super) struct Table {
     listeners: HashMap<Box<str>, BTreeSet<Key>>,
     /// Sessions by hold, whose ends are still to be told.
     holds: HashMap<u64, Key>,
+    /// What sessions that have ended answer to holds of which nobody has heard yet.
+    late: HashMap<u64, Speech>,
     pub(super) sockets: Sockets,
     /// Connects that are held, by browser.
     browsers: HashMap<Box<str>, usize>,
@@ -68,6 +70,7 @@ impl Table {
             readers: HashMap::new(),
             listeners: HashMap::new(),
             holds: HashMap::new(),
+            late: HashMap::new(),
             sockets: Sockets::default(),
             browsers: HashMap::new(),
             metrics,
@@ -220,14 +223,20 @@ impl Table {
                 key
             }
             None => {
-                line.speak(Speech::Refuse);
+                line.speak(self.late.remove(&hold).unwrap_or(Speech::Refuse));
                 None
             }
         }
     }
 
+    /// Answers a hold of which nobody has heard yet that it is there, as soon as somebody does.
+    pub(super) fn answer_later(&mut self, hold: u64, answer: Speech) {
+        self.late.insert(hold, answer);
+    }
+
     /// A hold is over.
     pub(super) fn over(&mut self, hold: u64, end: End, now: Instant) -> Option<Key> {
+        self.late.remove(&hold);
         let key = self.holds.remove(&hold)?;
         let session = self.sessions.get_mut(key)?;
         if let Some(connect) = session.over(hold, end, now) {
