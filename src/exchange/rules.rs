@@ -103,18 +103,7 @@ impl RouteRules {
     /// As configured.
     pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
         let RouteConfig { request_body, buffer, websockets, debug, .. } = *route;
-        let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
-        let spools = spools.clone();
-        RouteRules {
-            spools,
-            request_body,
-            buffer,
-            request_memory,
-            response_memory,
-            upload,
-            websockets,
-            debug,
-        }
+        RouteRules { request_body, buffer, websockets, debug, ..RouteRules::of_proxy(buffers, spools) }
     }
 }
 
