@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 
 use super::route::Action;
 use super::router::Found;
-use super::{NO_EDITS, Site, Snapshot};
+use super::{Site, Snapshot};
 use crate::bayeux::{Answered, Terms};
 use crate::config::{Authority, Edit};
 use crate::exchange::{Caller, Context, Cors, Inquired, RouteRules, SiteMetrics, inquire};
@@ -52,13 +52,13 @@ impl Snapshot {
             Authority::Server { pool, .. } => {
                 let pool = &self.pools.get(pool)?.pool;
                 let (route, cors) = &self.by_itself;
-                Some(Seat { pool, route, cors, edits: NO_EDITS, site: &self.other })
+                Some(Seat { pool, route, cors, edits: &[], site: &self.other })
             }
             Authority::Path { site, target } => {
                 let index = self.sites.iter().position(|known| **known.name() == **site)?;
                 let Found::Route(_, route) = self.router.find_in(index, target.path()) else { return None };
                 let Action::Pool(pool, _) = &route.action else { return None };
-                let edits = route.edge.as_ref().map_or(NO_EDITS, |edge| &edge.request);
+                let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
                 Some(Seat { pool, route: &route.rules, cors: &route.cors, edits, site: &self.sites[index] })
             }
         }
