@@ -3,10 +3,12 @@
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{StatusCode, Version};
 
+use super::cold::{Cold, Companion, Manner, PollAnswer, With};
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::{RETRY_MIN, random_within, time_for};
 use super::grip::Grip;
-use super::held::{Cold, Companion, Held, Manner, Memberships, PollAnswer, Reason, Stage, With};
+use super::held::{Held, Reason, Stage};
+use super::memberships::Memberships;
 use super::runs;
 use super::socket::Conversation;
 use crate::hold::{

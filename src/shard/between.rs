@@ -9,8 +9,9 @@
 use std::io;
 use std::time::Duration;
 
+use super::cold::{Cold, Manner};
 use super::event_loop::{EventLoop, ticks};
-use super::held::{Cold, Held, Manner, Reason, Stage};
+use super::held::{Held, Reason, Stage};
 use crate::hold::Return;
 use crate::wire::Mooring;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::finish::LAST_WORDS;
-use super::held::{Memberships, Reason, Stage};
+use super::held::{Reason, Stage};
+use super::memberships::Memberships;
 use super::runs;
 use crate::hub::{Missed, News, Turn};
 use crate::message::{Entry, Frame, Position};

@@ -151,7 +151,7 @@ impl EventLoop {
 
     fn leave_channels(&mut self, key: usize) {
         let held = &mut self.held[key];
-        let memberships = std::mem::replace(&mut held.memberships, super::held::Memberships::none());
+        let memberships = std::mem::replace(&mut held.memberships, super::memberships::Memberships::none());
         self.tap.leave(memberships.channels(), self.now);
         for (channel, place) in memberships.pairs() {
             self.leave_place(channel, place);

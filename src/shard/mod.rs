@@ -13,6 +13,7 @@ mod asking;
 mod attendance;
 mod berths;
 mod between;
+mod cold;
 #[cfg(test)]
 mod conversations;
 mod deliver;
@@ -23,6 +24,7 @@ mod grip_socket;
 mod held;
 mod inbox;
 mod measures;
+mod memberships;
 mod recover;
 mod revoke;
 mod runs;

@@ -10,9 +10,11 @@ use std::mem;
 use std::sync::Arc;
 
 use super::arrive::whole_answer;
+use super::cold::Manner;
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::grip::{Grip, Own};
-use super::held::{Held, Manner, Memberships, Reason, Stage};
+use super::held::{Held, Reason, Stage};
+use super::memberships::Memberships;
 use crate::hold::grip::{Company, Onward, Resume, Way};
 use crate::hold::{Answer, Ear, Hold};
 use crate::message::{ChannelName, Frame, Sequence, Start};

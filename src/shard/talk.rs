@@ -3,8 +3,9 @@
 
 use hyper::{HeaderMap, StatusCode};
 
+use super::cold::Manner;
 use super::event_loop::{EventLoop, Outcome};
-use super::held::{Manner, Reason, Stage};
+use super::held::{Reason, Stage};
 use super::socket::Farewell;
 use crate::hold::{Ear, End, Kind, Length, SPEECHES_AHEAD, Speech, WORDS_AHEAD, write_head};
 use crate::message::Frame;

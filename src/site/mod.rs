@@ -6,6 +6,8 @@
 
 mod authority;
 mod bayeux;
+mod converse;
+mod desk;
 mod elsewhere;
 mod passing;
 mod recoveries;

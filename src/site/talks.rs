@@ -7,43 +7,26 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::Response;
 use hyper::http::request::Parts;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
-use super::route::{Action, Route};
-use super::router::Found;
-use super::{Site, Snapshot, authority};
+use super::desk::Desk;
 use crate::bayeux::{Bayeux, Terms};
 use crate::body::Body;
-use crate::config::Edit;
-use crate::exchange::{
-    Answered, Caller, Client, Context, EventSession, FarSide, Opened, Refusal, SAID_MAX, SiteMetrics,
-    Speaker, Told, carry, lost, not_carried, tell,
-};
-use crate::hold::{Ear, End, Hears, Hold, Line, Said, Speech, TakeOver, Words, fresh_number};
-use crate::upstream::Pool;
+use crate::exchange::{Caller, Client, EventSession, FarSide, Opened, SAID_MAX, Speaker};
+use crate::hold::{Ear, End, Hold, Line, Said, TakeOver, Words, fresh_number};
 
 /// The conversations of a thread.
 #[derive(Default)]
 pub(super) struct Talks {
-    desk: Arc<Desk>,
+    pub(super) desk: Arc<Desk>,
     open: RefCell<HashMap<u64, Talk>>,
     /// When applications are asked after a silence.
     due: RefCell<BTreeSet<(Instant, u64)>>,
-}
-
-/// Where shards leave word.
-#[derive(Default)]
-struct Desk {
-    letters: Mutex<Vec<(u64, Said)>>,
-    bell: Notify,
 }
 
 /// One client's messages.
@@ -76,46 +59,21 @@ pub(super) enum Listener {
 }
 
 /// What is to be heard.
-struct Errand {
-    hold: u64,
-    listener: Listener,
-    line: Option<Line>,
-    task: Task,
+pub(super) struct Errand {
+    pub(super) hold: u64,
+    pub(super) listener: Listener,
+    pub(super) line: Option<Line>,
+    pub(super) task: Task,
 }
 
 /// What there is to do with it.
-enum Task {
+pub(super) enum Task {
     /// A message of the client.
     Words(Words),
     /// What the listener has taken note of.
     Tell,
     /// All that comes from now on.
     Follow(mpsc::Receiver<Said>),
-}
-
-impl Hears for Desk {
-    fn hear(&self, hold: u64, said: Said) {
-        self.letters.lock().push((hold, said));
-        self.bell.notify_one();
-    }
-}
-
-impl Desk {
-    /// What was left until now.
-    fn take(&self) -> Vec<(u64, Said)> {
-        mem::take(&mut *self.letters.lock())
-    }
-
-    /// Waits for what was left. Cancel-safe.
-    async fn letters(&self) -> Vec<(u64, Said)> {
-        loop {
-            let letters = self.take();
-            if !letters.is_empty() {
-                return letters;
-            }
-            self.bell.notified().await;
-        }
-    }
 }
 
 impl Talks {
@@ -167,7 +125,7 @@ impl Talks {
     }
 
     /// What is to be done for something that was said.
-    fn note(&self, bayeux: &Bayeux, hold: u64, said: Said) -> Option<Errand> {
+    pub(super) fn note(&self, bayeux: &Bayeux, hold: u64, said: Said) -> Option<Errand> {
         {
             let mut open = self.open.borrow_mut();
             let talk = open.get_mut(&hold)?;
@@ -225,7 +183,7 @@ impl Talks {
         None
     }
 
-    fn is_back(&self, bayeux: &Bayeux, hold: u64, listener: Listener) -> Option<Errand> {
+    pub(super) fn is_back(&self, bayeux: &Bayeux, hold: u64, listener: Listener) -> Option<Errand> {
         self.open.borrow_mut().get_mut(&hold)?.listener = Some(listener);
         let next = self.next(bayeux, hold);
         if next.is_none()
@@ -237,7 +195,7 @@ impl Talks {
     }
 
     /// Waits until an application is to be asked after a silence. Cancel-safe.
-    async fn silence(&self) {
+    pub(super) async fn silence(&self) {
         let first = self.due.borrow().first().map(|(at, _)| *at);
         match first {
             Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -246,7 +204,7 @@ impl Talks {
     }
 
     /// What is to be asked for that.
-    fn due(&self, bayeux: &Bayeux) -> Vec<Errand> {
+    pub(super) fn due(&self, bayeux: &Bayeux) -> Vec<Errand> {
         let now = Instant::now();
         let due: Vec<u64> = {
             let due = self.due.borrow();
@@ -321,172 +279,4 @@ impl Talk {
 fn speaker(client: &Client, request: &Parts, hold: &mut Hold) -> Option<Speaker> {
     let path = hold.messages.take().filter(|_| hold.is_socket())?;
     Speaker::new(client, request, &path, hold.tag.as_deref())
-}
-
-/// Where the requests of a client that is held go.
-struct Way<'a> {
-    site: &'a Arc<SiteMetrics>,
-    target: Result<(&'a Route, &'a Arc<Pool>), Refusal>,
-}
-
-/// Attempts at telling an application of events before its client is given up.
-const ATTEMPTS: u32 = 6;
-
-impl Site {
-    /// Carries what clients say, for as long as the thread lives.
-    pub async fn converse(self: Rc<Self>) {
-        let mut errands = JoinSet::new();
-        loop {
-            let due: Vec<Errand> = tokio::select! {
-                letters = self.talks.desk.letters() => self.note_all(letters),
-                () = self.talks.silence() => self.talks.due(&self.bayeux),
-                Some(done) = errands.join_next() => match done {
-                    // What was said meanwhile goes with the next, all of it.
-                    Ok((hold, listener)) => {
-                        let mut due = self.note_all(self.talks.desk.take());
-                        due.extend(self.talks.is_back(&self.bayeux, hold, listener));
-                        due
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a message was lost with the task that carried it");
-                        continue;
-                    }
-                },
-            };
-            for errand in due {
-                errands.spawn_local(self.clone().run(errand));
-            }
-        }
-    }
-
-    fn note_all(&self, letters: Vec<(u64, Said)>) -> Vec<Errand> {
-        letters.into_iter().filter_map(|(hold, said)| self.talks.note(&self.bayeux, hold, said)).collect()
-    }
-
-    /// The client is read on once its message is answered, whatever was said.
-    async fn run(self: Rc<Self>, errand: Errand) -> (u64, Listener) {
-        let Errand { hold, mut listener, line, task } = errand;
-        match (&mut listener, task) {
-            (Listener::Application(speaker), Task::Words(Words { kind, data, receipt })) => {
-                speaker.describe(kind);
-                let Answered { message, close } = self.carry(speaker, data).await;
-                if let Some(line) = line {
-                    if let Some((kind, data)) = message {
-                        line.speak(Speech::Message(kind, data.into(), 0));
-                    }
-                    if let Some((code, reason)) = close {
-                        line.speak(Speech::Close(code, reason));
-                    }
-                }
-                drop(receipt);
-            }
-            (Listener::Bayeux(terms, caller), Task::Words(Words { kind, data, receipt })) => {
-                let authority = async |questions| {
-                    self.consult(&self.snapshot().0, terms, caller.as_mut()?, questions).await
-                };
-                self.bayeux.socket_says(terms, hold, (kind, &data), authority).await;
-                drop(receipt);
-            }
-            (Listener::Events(session), _) => {
-                let speeches = self.tell(session).await;
-                if let Some(line) = line {
-                    speeches.into_iter().for_each(|speech| line.speak(speech));
-                }
-            }
-            (Listener::Far(far), Task::Follow(said)) => {
-                if let Some((far, line)) = far.take().zip(line) {
-                    far.carry(line, said, self.keeper.as_ref()).await;
-                }
-            }
-            (Listener::Far(_) | Listener::Application(_) | Listener::Bayeux(..), _) => {}
-        }
-        (hold, listener)
-    }
-
-    async fn carry(&self, speaker: &Speaker, data: Vec<u8>) -> Answered {
-        let (snapshot, client, parts) = (self.snapshot(), speaker.client(), speaker.parts());
-        let snapshot = &snapshot.0;
-        let (log, rules) = (&self.log, &snapshot.rules);
-        let Way { site, target } = self.way(snapshot, &client, parts);
-        let (route, pool) = match target {
-            Ok(target) => target,
-            Err(refusal) => return not_carried(&client, rules, site, log, parts, &refusal),
-        };
-        let edits = speaker.edits(route.edge.as_ref().map_or(&[][..], |edge| &edge.request));
-        carry(self.context(snapshot, &client, site, (route, pool), &edits), parts, data.into()).await
-    }
-
-    /// Tells an application of what has happened, again where it can't be reached.
-    async fn tell(&self, session: &mut EventSession) -> Vec<Speech> {
-        for attempt in 0.. {
-            let refusal = {
-                let (snapshot, client, parts) = (self.snapshot(), session.client(), session.parts());
-                let snapshot = &snapshot.0;
-                let Way { site, target } = self.way(snapshot, &client, &parts);
-                let (route, pool) = match target {
-                    Ok(target) => target,
-                    Err(refusal) => return lost(session, site, &refusal),
-                };
-                let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
-                let ctx = self.context(snapshot, &client, site, (route, pool), edits);
-                match tell(ctx, session).await {
-                    Told::Speeches(speeches) => return speeches,
-                    Told::Again(refusal) if attempt + 1 == ATTEMPTS => return lost(session, site, &refusal),
-                    Told::Again(refusal) => refusal,
-                }
-            };
-            let wait = Duration::from_millis((1000 << attempt) + fastrand::u64(0..1000));
-            tracing::debug!(%refusal, ?wait, "events of a WebSocket wait");
-            tokio::time::sleep(wait).await;
-        }
-        Vec::new()
-    }
-
-    pub(super) fn context<'a>(
-        &'a self,
-        snapshot: &'a Snapshot,
-        client: &'a Client,
-        site: &'a Arc<SiteMetrics>,
-        (route, pool): (&'a Route, &'a Arc<Pool>),
-        edits: &'a [Edit],
-    ) -> Context<'a> {
-        Context {
-            client,
-            rules: &snapshot.rules,
-            route: &route.rules,
-            site,
-            cors: &route.cors,
-            pool,
-            handoffs: None,
-            keeper: self.keeper.as_ref(),
-            log: &self.log,
-            edits,
-        }
-    }
-
-    /// Looked up anew for each request: a configuration that has changed counts.
-    fn way<'a>(&self, snapshot: &'a Snapshot, client: &Client, parts: &Parts) -> Way<'a> {
-        let (index, route) = match snapshot.router.find(authority(parts), parts.uri.path()) {
-            Found::Route(index, route) => (Some(index), Some(route)),
-            Found::NoRoute(index) | Found::Ambiguous(index) => (Some(index), None),
-            Found::NoSite => (None, None),
-        };
-        let site = index.map_or(&snapshot.other, |index| &snapshot.sites[index]);
-        let target = match self.bar(snapshot, index, client, &parts.headers) {
-            Some(refusal) => Err(refusal),
-            None => match route.map(|route| (route, &route.action)) {
-                Some((route, Action::Pool(pool, _))) => Ok((&**route, pool)),
-                _ => {
-                    let path = parts.uri.path();
-                    tracing::warn!(
-                        site = &**site.name(),
-                        path,
-                        "messages of a WebSocket lead to no route with a pool"
-                    );
-                    Err(Refusal::NoRoute)
-                }
-            },
-        };
-        Way { site, target }
-    }
 }
