@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Uri, Version};
 
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use crate::body::ClientBody;
 
 /// What a request wants, as far as its steps depend on it.

@@ -4,8 +4,8 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::response::Parts;
 
-use super::answer::Refusal;
 use super::check::Asked;
+use super::refusal::Refusal;
 use super::reproxy::{self, Handoffs};
 use super::rules::Rules;
 use crate::hold::{BadInstruction, Instruction, Order, grip, read_instruction};

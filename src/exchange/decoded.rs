@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
 
-use super::answer::Refusal;
+use super::refusal::Refusal;
 use crate::edge::{Undecoded, decode};
 use crate::hold::BadInstruction;
 

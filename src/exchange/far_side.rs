@@ -14,13 +14,13 @@ use hyper::http::request::Parts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
 
-use super::answer::Refusal;
 use super::check::Asked;
 use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::grip::origin_where_asked;
 use super::holding::unfit;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::tunnel::tunnel;
 use super::{Context, Outcome};
 use crate::hold::grip::{Native, Script, Tongue};

@@ -9,9 +9,10 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, H
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
-use super::answer::{Refusal, answer};
+use super::answer::answer;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
+use super::refusal::Refusal;
 use super::rules::{Client, Rules};
 use super::sending::{FileSource, whole};
 use super::{check, sending};

@@ -10,12 +10,12 @@ use hyper::http::uri::PathAndQuery;
 use hyper::http::{request, response};
 
 use super::Context;
-use super::answer::Refusal;
 use super::chain::client_behind;
 use super::check::Asked;
 use super::forwarding::{Sender, edit, is_plain, to_upstream};
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::retries::{Again, Retries};
 use super::upload::RequestBody;
 use super::urgency::Look;

@@ -9,7 +9,6 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, ORIGIN};
 use hyper::http::request;
 
-use super::answer::Refusal;
 use super::check::Asked;
 use super::decoded::decoded;
 use super::files::response;
@@ -18,6 +17,7 @@ use super::forwarding::to_client;
 use super::links::{Page, follow, target, way};
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::relay::{collect, relay};
 use super::sending::whole;
 use super::{Context, Outcome};

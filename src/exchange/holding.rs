@@ -4,12 +4,12 @@ use hyper::header::{CONTENT_LENGTH, ORIGIN};
 use hyper::http::request;
 
 use super::Context;
-use super::answer::Refusal;
 use super::check::Asked;
 use super::decoded::decoded;
 use super::forward::Answer as Upstream;
 use super::forwarding::to_client;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::relay::collect;
 use super::returning;
 use crate::hold::{

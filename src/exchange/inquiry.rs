@@ -10,11 +10,11 @@ use hyper::header::{CACHE_CONTROL, HeaderMap};
 use hyper::http::request::Parts;
 
 use super::Context;
-use super::answer::Refusal;
 use super::check;
 use super::forward::forward_with;
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::relay::collect;
 use super::upload::RequestBody;
 use crate::access_log::End;

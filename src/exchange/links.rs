@@ -13,13 +13,13 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri};
 
 use super::Context;
-use super::answer::Refusal;
 use super::check;
 use super::classify::{Verdict, classify};
 use super::forward::{Forwarded, forward, forward_with};
 use super::grip::read;
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::upload::RequestBody;
 use crate::access_log::End;
 use crate::config::Edit;

@@ -10,12 +10,12 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
-use super::answer::Refusal;
 use super::caller::Caller;
 use super::check;
 use super::forward::forward_with;
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::relay::collect;
 use super::rules::{Client, Rules};
 use super::upload::RequestBody;

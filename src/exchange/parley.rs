@@ -13,12 +13,13 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use super::Cors;
-use super::answer::{Refusal, answer};
+use super::answer::answer;
 use super::check::{self, Asked};
 use super::files::response;
 use super::holding::unfit;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
+use super::refusal::Refusal;
 use super::rules::{Client, Rules};
 use super::sending::whole;
 use super::upload::refusal;

@@ -9,8 +9,8 @@ use hyper::{Method, StatusCode, Version};
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
-use super::answer::Refusal;
 use super::marks::Marks;
+use super::refusal::Refusal;
 use super::returning::TicketEnd;
 use super::rules::{Client, Rules};
 use crate::access_log::{AccessLog, End, Exchange, Subject};

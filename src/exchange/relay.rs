@@ -15,11 +15,11 @@ use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, 
 use hyper::{Response, Version};
 
 use super::Context;
-use super::answer::Refusal;
 use super::check::Asked;
 use super::forward::{Answer, HiddenAnswer};
 use super::forwarding::to_client;
 use super::record::Record;
+use super::refusal::Refusal;
 use crate::access_log::End;
 use crate::body::{Body, BodyError, ReadAhead};
 use crate::clock::Clock;

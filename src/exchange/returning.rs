@@ -12,9 +12,9 @@ use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RE
 use hyper::http::request::Parts;
 
 use super::Context;
-use super::answer::Refusal;
 use super::check::Asked;
 use super::record::Record;
+use super::refusal::Refusal;
 use crate::hold::{
     Answer, Asked as AskedToHold, BadTicket, ClientSide, Hold, Scope, Source, TakeOver, Ticket, TicketTerms,
     client_start, moment,

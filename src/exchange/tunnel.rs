@@ -11,10 +11,10 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::answer::Refusal;
 use super::forward::Answer;
 use super::forwarding::to_client;
 use super::record::Record;
+use super::refusal::Refusal;
 use crate::access_log::End;
 use crate::hold::{Duplex, TakeOver, Tunnel};
 use crate::upstream::Tunnelled;

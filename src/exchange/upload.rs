@@ -12,9 +12,9 @@ use bytes::Bytes;
 use hyper::Method;
 
 use super::Context;
-use super::answer::Refusal;
 use super::check::{Asked, Framing};
 use super::record::Record;
+use super::refusal::Refusal;
 use crate::body::ClientBody;
 use crate::config::UploadConfig;
 use crate::spool::{Held, Kind, Room, Spool};

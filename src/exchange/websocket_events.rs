@@ -15,7 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::Context;
-use super::answer::{Refusal, answer, explain};
+use super::answer::{answer, explain};
 use super::check::{self, Asked};
 use super::classify::classify;
 use super::decoded::decoded;
@@ -26,6 +26,7 @@ use super::grip::origin_where_asked;
 use super::holding::unfit;
 use super::marks::Marks;
 use super::record::{Record, SiteMetrics};
+use super::refusal::Refusal;
 use super::relay::{collect, relay};
 use super::upload::RequestBody;
 use crate::access_log::End;

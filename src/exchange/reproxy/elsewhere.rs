@@ -8,11 +8,12 @@ use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
-use super::super::answer::{Refusal, answer};
+use super::super::answer::answer;
 use super::super::files::{Place, Wish, find};
 use super::super::marks::Marks;
 use super::super::parley::{Host, Parley, resumed};
 use super::super::record::Record;
+use super::super::refusal::Refusal;
 use super::super::rules::{Client, Rules};
 use super::super::{Context, Outcome, check, finish, steps};
 use super::cometd::Cometd;

@@ -23,12 +23,12 @@ use hyper::http::request;
 use hyper::{Method, Response, Uri};
 use prometheus::IntCounter;
 
-use super::answer::Refusal;
 use super::check::Asked;
 use super::files::{Wish, find};
 use super::forward::Answer;
 use super::marks::Marks;
 use super::record::Record;
+use super::refusal::Refusal;
 use super::{Context, Outcome};
 use crate::body::Body;
 use crate::config::{KeepaliveConfig, ReproxyConfig};
