@@ -53,7 +53,7 @@ pub enum Websockets {
 /// What answers the requests of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// The pool of this name, which exists in [`Config::pools`].
+    /// The pool of this name, which exists in [`super::Config::pools`].
     Pool(String),
     /// Files.
     Files(FilesConfig),

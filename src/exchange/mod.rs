@@ -1,6 +1,6 @@
 //! One request through its steps: check, lease, forward, classify, then relay, hold or tunnel.
 //!
-//! [`exchange`] is the list of the steps. Whatever goes wrong becomes a [`Refusal`], and [`answer`] alone turns
+//! [`exchange`] is the list of the steps. Whatever goes wrong becomes a [`Refusal`], and [`mod@answer`] alone turns
 //! that into a response, so that a client is never left in silence. The application's connection moves inside
 //! the client's task: no step spawns anything. A request sees one [`Rules`] from beginning to end.
 //!

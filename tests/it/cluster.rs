@@ -10,7 +10,7 @@ use perihelion::metrics::Metrics;
 use perihelion::store::{RedisLog, RedisSettings};
 use serde_json::json;
 
-use crate::support::{EventSource, Origin, Perihelion, Place, Redis, Reply, wait_until};
+use crate::support::{EventSource, Origin, Perihelion, Place, Raw, Redis, Reply, wait_until};
 
 fn holding() -> Origin {
     Origin::replying(|request| Reply::hold(request.target().split_once('?').unwrap_or_default().1))
@@ -232,6 +232,54 @@ fn a_revocation_that_other_nodes_can_not_hear_of_holds_here_and_says_so() {
     assert_eq!(events.next_or_end(), None);
     redis.start_again();
     wait_until("it is told", || node.control("POST", "/revoke", r#"{"tag":"session:42"}"#).status() == 200);
+}
+
+/// An item of GRIP that follows another one.
+fn item(id: u32) -> String {
+    let item = json!({ "channel": "news", "id": id.to_string(), "prev-id": (id - 1).to_string(),
+        "http-stream": { "content": format!("{id}\n") } });
+    json!({ "items": [item] }).to_string()
+}
+
+#[test]
+fn items_of_grip_wait_for_the_one_before_them_wherever_that_is_published() {
+    let origin = Origin::replying(|request| match request.target() {
+        "/stream" => Reply::ok("0\n")
+            .with("Grip-Hold", "stream")
+            .with("Grip-Channel", "news; prev-id=0")
+            .with("Grip-Link", "</next>; rel=next"),
+        target => panic!("nothing is lost, and {target} is asked for"),
+    });
+    let redis = Redis::start();
+    let nodes = nodes(&origin, &redis);
+    let mut clients = nodes.each_ref().map(|node| {
+        let mut raw = node.connect();
+        raw.send("GET /stream HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        assert_eq!(raw.head().status(), 200);
+        node.wait_subscribers("news", 1);
+        raw
+    });
+    // The last of them is known everywhere once it is delivered everywhere.
+    let published = |node: &Perihelion, id| {
+        let answer = node.control("POST", "/publish/", &item(id));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    };
+    let seen = |raw: &mut Raw, text: &str| {
+        let mut read = String::new();
+        while read.len() < text.len() {
+            read += &String::from_utf8(raw.chunk().expect("the stream goes on")).unwrap();
+        }
+        assert_eq!(read, text);
+    };
+    published(&nodes[0], 1);
+    clients.iter_mut().for_each(|client| seen(client, "0\n1\n"));
+    published(&nodes[2], 4);
+    published(&nodes[1], 3);
+    nodes[1].wait_metric("perihelion_comet_out_of_order", &[], 1.0);
+    nodes[2].wait_metric("perihelion_comet_out_of_order", &[], 1.0);
+    published(&nodes[0], 2);
+    clients.iter_mut().for_each(|client| seen(client, "2\n3\n4\n"));
+    nodes[2].wait_metric("perihelion_comet_out_of_order", &[], 0.0);
 }
 
 #[test]
