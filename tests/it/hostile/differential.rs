@@ -60,6 +60,8 @@ foreach (getallheaders() as $name => $value) $lines[] = strtolower($name) . ' ' 
 header('Content-Type: text/plain');
 echo implode("\n", $lines);
 "#;
+/// Puma lets a method that it doesn't understand wait for as long as an idle connection may live.
+const PUMA: &str = "persistent_timeout 2\n";
 const APACHE: &str = r#"
 ServerRoot $FOLDER
 ServerName localhost
@@ -287,10 +289,10 @@ fn puma_understands_what_was_meant() {
     let place = Place::new();
     let app = address(&place);
     place.folder.write("config.ru", RACK);
+    place.folder.write("puma.rb", PUMA);
     let bind = format!("tcp://{app}");
-    if let Some(_running) =
-        start("puma", &["-q", "-e", "production", "-b", &bind, "config.ru"], &place.folder, app)
-    {
+    let arguments = ["-q", "-e", "production", "-C", "puma.rb", "-b", &bind, "config.ru"];
+    if let Some(_running) = start("puma", &arguments, &place.folder, app) {
         compare("puma", app, 50);
     }
 }
