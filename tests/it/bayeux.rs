@@ -338,14 +338,17 @@ fn who_is_unknown_begins_anew_and_is_told_so() {
 
 #[test]
 fn a_session_without_connects_expires_and_one_that_waits_does_not() {
-    let proxy = proxy_with("{ timeout: 3s, expiry: 1s }", "");
-    let (waits, silent) = (client(&proxy), client(&proxy));
-    subscribe(&proxy, &silent, json!(["/a", "/a/*"]));
+    let proxy = proxy_with("{ expiry: 3s }", "");
+    let waits = client(&proxy);
     let mut raw = held(&proxy, &waits, "1");
+    subscribe(&proxy, &waits, json!("/b"));
+    let silent = client(&proxy);
+    subscribe(&proxy, &silent, json!(["/a", "/a/*"]));
     proxy.wait_metric("perihelion_bayeux_sessions_ended_total", &[("reason", "expired")], 1.0);
     proxy.wait_subscribers("%2Fa", 0);
     assert_eq!(post(&proxy, &connect(&silent, "2"))[0]["error"], "402::session_unknown");
-    assert_eq!(replies(&raw.answer())[0]["successful"], true);
+    proxy.publish("%2Fb", "still there");
+    assert_eq!(replies(&raw.answer())[0]["data"], "still there");
 }
 
 #[test]
@@ -379,11 +382,12 @@ fn a_queue_that_is_full_ends_the_session_and_no_other() {
     let proxy = proxy_with("{ queue: 2 }", "");
     let (absent, there) = (client(&proxy), client(&proxy));
     [&absent, &there].into_iter().for_each(|id| drop(subscribe(&proxy, id, json!("/a"))));
-    let mut raw = held(&proxy, &there, "1");
-    proxy.publish("%2Fa", "0");
-    // Who has taken the first has room for two more; who is absent has all three.
-    assert_eq!(replies(&raw.answer())[0]["data"], "0");
-    (1..3).for_each(|number| drop(proxy.publish("%2Fa", &number.to_string())));
+    // Who takes each as it comes has room for the next; who is absent has all three.
+    for number in ["0", "1", "2"] {
+        let mut raw = held(&proxy, &there, number);
+        proxy.publish("%2Fa", number);
+        assert_eq!(replies(&raw.answer())[0]["data"], number);
+    }
     proxy.wait_metric("perihelion_bayeux_sessions_ended_total", &[("reason", "queue_full")], 1.0);
     assert_eq!(post(&proxy, &connect(&absent, "2"))[0]["advice"]["reconnect"], "handshake");
 }

@@ -10,9 +10,12 @@ use crate::support::{Certificate, Origin, Perihelion, Place, Raw, Reply};
 const GET: &str = "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
 
 fn behind_balancers(origin: &Origin, networks: &str) -> Perihelion {
+    behind_balancers_with(origin, networks, "")
+}
+
+fn behind_balancers_with(origin: &Origin, networks: &str, more: &str) -> Perihelion {
     Perihelion::start(&format!(
-        "listen: [{{ address: $HTTP, proxy_protocol: {networks} }}]\nupstream: {}\ncontrol: $CONTROL\n\
-         timeouts: {{ request_head: 500ms }}\n",
+        "listen: [{{ address: $HTTP, proxy_protocol: {networks} }}]\nupstream: {}\ncontrol: $CONTROL\n{more}\n",
         origin.url()
     ))
 }
@@ -80,7 +83,7 @@ fn a_balancer_that_speaks_for_itself_is_the_client() {
 #[test]
 fn a_balancer_without_a_header_is_closed_without_a_word_and_counted() {
     let origin = Origin::replying(|_| Reply::ok(""));
-    let proxy = behind_balancers(&origin, "[127.0.0.0/8]");
+    let proxy = behind_balancers_with(&origin, "[127.0.0.0/8]", "timeouts: { request_head: 2s }");
     let bad =
         [GET, "PROXY TCP4 203.0.113.9\r\n", "PROXY TCP9 1 2 3 4\r\n", "\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", ""];
     for bytes in bad {

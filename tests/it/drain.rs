@@ -57,11 +57,15 @@ fn a_request_under_way_finishes_while_nothing_new_is_accepted() {
 #[test]
 fn readiness_ends_before_the_listener_closes() {
     let (origin, _tell) = slow();
-    let mut proxy = Perihelion::before_with(&origin, "drain: { lameduck: 2s, spread: 100ms }");
-    proxy.signal("TERM");
-    wait_until("/readyz says 503", || proxy.control("GET", "/readyz", "").status() == 503);
-    assert_eq!(proxy.get("/").text(), "ordinary");
-    assert_eq!(proxy.wait_exit().code(), Some(0));
+    let mut patient = Perihelion::before_with(&origin, "drain: { lameduck: 5m }");
+    patient.signal("TERM");
+    wait_until("/readyz says 503", || patient.control("GET", "/readyz", "").status() == 503);
+    assert_eq!(patient.get("/").text(), "ordinary");
+    patient.signal("TERM");
+    patient.wait_exit();
+    let mut hasty = Perihelion::before_with(&origin, "drain: { lameduck: 300ms, spread: 100ms }");
+    hasty.signal("TERM");
+    assert_eq!(hasty.wait_exit().code(), Some(0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Answer, Head, Origin, Perihelion, Place, Raw, Reply};
+use crate::support::{Answer, Head, Origin, Perihelion, Place, Raw, Reply, wait_until};
 
 const CONFIGURATION: &str = "
 listen: $HTTP
@@ -77,8 +77,9 @@ impl Stage {
 
 #[test]
 fn a_file_is_served_with_all_that_a_cache_needs() {
-    let stage = stage();
+    // A date is cut to seconds.
     let before = SystemTime::now() - Duration::from_secs(2);
+    let stage = stage();
     let answer = stage.get("/static/digits.bin", "");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "0123456789"));
     let head = &answer.head;
@@ -287,8 +288,8 @@ fn a_large_file_arrives_whole_however_slowly_it_is_taken() {
     assert_eq!(slow.get("/static/digits.bin").text(), "0123456789");
     let part = stage.get("/static/large.bin", "Range: bytes=1000-2999999\r\n");
     assert!(part.body == bytes[1000..=2_999_999]);
-    let sent = stage.proxy.metric("perihelion_response_bytes_total", &[("site", "*")]);
-    assert!(sent >= 2.0 * LARGE as f64, "{sent}");
+    let sent = || stage.proxy.metric("perihelion_response_bytes_total", &[("site", "*")]);
+    wait_until("they are counted", || sent() >= 2.0 * LARGE as f64);
 }
 
 #[test]

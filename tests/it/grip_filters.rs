@@ -101,11 +101,7 @@ fn a_url_says_whom_a_message_is_for() {
             .any(|question| question.head.get("sub-meta") == Some(r#"{"url":"f/check","user":"alice"}"#))
     );
     for (result, count) in [("passed", 2.0), ("dropped", 2.0), ("failed", 2.0)] {
-        assert_eq!(
-            proxy.metric("perihelion_grip_filter_questions_total", &[("result", result)]),
-            count,
-            "{result}"
-        );
+        proxy.wait_metric("perihelion_grip_filter_questions_total", &[("result", result)], count);
     }
 }
 

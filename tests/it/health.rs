@@ -84,7 +84,7 @@ fn a_server_that_was_left_out_comes_back_when_it_answers_again() {
     });
     fragile.mend();
     wait_until("it answers", || proxy.get("/").text() == "mended");
-    assert!(is_up(&proxy, &fragile.origin));
+    wait_until("it is up", || is_up(&proxy, &fragile.origin));
 }
 
 #[test]
@@ -119,8 +119,9 @@ fn a_server_goes_and_comes_by_what_it_answers_when_it_is_asked() {
         _ => Reply::ok("asked"),
     });
     let other = good("other");
+    // An answer has to come within the interval, also that of a server that is well.
     let health =
-        "    health: { path: /up?deep=1, host: app.example, interval: 30ms, jitter: 0s, rise: 2, fall: 2 }";
+        "    health: { path: /up?deep=1, host: app.example, interval: 1s, jitter: 0s, rise: 2, fall: 2 }";
     let proxy = before(&[&asked, &other], health);
     let question = asked.wait_for_request(0);
     assert_eq!(question.head.line, "GET /up?deep=1 HTTP/1.1");
@@ -217,9 +218,11 @@ fn a_server_that_is_drained_finishes_what_it_has_and_gets_nothing_new() {
     gate.let_one_through();
     wait_until("it has answered once", || proxy.get("/").text() == "let through");
     let mut busy = loop {
+        let arrived = || gate.origin.received().len() + other.received().len();
+        let before = arrived();
         let mut raw = proxy.connect();
         raw.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
-        wait_until("it arrived", || gate.origin.received().len() + other.received().len() > 1);
+        wait_until("it arrived", || arrived() > before);
         if gate.origin.received().len() == 2 {
             break raw;
         }
@@ -234,8 +237,10 @@ fn a_server_that_is_drained_finishes_what_it_has_and_gets_nothing_new() {
     gate.let_one_through();
     assert_eq!(busy.answer().text(), "let through");
     wait_until("its connections are closed", || gate.origin.open_connections() == 0);
-    let state = proxy.control("GET", "/pools/app", "").json();
-    assert_eq!((&state["servers"][0]["busy"], &state["servers"][0]["idle"]), (&0.into(), &0.into()));
+    wait_until("it has none", || {
+        let state = proxy.control("GET", "/pools/app", "").json();
+        (&state["servers"][0]["busy"], &state["servers"][0]["idle"]) == (&0.into(), &0.into())
+    });
     set(&proxy, &gate.origin, "enable");
     (0..4).for_each(|_| gate.let_one_through());
     wait_until("it serves again", || proxy.get("/").text() == "let through");

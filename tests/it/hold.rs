@@ -58,8 +58,10 @@ fn what_an_application_compressed_is_plain_where_a_stream_begins_with_it() {
     let origin = Origin::replying(move |request| {
         let coding = if request.target() == "/unknown" { "lzma" } else { "gzip" };
         let hold = Reply::hold("news").body(&coded).with("Content-Encoding", coding);
-        hold.with("X-Comet-Transport", if request.target() == "/poll" { "long-poll" } else { "stream" })
-            .with("X-Comet-Timeout", "1")
+        match request.target() {
+            "/poll" => hold.with("X-Comet-Transport", "long-poll").with("X-Comet-Timeout", "1"),
+            _ => hold.with("X-Comet-Transport", "stream"),
+        }
     });
     let proxy = Perihelion::before(&origin);
     let mut raw = ask(&proxy, "/hold", "Accept-Encoding: gzip\r\n");
@@ -220,7 +222,7 @@ fn silence_is_broken_by_keep_alives_in_the_transports_own_form() {
 
 #[test]
 fn an_http_1_0_client_gets_a_stream_that_ends_with_its_connection() {
-    let origin = holding(&[("X-Comet-Transport", "sse"), ("X-Comet-Timeout", "2")], ": hello\n\n");
+    let origin = holding(&[("X-Comet-Transport", "sse")], ": hello\n\n");
     let proxy = Perihelion::before(&origin);
     let mut raw = proxy.connect();
     raw.send("GET /hold?news HTTP/1.0\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\n");
@@ -230,7 +232,9 @@ fn an_http_1_0_client_gets_a_stream_that_ends_with_its_connection() {
     proxy.wait_subscribers("news", 1);
     let id = proxy.publish("news", "old friend");
     let expected = format!(": hello\n\nid: {id}\ndata: old friend\n\n");
-    assert_eq!(String::from_utf8(raw.until_close()).unwrap(), expected);
+    assert_eq!(String::from_utf8(raw.exactly(expected.len())).unwrap(), expected);
+    assert_eq!(proxy.control("DELETE", "/channels/news", "").status(), 200);
+    raw.assert_closed();
 }
 
 #[test]
@@ -388,7 +392,7 @@ fn a_stream_is_not_delayed_by_what_the_client_says_behind_its_request() {
     let origin = Origin::replying(move |request: &Received| {
         seen.fetch_add(1, Ordering::SeqCst);
         match request.target() {
-            "/hold" => Reply::hold("news").with("X-Comet-Transport", "ndjson").with("X-Comet-Timeout", "2"),
+            "/hold" => Reply::hold("news").with("X-Comet-Transport", "ndjson"),
             _ => Reply::ok("after the stream"),
         }
     });
@@ -400,6 +404,7 @@ fn a_stream_is_not_delayed_by_what_the_client_says_behind_its_request() {
     proxy.publish("news", "message");
     assert!(raw.chunk().unwrap().ends_with(b"\"data\":\"message\"}\n"));
     assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(proxy.control("DELETE", "/channels/news", "").status(), 200);
     assert_eq!(raw.chunk(), None);
     assert_eq!(raw.answer().text(), "after the stream");
 }
@@ -410,7 +415,7 @@ fn a_connection_that_came_back_from_a_hold_serves_on_and_ends_when_its_client_is
         "/poll" => Reply::hold("news").with("X-Comet-Transport", "long-poll"),
         _ => Reply::ok("ordinary"),
     });
-    let proxy = Perihelion::before_with(&origin, "timeouts: { idle: 1s }");
+    let proxy = Perihelion::before_with(&origin, "timeouts: { idle: 4s }");
     let mut raw = proxy.connect();
     for number in ["1", "2"] {
         raw.send("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n");

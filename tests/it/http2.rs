@@ -341,7 +341,7 @@ fn what_grip_and_bayeux_hold_is_held_on_streams() {
 #[test]
 fn a_client_that_takes_nothing_is_waited_for_and_at_last_too_slow() {
     let origin = holding();
-    let proxy = before(&origin, "timeouts: { body: 2s }\n");
+    let proxy = before(&origin, "timeouts: { body: 5s }\n");
     let http2 = Http2::connect_with(proxy.http(), h2::client::Builder::new().initial_window_size(1000));
     let mut slow = http2.get("/sse?news");
     slow.head();
@@ -485,7 +485,7 @@ fn a_drain_ends_streams_cleanly_and_the_connection_with_them() {
 #[test]
 fn a_connection_without_requests_is_closed_after_a_while_and_a_dead_one_with_them() {
     let origin = holding();
-    let proxy = before(&origin, "timeouts: { idle: 1s, ping: 1s }\n");
+    let proxy = before(&origin, "timeouts: { idle: 2s, ping: 2s }\n");
     let http2 = connect(&proxy);
     assert_eq!(http2.get("/").answer().0, 200);
     assert!(http2.end().is_ok());
@@ -494,7 +494,8 @@ fn a_connection_without_requests_is_closed_after_a_while_and_a_dead_one_with_the
     sse.head();
     assert_eq!(sse.until("\n\n"), "beginning\n\n");
     proxy.wait_subscribers("news", 1);
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // Longer than a ping and the time to answer it.
+    std::thread::sleep(std::time::Duration::from_secs(6));
     proxy.publish("news", "still here");
     assert!(sse.until("\n\n").ends_with("data: still here\n\n"), "it has answered pings meanwhile");
 }

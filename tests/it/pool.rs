@@ -117,7 +117,8 @@ fn a_full_queue_is_503_with_retry_after() {
 #[test]
 fn whoever_waits_too_long_is_told_503_with_retry_after() {
     let gate = Gate::new();
-    let proxy = before(&[&gate.origin], "    max_connections: 1\n    queue: { length: 10, timeout: 200ms }");
+    // Long enough for a connection to be opened.
+    let proxy = before(&[&gate.origin], "    max_connections: 1\n    queue: { length: 10, timeout: 2s }");
     let mut first = ask(&proxy);
     gate.origin.wait_for_request(0);
     assert_unavailable(&proxy.get("/"));
@@ -173,7 +174,8 @@ fn while_a_server_is_down_another_answers() {
         let answer = raw.answer();
         assert_eq!((answer.status(), answer.text().as_str()), (200, "up"));
     }
-    assert!(proxy.metric("perihelion_upstream_errors_total", &[("reason", "connect")]) >= 1.0);
+    let refused = || proxy.metric("perihelion_upstream_errors_total", &[("reason", "connect")]);
+    wait_until("it is counted", || refused() >= 1.0);
 }
 
 #[test]

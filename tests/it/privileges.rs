@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Certificate, EventSource, Folder, Origin, Perihelion, Place, Reply, run};
+use crate::support::{Certificate, EventSource, Folder, Origin, Perihelion, Place, Reply, run, wait_until};
 
 /// Only root can give something up.
 fn is_root() -> bool {
@@ -67,7 +67,7 @@ fn every_thread_is_somebody_without_rights_once_the_addresses_are_bound() {
     proxy.publish("news", "kept and told");
     assert_eq!(events.next().data, "kept and told");
     assert!(proxy.metric("process_open_fds", &[]) > 5.0);
-    assert!(proxy.stderr().contains("site.key"), "{}", proxy.stderr());
+    wait_until("the log says it", || proxy.stderr().contains("site.key"));
 }
 
 #[test]

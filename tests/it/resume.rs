@@ -13,7 +13,7 @@ fn holding() -> Origin {
         let channels = query.split('&').next().unwrap_or_default();
         Reply::hold(channels)
             .with("X-Comet-Transport", &path[1..])
-            .with("X-Comet-Timeout", "10")
+            .with("X-Comet-Timeout", "60")
             .body("quiet")
     })
 }

@@ -52,7 +52,7 @@ fn trap_8_after_the_schedule_the_real_500_is_passed_on() {
 
 #[test]
 fn trap_8_where_no_further_attempt_can_be_made_the_client_gets_the_500_that_was_hidden() {
-    for (page, long) in [(vec![b'e'; 1000], false), (vec![b'e'; 200_000], true)] {
+    let check = |page: Vec<u8>, long: bool| {
         let asked = AtomicUsize::new(0);
         let sent = page.clone();
         let (leave, left) = std::sync::mpsc::sync_channel::<()>(1);
@@ -68,7 +68,7 @@ fn trap_8_where_no_further_attempt_can_be_made_the_client_gets_the_500_that_was_
             }
             _ => Reply::ok("too late"),
         });
-        let more = "    error_retries: [1s]\n    max_connections: 1\n    queue: { timeout: 500ms }";
+        let more = "    error_retries: [4s]\n    max_connections: 1\n    queue: { timeout: 2s }";
         let proxy = before(&[&origin], more);
         let mut client = proxy.connect();
         client.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -81,7 +81,11 @@ fn trap_8_where_no_further_attempt_can_be_made_the_client_gets_the_500_that_was_
         assert_eq!((answer.status(), answer.head.get("x-error")), (500, Some("a")));
         assert_eq!(answer.body, if long { Vec::new() } else { page });
         leave.send(()).unwrap();
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| check(vec![b'e'; 1000], false));
+        scope.spawn(|| check(vec![b'e'; 200_000], true));
+    });
 }
 
 #[test]

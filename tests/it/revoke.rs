@@ -170,7 +170,8 @@ fn a_ticket_that_was_revoked_stays_so_over_a_restart_where_there_is_a_store() {
     for (target, ticket) in tickets {
         assert_eq!(ask(&proxy, target, &ticket).head().status(), 200);
     }
-    let count = |result: &str| proxy.metric("perihelion_comet_tickets_total", &[("result", result)]);
-    assert_eq!((count("revoked"), count("taken")), (1.0, 1.0));
+    for result in ["revoked", "taken"] {
+        proxy.wait_metric("perihelion_comet_tickets_total", &[("result", result)], 1.0);
+    }
     assert_eq!(origin.received().len(), 3);
 }

@@ -34,13 +34,15 @@ fn publish_much(proxy: &Perihelion, reader: &mut EventSource) {
 }
 
 const SMALL: &str = "history: { messages: 10, age: 1s }";
+/// Longer than all that is published here takes.
+const PATIENT: &str = "timeouts: { body: 20m }";
 
 #[test]
 fn a_reader_that_sleeps_is_closed_and_continues_from_its_position_without_silent_loss() {
     let origin = origin();
     let proxy = Perihelion::before_with(
         &origin,
-        &format!("channels: {{ {SMALL}, slow: close }}\nlimits: {{ history_bytes: 8MiB }}"),
+        &format!("channels: {{ {SMALL}, slow: close }}\nlimits: {{ history_bytes: 8MiB }}\n{PATIENT}"),
     );
     let mut reader = EventSource::open(proxy.http(), "/");
     let mut sleeper = reads_nothing(&proxy);
@@ -68,7 +70,7 @@ fn a_reader_that_sleeps_may_be_told_of_the_gap_instead() {
     let origin = origin();
     let proxy = Perihelion::before_with(
         &origin,
-        &format!("channels: {{ {SMALL}, slow: skip }}\nlimits: {{ history_bytes: 8MiB }}"),
+        &format!("channels: {{ {SMALL}, slow: skip }}\nlimits: {{ history_bytes: 8MiB }}\n{PATIENT}"),
     );
     let mut reader = EventSource::open(proxy.http(), "/");
     let mut sleeper = reads_nothing(&proxy);
@@ -116,7 +118,8 @@ fn a_hundred_sleepers_delay_nobody_and_are_let_go_though_they_never_read() {
 fn a_reader_that_sleeps_gets_the_newest_of_each_key_and_stays() {
     let origin = origin();
     let rule = "channels: { rules: [{ match: ne*, slow: newest, history: off }] }";
-    let proxy = Perihelion::before_with(&origin, &format!("{rule}\nlimits: {{ history_bytes: 256MiB }}"));
+    let more = format!("{rule}\nlimits: {{ history_bytes: 256MiB }}\n{PATIENT}");
+    let proxy = Perihelion::before_with(&origin, &more);
     let mut sleeper = reads_nothing(&proxy);
     proxy.wait_subscribers("news", 1);
     let filling = "x".repeat(MESSAGE);

@@ -76,8 +76,8 @@ fn a_publisher_may_say_which_message_it_believes_to_be_the_last() {
         let refused = proxy.control("POST", "/publish", &items.to_string());
         assert_eq!((refused.status(), &refused.json()["item"]), (409, &json!(1)));
         assert_eq!(proxy.control("GET", "/channels/other", "").status(), 404, "all or nothing");
-        assert_eq!(proxy.metric("perihelion_comet_publishes_total", &[("result", "conflict")]), 3.0);
-        assert_eq!(proxy.metric("perihelion_comet_messages_total", &[]), 2.0);
+        proxy.wait_metric("perihelion_comet_publishes_total", &[("result", "conflict")], 3.0);
+        proxy.wait_metric("perihelion_comet_messages_total", &[], 2.0);
     }
 }
 

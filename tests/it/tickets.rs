@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use socket2::Socket;
 
-use crate::support::{Answer, Head, Origin, Perihelion, Raw, Received, Reply, Then};
+use crate::support::{Answer, Head, Origin, Perihelion, Raw, Received, Reply, Then, wait_until};
 
 const SSE: &str = "Accept: text/event-stream\r\n";
 
@@ -181,8 +181,8 @@ fn no_application_gets_a_ticket() {
 }
 
 #[test]
-fn what_is_forged_foreign_or_expired_is_an_ordinary_request() {
-    let app = App::holding(&[("X-Comet-Ticket", "2s")]);
+fn what_is_forged_or_foreign_is_an_ordinary_request() {
+    let app = App::holding(TICKET);
     let proxy = Perihelion::before(&app.origin);
     let position = format!("Last-Event-ID: {}\r\n", proxy.publish("news", "1"));
     let good = cookie(&ask(&proxy, "/hold?news", SSE).head());
@@ -206,12 +206,19 @@ fn what_is_forged_foreign_or_expired_is_an_ordinary_request() {
     proxy.publish("news", "2");
     assert_eq!(poll.answer().json()["messages"][0]["data"], "2");
     assert_eq!(count("unfit"), 1.0);
-    crate::support::wait_until("the ticket expires", || {
+}
+
+#[test]
+fn what_has_expired_is_an_ordinary_request() {
+    let app = App::holding(&[("X-Comet-Ticket", "1s")]);
+    let proxy = Perihelion::before(&app.origin);
+    let good = cookie(&ask(&proxy, "/hold?news", SSE).head());
+    wait_until("the ticket expires", || {
         let before = app.requests();
-        let head = ask(&proxy, "/hold?news", &format!("{SSE}Cookie: {good}\r\n{position}")).head();
+        let head = ask(&proxy, "/hold?news", &format!("{SSE}Cookie: {good}\r\n")).head();
         head.status() == 200 && app.requests() > before
     });
-    assert!(count("expired") > 0.0);
+    assert!(proxy.metric("perihelion_comet_tickets_total", &[("result", "expired")]) > 0.0);
 }
 
 #[test]

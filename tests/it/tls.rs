@@ -93,10 +93,8 @@ fn a_connection_goes_on_after_each_poll(version: &'static SupportedProtocolVersi
     }
     site.proxy.wait_metric("perihelion_connections_accepted_total", &[], 1.0);
     site.proxy.wait_metric("perihelion_tls_handshakes_total", &[("result", "ok")], 1.0);
-    assert_eq!(
-        site.proxy.metric("perihelion_comet_streams_opened_total", &[("transport", "long-poll")]),
-        8.0
-    );
+    let polls = [("transport", "long-poll")];
+    site.proxy.wait_metric("perihelion_comet_streams_opened_total", &polls, 8.0);
     assert_eq!(site.origin.connections(), 1);
 }
 

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
 
 use crate::support::{ClosesOnSecondRequest, Origin, Perihelion, Raw, Reply, hash, noise, wait_until};
 
@@ -313,17 +312,14 @@ fn a_crowd_of_slow_uploads_keeps_no_ordinary_request_waiting() {
     let body = noise(UPLOAD);
     let mut crowd: Vec<Raw> = (0..CROWD).map(|_| proxy.connect()).collect();
     crowd.iter_mut().for_each(|raw| raw.send(head(UPLOAD, "")));
-    let mut slowest = Duration::ZERO;
     for piece in body.chunks(UPLOAD / 10) {
         crowd.iter_mut().for_each(|raw| raw.send(piece));
-        let began = Instant::now();
+        // Who had to wait for one of them would do so for ever, since none goes on before.
         assert_eq!(proxy.get("/ordinary").status(), 200);
-        slowest = slowest.max(began.elapsed());
     }
     for raw in &mut crowd {
         assert_eq!(raw.answer().text(), hash(&body));
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // None of them waited for a worker that waited for a client.
     assert_eq!(proxy.metric("perihelion_queue_rejected_total", &[]), 0.0);
     proxy.wait_metric("perihelion_buffer_bytes", &[], 0.0);

@@ -67,7 +67,7 @@ fn a_panic_in_one_request_ends_its_connection_and_nobody_elses() {
     assert_eq!(proxy.get("/").text(), "ordinary");
     // Whatever it held is given back.
     wait_until("nothing is left of it", || proxy.metric("perihelion_connections_open", &[]) <= open);
-    assert_eq!(proxy.metric("perihelion_requests_in_flight", &[]), 0.0);
+    proxy.wait_metric("perihelion_requests_in_flight", &[], 0.0);
 }
 
 /// A connection of HTTP/2 is that of a whole page, or of a balancer with everybody's requests.
@@ -96,7 +96,7 @@ fn a_panic_in_one_stream_ends_that_stream_and_no_other() {
     drop(open);
     drop(http2);
     wait_until("nothing is left of it", || proxy.metric("perihelion_connections_open", &[]) == 0.0);
-    assert_eq!(proxy.metric("perihelion_requests_in_flight", &[]), 0.0);
+    proxy.wait_metric("perihelion_requests_in_flight", &[], 0.0);
     proxy.wait_subscribers("news", 0);
 }
 

@@ -454,7 +454,8 @@ fn an_application_that_is_away_for_a_moment_is_told_later() {
     let mut raw = open(&proxy);
     drop(first);
     raw.send(masked(0x81, b"x"));
-    proxy.wait_metric("perihelion_request_errors_total", &[("reason", "connect")], 1.0);
+    let refused = || proxy.metric("perihelion_request_errors_total", &[("reason", "connect")]);
+    wait_until("it was told in vain", || refused() >= 1.0);
     let second = application();
     assert_eq!(said(&mut raw), "back");
     told(&second, b"TEXT 1\r\nx\r\n");

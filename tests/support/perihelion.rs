@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::{Answer, Folder, Origin, Raw, wait_for, wait_until};
+use super::wait::look_for;
+use super::{Answer, DEADLINE, Folder, Origin, Raw, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_perihelion");
 
@@ -214,11 +215,11 @@ impl Perihelion {
     #[track_caller]
     pub(crate) fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let mut last = f64::NAN;
-        let reached = || {
+        let reached = look_for(|| {
             last = self.metric(name, labels);
-            last == value
-        };
-        wait_until(&format!("{name} {labels:?} is {value}"), reached);
+            (last == value).then_some(())
+        });
+        assert!(reached.is_some(), "waited {DEADLINE:?} in vain: {name} {labels:?} is {last}, not {value}");
     }
 
     pub(crate) fn metrics(&self) -> String {

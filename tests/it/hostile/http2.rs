@@ -456,10 +456,15 @@ fn a_client_that_never_opens_its_window_costs_no_more_than_its_streams_may_keep(
 #[test]
 fn who_says_nothing_or_half_of_it_is_let_go() {
     let origin = Origin::replying(|_| Reply::ok("ordinary"));
-    let proxy = before(&origin, "timeouts: { request_head: 1s, idle: 2s }\n");
+    let proxy = before(&origin, "timeouts: { request_head: 3s, idle: 4s }\n");
     let settings = || frame(SETTINGS, 0, 0, &[]);
     let acknowledged = || [PREFACE, &settings(), &frame(SETTINGS, ACK, 0, &[])].concat();
-    for (sent, reason) in [
+    let check = |(sent, reason): (Vec<u8>, Option<u32>)| {
+        let mut frames = Frames(Raw::connect(proxy.http()));
+        frames.send(&sent);
+        assert_eq!(frames.end(), reason, "{}", sent.escape_ascii());
+    };
+    let cases = [
         (Vec::new(), None),
         (PREFACE[..8].to_vec(), None),
         (PREFACE.to_vec(), Some(SETTINGS_TIMEOUT)),
@@ -467,11 +472,12 @@ fn who_says_nothing_or_half_of_it_is_let_go() {
         (acknowledged(), Some(0)),
         ([acknowledged(), frame(HEADERS, END_STREAM, 1, &block(&GET))].concat(), Some(ENHANCE_YOUR_CALM)),
         ([acknowledged(), get(1)[..12].to_vec()].concat(), Some(ENHANCE_YOUR_CALM)),
-    ] {
-        let mut frames = Frames(Raw::connect(proxy.http()));
-        frames.send(&sent);
-        assert_eq!(frames.end(), reason, "{}", sent.escape_ascii());
-    }
+    ];
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || check(case));
+        }
+    });
     // One that asks for something and never answers a PING.
     let origin = Origin::replying(|_| Reply::hold("news"));
     let proxy = before_with_ping(&origin);
