@@ -5,7 +5,8 @@
 //! to its last byte.
 //!
 //! Each poll is one turn of the connection and ends with its clock. While a request is in work, its body is read when
-//! somebody wants it; behind that the client is read ahead, within bounds, so that one that leaves is noticed at once.
+//! somebody wants it; behind that the client is read ahead, within bounds, so that one that leaves is noticed at once. So
+//! is one whose body nobody wants, of which nothing is read.
 //! An answer whose client takes nothing goes on being read, so that the application needn't wait for the client.
 
 use std::cell::RefCell;
@@ -291,6 +292,8 @@ impl Line {
         match &self.upload {
             None => self.poll_leaving(cx),
             Some(pipe) if pipe.is_wanted() => self.poll_upload(cx),
+            // What it sends stays in the socket.
+            Some(_) if self.wire.poll_left(cx).is_ready() => Err(Outcome::Left),
             Some(_) => Ok(Poll::Pending),
         }
     }

@@ -12,7 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::SendFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags};
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -43,32 +44,80 @@ pub struct WireStream {
 /// A socket that tokio knows, or that it needn't know yet: most requests of clients who poll come with their connection
 /// and are held again, and waiting for its readiness would cost more than they do.
 enum Socket {
-    Awake(TcpStream),
+    Awake(Awake),
     Asleep(std::net::TcpStream, Option<Mooring>),
     /// Tokio couldn't take it.
     Lost,
 }
 
+struct Awake {
+    socket: TcpStream,
+    /// Whether it has bytes of which tokio was made to think that they are read: it tells what comes behind them.
+    unheard: bool,
+}
+
+impl From<TcpStream> for Awake {
+    fn from(socket: TcpStream) -> Awake {
+        Awake { socket, unheard: false }
+    }
+}
+
 impl Socket {
     /// As one that tokio knows.
     fn awake(&mut self) -> io::Result<&mut TcpStream> {
+        self.wake().map(|awake| &mut awake.socket)
+    }
+
+    fn wake(&mut self) -> io::Result<&mut Awake> {
         if let Socket::Asleep(..) = self
             && let Socket::Asleep(socket, mooring) = mem::replace(self, Socket::Lost)
         {
             if let Some(mooring) = mooring {
                 mooring.cast_off(socket.as_fd());
             }
-            *self = Socket::Awake(TcpStream::from_std(socket)?);
+            *self = Socket::Awake(TcpStream::from_std(socket)?.into());
         }
         match self {
-            Socket::Awake(socket) => Ok(socket),
+            Socket::Awake(awake) => Ok(awake),
             Socket::Asleep(..) | Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let awake = self.wake()?;
+        if awake.unheard {
+            let room = buf.remaining();
+            let read = rustix::net::recv(&awake.socket, buf.initialize_unfilled(), RecvFlags::DONTWAIT);
+            match read.map_err(io::Error::from) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => awake.unheard = false,
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok((count, _)) => {
+                    // Where there is room left tokio hears of what comes next.
+                    awake.unheard = count == room;
+                    buf.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        Pin::new(&mut awake.socket).poll_read(cx, buf)
+    }
+
+    /// Ready once the client has left, whatever it has said before and nobody has read.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(Awake { socket, unheard }) = self.wake() else { return Poll::Ready(()) };
+        while ready!(socket.poll_read_ready(cx)).is_ok() {
+            let look = || if has_left(socket) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            if socket.try_io(Interest::READABLE, look).is_ok() {
+                return Poll::Ready(());
+            }
+            *unheard = true;
+        }
+        Poll::Ready(())
+    }
+
     fn into_std(self) -> io::Result<(std::net::TcpStream, Option<Mooring>)> {
         match self {
-            Socket::Awake(socket) => Ok((socket.into_std()?, None)),
+            Socket::Awake(awake) => Ok((awake.socket.into_std()?, None)),
             Socket::Asleep(socket, mooring) => Ok((socket, mooring)),
             Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -86,7 +135,7 @@ impl WireStream {
     /// A connection without TLS.
     pub fn plain(socket: TcpStream) -> WireStream {
         WireStream {
-            socket: Socket::Awake(socket),
+            socket: Socket::Awake(socket.into()),
             tls: None,
             unsent: Vec::new(),
             writing: Writing::Open,
@@ -167,13 +216,21 @@ impl WireStream {
     /// # Errors
     /// The socket's.
     pub async fn readable(&mut self) -> io::Result<()> {
-        self.socket.awake()?.readable().await
+        match self.socket.wake()? {
+            Awake { unheard: true, .. } => Ok(()),
+            Awake { socket, .. } => socket.readable().await,
+        }
+    }
+
+    /// Ready once the client has left or said that nothing more will come, though what it has said before is not read.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_left(cx)
     }
 
     /// The socket itself, for options, unless it is lost; not to be read or written.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.socket {
-            Socket::Awake(socket) => Some(socket.as_fd()),
+            Socket::Awake(awake) => Some(awake.socket.as_fd()),
             Socket::Asleep(socket, _) => Some(socket.as_fd()),
             Socket::Lost => None,
         }
@@ -286,7 +343,7 @@ impl AsyncRead for WireStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(tls) = this.tls.as_deref_mut() else {
-            return Pin::new(this.socket.awake()?).poll_read(cx, buf);
+            return this.socket.poll_read(cx, buf);
         };
         let mut socket = Polled { socket: &mut this.socket, cx };
         let into = buf.initialize_unfilled_to(buf.remaining().min(PLAINTEXT_MAX));
@@ -337,6 +394,13 @@ impl AsyncWrite for WireStream {
     }
 }
 
+/// Whether nothing follows what the other side has sent, or the connection is broken (poll(2)).
+fn has_left(socket: &TcpStream) -> bool {
+    let mut looked = [PollFd::new(socket, PollFlags::RDHUP)];
+    // It doesn't wait, so that nothing can go wrong with it.
+    poll(&mut looked, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+}
+
 /// Sends in another way than tokio knows.
 fn poll_with(
     socket: &TcpStream,
@@ -361,7 +425,7 @@ struct Polled<'a, 'c> {
 impl Read for Polled<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut into = ReadBuf::new(into);
-        blocking(Pin::new(self.socket.awake()?).poll_read(self.cx, &mut into)).map(|()| into.filled().len())
+        blocking(self.socket.poll_read(self.cx, &mut into)).map(|()| into.filled().len())
     }
 }
 

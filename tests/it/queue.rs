@@ -87,6 +87,45 @@ fn an_urgent_client_that_leaves_is_out_of_the_line_at_once() {
     assert_eq!(served(&gate, clients), ["/first", "/n1"]);
 }
 
+/// What has come of a body that is streamed stays in the client's socket until somebody wants it.
+#[test]
+fn a_client_that_leaves_is_out_of_the_line_though_nobody_has_read_its_body() {
+    let gate = Gate::new();
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools:\n  app:\n    servers: {}\n    max_connections: 1\n    \
+         queue: {{ timeout: 10m }}\nsites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off }}] }} }}\n",
+        gate.origin.url()
+    ));
+    let post = |target: &str, said: &str| {
+        let mut raw = proxy.connect();
+        raw.send(format!("POST {target} HTTP/1.1\r\nHost: example.com\r\nContent-Length: 10\r\n\r\n{said}"));
+        raw
+    };
+    let mut first = proxy.connect();
+    first.send("GET /first HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    gate.origin.wait_for_request(0);
+    let mut stays = post("/stays", "hello ");
+    let mut count = 0.0;
+    // With a part of it, with all, and without any.
+    for said in ["part", "all of it.", ""] {
+        let leaves = post("/leaves", said);
+        proxy.wait_metric("perihelion_queue_length", &[], 2.0);
+        drop(leaves);
+        proxy.wait_metric("perihelion_queue_length", &[], 1.0);
+        count += 1.0;
+        proxy.wait_metric("perihelion_queue_rejected_total", &[("reason", "client_gone")], count);
+    }
+    // Who stays is served, with what came before and after it was waited for.
+    stays.send("you ");
+    (0..3).for_each(|_| gate.let_one_through());
+    assert_eq!(first.answer().text(), "let through");
+    assert_eq!(stays.answer().text(), "let through");
+    assert_eq!(stays.get("/next").status(), 200);
+    let bodies: Vec<_> = gate.origin.received().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies, [&b""[..], b"hello you ", b""]);
+    proxy.wait_metric("perihelion_requests_total", &[("code", "499")], count);
+}
+
 /// A pool of these servers where a connect may take longer than any test does.
 fn patient(servers: &[String], more: &str) -> Perihelion {
     Perihelion::start(&format!(

@@ -1,13 +1,15 @@
 //! A request's body that its client sends slowly waits in the proxy: no worker of the application is asked for before
 //! it is there, nothing is lost, and whatever is full, the request goes on.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
-use crate::support::{ClosesOnSecondRequest, Origin, Perihelion, Raw, Reply, hash, noise, wait_until};
+use crate::support::{
+    ClosesOnSecondRequest, DEADLINE, Origin, Perihelion, Raw, Reply, hash, noise, wait_until,
+};
 
 const KIBIBYTE: usize = 1 << 10;
 const MEBIBYTE: usize = 1 << 20;
@@ -333,6 +335,7 @@ fn an_upload_that_breaks_its_limit_after_an_early_answer_is_never_ended_as_if_it
     let (go_on, gate) = sync_channel::<()>(2);
     let application = std::thread::spawn(move || {
         let mut socket = listener.accept().unwrap().0;
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut request = vec![0];
         // A connection that speaks before it is asked is not used.
         socket.read_exact(&mut request).unwrap();
@@ -341,13 +344,14 @@ fn an_upload_that_breaks_its_limit_after_an_early_answer_is_never_ended_as_if_it
             socket.write_all(b"5\r\nstill\r\n").unwrap();
         }
         // However the connection ends, what came before counts.
-        let _ = socket.read_to_end(&mut request);
+        let late = socket.read_to_end(&mut request).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(!late, "its client has left long ago");
         String::from_utf8_lossy(&request).into_owned()
     });
     let proxy = Perihelion::start(&format!(
         "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {url:?} }}\n\
          sites: {{ \"*\": {{ routes: [{{ path: /, pool: app, buffer: off, request_body: 1KiB }}] }} }}\n\
-         timeouts: {{ body: 10s }}\n"
+         timeouts: {{ body: 10m }}\n"
     ));
     let mut raw = proxy.connect();
     raw.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");

@@ -1,10 +1,14 @@
 //! Connections that change hands between a wire and a stream in tokio.
 
+use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::peer::{
     AES_128, ALL, BUFFER, CHACHA, Kind, Turns, accept, certified, connected, fault, fill, noise, pair,
@@ -90,6 +94,31 @@ fn an_end_that_the_stream_has_seen_is_one_for_the_wire() {
         });
         assert_eq!(wire.read(&mut [0], &mut Scratch::new()).unwrap(), 0, "{kind:?}");
         drop(talk.join().unwrap());
+    }
+}
+
+#[test]
+fn a_client_that_leaves_behind_bytes_that_nobody_has_read_is_noticed_and_none_of_them_is_lost() {
+    for kind in ALL {
+        let (wire, mut client) = connected(kind);
+        let sent = noise(40_000);
+        client.write_all(&sent[..15_000]).unwrap();
+        runtime().block_on(async {
+            let mut stream = WireStream::from_wire(wire, None).unwrap();
+            // What is there is no end, looked at again and again, nor what comes while it is waited for.
+            for part in [15_000..25_000, 25_000..40_000] {
+                stream.readable().await.unwrap();
+                client.write_all(&sent[part]).unwrap();
+                let wait = timeout(Duration::from_millis(20), poll_fn(|cx| stream.poll_left(cx)));
+                assert!(wait.await.is_err(), "{kind:?}");
+            }
+            let mut arrived = vec![0; 1000];
+            stream.read_exact(&mut arrived).await.unwrap();
+            client.socket().shutdown(Shutdown::Write).unwrap();
+            timeout(Duration::from_secs(20), poll_fn(|cx| stream.poll_left(cx))).await.expect("it has left");
+            stream.read_to_end(&mut arrived).await.unwrap();
+            assert!(arrived == sent, "{kind:?}: {} bytes", arrived.len());
+        });
     }
 }
 
