@@ -228,6 +228,7 @@ fn word(end: End) -> &'static str {
         End::TakenOver => "taken_over",
         End::Tunnelled => "tunnelled",
         End::Refused => "refused",
+        End::Panicked => "panic",
     }
 }
 

@@ -93,6 +93,8 @@ pub enum End {
     Tunnelled,
     /// The proxy refused the request.
     Refused,
+    /// The proxy panicked over it.
+    Panicked,
 }
 
 /// How a hold ended.

@@ -20,6 +20,8 @@ use crate::upstream::Upload;
 
 /// What nginx calls a request whose client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
+/// A request whose client was left without an answer.
+const PANICKED: u16 = 500;
 
 /// Methods with a label of their own.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
@@ -113,7 +115,8 @@ impl SiteMetrics {
     }
 }
 
-/// The request so far. When it is dropped before anything else happened to it, the client has left.
+/// The request so far. When it is dropped before anything else happened to it, the client has left, unless the thread
+/// unwinds.
 pub(super) struct Record(Option<Box<Entry>>);
 
 struct Entry {
@@ -265,6 +268,9 @@ impl Record {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.panicked();
+        }
         let duration = self.ended.unwrap_or_else(Instant::now) - self.began;
         let site = &self.site;
         site.in_flight.dec();
@@ -287,6 +293,14 @@ impl Drop for Entry {
 }
 
 impl Entry {
+    /// What the client got of an answer stays what it got.
+    fn panicked(&mut self) {
+        self.end = End::Panicked;
+        if self.status == CLIENT_LEFT {
+            self.status = PANICKED;
+        }
+    }
+
     fn summary(&self, duration: std::time::Duration) -> Exchange {
         Exchange {
             status: self.status,

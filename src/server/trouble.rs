@@ -1,5 +1,7 @@
 //! What tests do to a thread, in builds with debug assertions only: a panic, or a turn that never ends.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,11 +13,16 @@ use crate::shard::Revoker;
 /// Whether the next request's service panics.
 static STRIKES: AtomicBool = AtomicBool::new(false);
 
-/// Where a service begins.
-pub(super) fn strike() {
-    if STRIKES.swap(false, Ordering::Relaxed) {
-        panic!("a test wants the service of one request to panic");
-    }
+/// A service, which panics in the middle of its work when that is wanted.
+pub(super) async fn strike<T>(service: impl Future<Output = T>) -> T {
+    let strikes = STRIKES.swap(false, Ordering::Relaxed);
+    let mut service = pin!(service);
+    poll_fn(|cx| {
+        let turn = service.as_mut().poll(cx);
+        assert!(!strikes || turn.is_ready(), "a test wants the service of one request to panic");
+        turn
+    })
+    .await
 }
 
 /// `request`, `worker` or `shard`, and what is to become of it; false where that is none of these.

@@ -406,9 +406,10 @@ struct Service(Visit);
 
 impl Serve for Service {
     async fn serve(&self, request: Request<ClientBody>) -> Result<Response<Body>, TakeOver> {
+        let answering = self.0.answer(request);
         #[cfg(debug_assertions)]
-        super::trouble::strike();
-        self.0.answer(request).await
+        let answering = super::trouble::strike(answering);
+        answering.await
     }
 }
 

@@ -48,7 +48,7 @@ fn a_thread_that_panics_takes_the_process_along_at_once() {
 #[test]
 fn a_panic_in_one_request_ends_its_connection_and_nobody_elses() {
     let origin = origin();
-    let proxy = Perihelion::before_with(&origin, "threads: 1\n");
+    let proxy = Perihelion::before_with(&origin, "threads: 1\nlog: { access: json }\n");
     let mut events = EventSource::open(proxy.http(), "/sse");
     proxy.wait_subscribers("news", 1);
     let mut kept = proxy.connect();
@@ -57,10 +57,14 @@ fn a_panic_in_one_request_ends_its_connection_and_nobody_elses() {
     for count in 1..=3 {
         trouble(&proxy, "request-panics");
         let mut unlucky = proxy.connect();
-        unlucky.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        unlucky.send("GET /unlucky HTTP/1.1\r\nHost: example.com\r\n\r\n");
         unlucky.assert_closed();
         proxy.wait_metric("perihelion_panics_total", &[], f64::from(count));
+        proxy.wait_metric("perihelion_requests_total", &[("code", "500")], f64::from(count));
     }
+    let line = proxy.wait_access_line(|line| line.contains("/unlucky"));
+    assert!(line.contains("\"status\":500,") && line.contains("\"end\":\"panic\""), "{line}");
+    assert_eq!(proxy.metric("perihelion_requests_total", &[("code", "499")]), 0.0);
     assert_eq!(kept.get("/").text(), "ordinary");
     proxy.publish("news", "after it");
     assert_eq!(events.next().data, "after it");
@@ -86,6 +90,7 @@ fn a_panic_in_one_stream_ends_that_stream_and_no_other() {
         trouble(&proxy, "request-panics");
         assert_eq!(http2.get("/").try_head().err(), Some(Some(Reason::INTERNAL_ERROR)));
         proxy.wait_metric("perihelion_panics_total", &[], f64::from(count));
+        proxy.wait_metric("perihelion_requests_total", &[("code", "500")], f64::from(count));
         assert_eq!(http2.get("/").answer(), (200, "ordinary".into()));
     }
     open.send_body(b"begun before it");
