@@ -23,6 +23,8 @@ mod handshake;
 mod journeys;
 mod mail;
 mod meta;
+#[cfg(test)]
+mod moments;
 mod name;
 mod session;
 mod socket;

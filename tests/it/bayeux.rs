@@ -364,6 +364,30 @@ fn a_disconnect_ends_the_session_and_its_connect() {
     proxy.wait_metric("perihelion_bayeux_sessions", &[], 0.0);
 }
 
+/// A client that leaves its page says both at once, over two connections.
+#[test]
+fn a_disconnect_right_behind_a_connect_leaves_it_with_an_answer() {
+    let proxy = proxy();
+    let (mut connects, mut disconnects) = (proxy.connect(), proxy.connect());
+    for round in 0..150_u32 {
+        let id = client(&proxy);
+        send(&mut connects, "/cometd", "", &connect(&id, "c").to_string());
+        // Between none and a millisecond, in which it is taken over.
+        let began = std::time::Instant::now();
+        while began.elapsed().as_micros() < u128::from(round % 50 * 20) {}
+        let goodbye = json!([{"channel": "/meta/disconnect", "clientId": id, "id": "d"}]);
+        send(&mut disconnects, "/cometd", "", &goodbye.to_string());
+        assert_eq!(replies(&disconnects.answer())[0]["successful"], true);
+        let last = replies(&connects.answer())[0].clone();
+        match last["successful"] == true {
+            true => assert_eq!((&last["id"], &last["advice"]["reconnect"]), (&json!("c"), &json!("none"))),
+            // The disconnect was faster.
+            false => assert_eq!(last["error"], "402::session_unknown", "{last}"),
+        }
+    }
+    proxy.wait_metric("perihelion_bayeux_sessions", &[], 0.0);
+}
+
 #[test]
 fn a_client_whose_connection_breaks_gets_what_comes_meanwhile() {
     let proxy = proxy();
