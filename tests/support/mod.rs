@@ -30,7 +30,7 @@ pub(crate) use origin::{Application, Origin, Received, Reply, Then};
 pub(crate) use perihelion::{Finished, Perihelion, Place, run};
 pub(crate) use raw::Raw;
 pub(crate) use redis::{Redis, Sentinel};
-pub(crate) use wait::{DEADLINE, wait_for, wait_until};
+pub(crate) use wait::{DEADLINE, look_for, wait_for, wait_until};
 
 /// SHA-256 in hexadecimal, so that bodies of megabytes are compared in one line.
 pub(crate) fn hash(bytes: &[u8]) -> String {

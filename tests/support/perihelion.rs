@@ -9,8 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::wait::look_for;
-use super::{Answer, DEADLINE, Folder, Origin, Raw, wait_for, wait_until};
+use super::{Answer, DEADLINE, Folder, Origin, Raw, look_for, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_perihelion");
 
@@ -215,7 +214,7 @@ impl Perihelion {
     #[track_caller]
     pub(crate) fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let mut last = f64::NAN;
-        let reached = look_for(|| {
+        let reached = look_for(DEADLINE, || {
             last = self.metric(name, labels);
             (last == value).then_some(())
         });

@@ -17,12 +17,12 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until there is a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    look_for(look).unwrap_or_else(|| panic!("waited {DEADLINE:?} in vain: {what}"))
+    look_for(DEADLINE, look).unwrap_or_else(|| panic!("waited {DEADLINE:?} in vain: {what}"))
 }
 
 /// Looks until there is a value; `None` where none has come in time.
-pub(crate) fn look_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn look_for<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(value) = look() {
             return Some(value);

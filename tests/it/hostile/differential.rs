@@ -10,11 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{After, Case, chunks, fields, forwarded, framing, lines, targets};
-use crate::support::{Folder, Perihelion, Place, wait_until};
+use crate::support::{Folder, Perihelion, Place, look_for};
 
 /// What an application says of a request: method, target and body, and each field's value in hexadecimal, in lines.
 const NODE: &str = r#"
@@ -110,6 +111,9 @@ http {
 }
 "#;
 
+/// Longest wait for a server of somebody else's: some read a thousand files before they listen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A server with its application, until dropped.
 struct Running(Child);
 
@@ -131,7 +135,8 @@ fn start(program: &str, arguments: &[&str], folder: &Folder, address: SocketAddr
         return None;
     };
     let running = Running(child);
-    wait_until(&format!("{program} accepts"), || TcpStream::connect(address).is_ok());
+    let up = look_for(PATIENCE, || TcpStream::connect(address).ok());
+    assert!(up.is_some(), "waited {PATIENCE:?} in vain: {program} accepts");
     Some(running)
 }
 
