@@ -24,6 +24,15 @@ export interface Gap {
 export type Transport = "sse" | "ndjson" | "long-poll" | "poll";
 export type State = "connecting" | "open" | "waiting" | "closed";
 
+/** Why it waits, and for how long. */
+export interface Trouble {
+  /** Of an answer that was none. */
+  readonly status?: number;
+  readonly reason: string;
+  /** Milliseconds until the next attempt. */
+  readonly pause: number;
+}
+
 /** Why it was closed: nothing where the page did it. */
 export interface Closed {
   readonly status?: number;
@@ -39,8 +48,8 @@ export interface Options {
   share?: boolean | string;
   /** Default: `same-origin`. */
   credentials?: RequestCredentials;
-  /** Further fields of each request. */
-  headers?: Record<string, string>;
+  /** Further fields of each request, or what gives them each time. */
+  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   /** Milliseconds until the first new attempt, unless the server says it; each further one takes twice as long. Default: 1000. */
   retry?: number;
   /** The longest pause. Default: 30000. */
@@ -53,6 +62,7 @@ export interface Options {
   silence?: number;
 }
 
+/** What it tells itself, and messages that have no name. */
 interface Events {
   /** Messages without an event name. */
   message: Message;
@@ -60,13 +70,13 @@ interface Events {
   "*": Message;
   gap: Gap;
   open: { transport: Transport; position?: string };
-  state: State;
   close: Closed;
 }
 
 export declare class Perihelion {
   constructor(url: string | URL, options?: Options);
   /** Listens to messages of an event name, or to what it tells itself. Gives the function that ends it. */
+  on(event: "state", f: (state: State, why?: Trouble) => void): () => void;
   on<E extends keyof Events>(event: E, f: (content: Events[E]) => void): () => void;
   on(event: string, f: (message: Message) => void): () => void;
   /** Ends it for this page; other tabs go on. */

@@ -31,12 +31,22 @@ const CLIMB_MS = 300000;
 const RECENT_MAX = 200;
 /** Failures of one kind after which a transport is given up. */
 const GIVE_UP = 2;
+/** What took longer was held. */
+const HELD_MS = 1000;
+/** What is told by these names comes from here: a publisher's events of the same name are told by `*` alone. */
+const OWN = new Set(["*", "gap", "open", "state", "close"]);
 
 /** How far apart two positions are; NaN where they are of two lives of the store, or one is missing. */
 function distance(a, b) {
   const [lifeA, placeA] = (a || "").split("-");
   const [lifeB, placeB] = (b || "").split("-");
   return lifeA && lifeA === lifeB ? placeA - placeB : NaN;
+}
+
+/** Milliseconds until what `Retry-After` says, in seconds or as a date (RFC 9110 §10.2.3). */
+function retryAfter({ headers }) {
+  const value = headers.get("Retry-After") || "";
+  return (/^\d+$/.test(value) ? value * 1000 : Date.parse(value) - Date.now()) || 0;
 }
 
 /** The fields of server-sent events, from text in any pieces (WHATWG HTML §9.2.6). */
@@ -79,7 +89,7 @@ function lineReader(object) {
 class Line {
   constructor(url, options, { position, ticket, transport }, tab) {
     const { retry, interval } = options;
-    Object.assign(this, { url, options, position, ticket, tab, retry, interval, fails: 0, early: 0 });
+    Object.assign(this, { url, options, position, ticket, tab, retry, interval, fails: 0, early: 0, odd: 0, notBefore: 0 });
     this.step = Math.max(0, options.transports.indexOf(transport));
     this.fellAt = Date.now();
   }
@@ -106,31 +116,36 @@ class Line {
     this.request = new AbortController();
     this.rewound = this.silent = this.hadHead = false;
     this.heard = 0;
-    this.expect(isStream ? patience : this.isOpen ? POLL_MS : patience * 4);
+    this.due = Infinity;
+    let why = { reason: "the answer ended without a byte" };
     if (!this.isOpen) this.become("connecting");
     try {
-      const response = await this.ask(transport);
+      const { headers } = this.options;
+      const further = typeof headers === "function" ? await headers() : headers;
+      this.expect(isStream ? patience : this.isOpen ? POLL_MS : patience * 4);
+      const response = await this.ask(transport, further);
       if (!response.ok) return this.refused(response);
-      const counted = await this.read(response);
+      const counted = await this.read(response, isStream, begun);
       if (this.heard || !isStream) return this.over(isStream, counted, begun);
       this.early += 1;
     } catch (error) {
+      why = { reason: this.silent ? "nothing came in time" : error.message };
       if (this.closed || this.rewound) return 0;
       if (isStream && this.silent && !this.heard && this.fall()) return 0;
       // A head came, or it was held for a while, and then it broke: something on the way doesn't like this transport.
-      if (this.silent || this.hadHead || (!isStream && Date.now() - begun > 1000)) this.early += 1;
+      if (this.silent || this.hadHead || (!isStream && Date.now() - begun > HELD_MS)) this.early += 1;
     } finally {
       clearTimeout(this.timer);
     }
     if (this.early >= GIVE_UP && this.fall()) return 0;
     // Where nothing gets through, it isn't the transport.
     if (!this.heard && this.step + 1 === this.options.transports.length) this.climb();
-    return this.failed();
+    return this.failed(why);
   }
 
-  ask(transport) {
+  ask(transport, further) {
     const { position, ticket, options } = this;
-    const headers = { ...ASKS[transport], ...options.headers };
+    const headers = { ...ASKS[transport], ...further };
     // Until it is known that it gets through, nobody waits for it.
     if (transport === "long-poll" && !this.isOpen) headers.Prefer = "wait=0";
     if (position) headers["Last-Event-ID"] = position;
@@ -140,9 +155,12 @@ class Line {
   }
 
   /** Reads an answer to its end; gives the number of messages. */
-  async read(response) {
+  async read(response, isStream, begun) {
     this.hadHead = true;
     const { signal } = this.request;
+    const goOn = () => {
+      if (signal.aborted) throw new Error("aborted");
+    };
     const type = (response.headers.get("Content-Type") || "").split(";")[0].trim().toLowerCase();
     const batch = { items: [] };
     let count = 0;
@@ -153,9 +171,10 @@ class Line {
     };
     if (type === "application/json" || response.status === 204) {
       const text = await response.text();
-      signal.throwIfAborted();
+      goOn();
       this.heard += 1;
-      this.takeAnswer(text ? JSON.parse(text) : {}, batch);
+      this.odd = 0;
+      this.takeAnswer((text && JSON.parse(text)) || {}, batch);
       this.open();
       flush();
       return count;
@@ -166,7 +185,13 @@ class Line {
     };
     const take = readers[type];
     if (!take) {
-      this.tab.ended({ status: response.status, reason: `an answer of the type ${type || "?"}` });
+      if (isStream || !this.isNothing(response, begun)) {
+        this.tab.ended({ status: response.status, reason: `not held, but an answer of the type ${type || "?"}` });
+      } else {
+        await response.text();
+        goOn();
+        this.open();
+      }
       return 0;
     }
     const decoder = new TextDecoder();
@@ -174,7 +199,7 @@ class Line {
     for (;;) {
       const { done, value } = await body.read();
       // What had come before it was ended belongs to another position now.
-      signal.throwIfAborted();
+      goOn();
       if (done) return count;
       if (this.heard) this.early = 0;
       this.heard += 1;
@@ -185,6 +210,17 @@ class Line {
       flush();
       this.tab.alive();
     }
+  }
+
+  /**
+   * Whether an answer of a foreign type to a poll says that nothing has happened: the application's own is sent when
+   * the time of a poll is over, or the proxy stops. A page to log in at comes at once, or by a redirection.
+   */
+  isNothing({ headers, redirected }, begun) {
+    if (redirected) return false;
+    if (headers.get("Content-Length") === "0" || Date.now() - begun > HELD_MS) return true;
+    this.odd += 1;
+    return this.isOpen && this.odd < GIVE_UP;
   }
 
   takeEvent({ id, event, data, retry }, batch) {
@@ -234,8 +270,8 @@ class Line {
     this.become("open");
   }
 
-  become(state) {
-    this.tab.became(state, this.transport);
+  become(state, why) {
+    this.tab.became(state, this.transport, why);
   }
 
   /** An answer that is whole: a stream that has ended, or a poll. */
@@ -243,8 +279,7 @@ class Line {
     if (this.closed) return 0;
     if (isStream) {
       this.isOpen = false;
-      this.become("waiting");
-      return this.spread(this.retry);
+      return this.pause(this.spread(this.retry), { reason: "the stream ended" });
     }
     this.tab.alive();
     if (this.transport === "poll") return this.spread(this.interval);
@@ -252,26 +287,37 @@ class Line {
     this.polled = true;
     if (!wasFirst) this.early = 0;
     // Whoever is answered at once and with nothing would ask for ever.
-    return count || wasFirst || Date.now() - begun > 1000 ? 0 : this.spread(this.retry);
+    return count || wasFirst || Date.now() - begun > HELD_MS ? 0 : this.spread(this.retry);
   }
 
   /** An answer that is none: most of them pass, and those that say that it is the request's fault don't. */
   refused(response) {
-    const { status } = response;
+    const { status, statusText: reason } = response;
     this.request.abort();
     if (status < 500 && status !== 408 && status !== 425 && status !== 429) {
-      this.tab.ended({ status, reason: response.statusText });
+      this.tab.ended({ status, reason });
       return 0;
     }
-    const seconds = Number(response.headers.get("Retry-After"));
-    return Math.max(this.failed(), seconds > 0 ? this.spread(seconds * 1000) : 0);
+    const after = retryAfter(response);
+    this.notBefore = Date.now() + after;
+    return this.failed({ status, reason }, after);
   }
 
-  failed() {
+  failed(why, least = 0) {
     this.isOpen = this.polled = false;
-    this.become("waiting");
-    const { retryMax } = this.options;
-    return this.spread(Math.min(this.retry * 2 ** this.fails++, Math.max(retryMax, this.retry)));
+    const { retry, options } = this;
+    const pause = Math.min(retry * 2 ** this.fails++, Math.max(options.retryMax, retry));
+    return this.pause(this.spread(Math.max(pause, least)), why);
+  }
+
+  pause(pause, why) {
+    this.become("waiting", { ...why, pause: Math.round(pause) });
+    return pause;
+  }
+
+  /** Waits no longer, unless the server has said until when. */
+  hurry() {
+    if (Date.now() >= this.notBefore) this.waiting();
   }
 
   /** Never sooner than said, and not everybody at once. */
@@ -317,7 +363,7 @@ class Line {
   /** Somebody looks, or a network has come back: now is the time. Timers may have slept. */
   wake(isNewNetwork) {
     if (isNewNetwork) this.climb();
-    if (this.waiting) this.waiting();
+    if (this.waiting) this.hurry();
     else if (Date.now() > this.due) {
       this.silent = true;
       this.request.abort();
@@ -329,7 +375,7 @@ class Line {
     if (this.position && distance(this.position, position) <= 0) return;
     this.position = position;
     this.rewound = !this.waiting;
-    if (this.waiting) this.waiting();
+    if (this.waiting) this.hurry();
     else this.request.abort();
   }
 
@@ -374,7 +420,11 @@ export class Perihelion {
 
   constructor(url, options = {}) {
     this.#url = new URL(url, globalThis.location?.href).href;
-    this.#options = { ...DEFAULTS, ...options };
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    this.#options = { ...DEFAULTS, ...Object.fromEntries(given) };
+    const { transports } = this.#options;
+    const unknown = transports.find((name) => !(name in ASKS));
+    if (unknown || !transports.length) throw new TypeError(`no transport ${unknown ?? "is named"}`);
     this.#last = this.#since = this.#options.position || undefined;
     const wake = (event) => {
       if (globalThis.document?.visibilityState === "hidden") return;
@@ -420,10 +470,10 @@ export class Perihelion {
     return type === "visibilitychange" ? globalThis.document : globalThis;
   }
 
-  #emit(event, content) {
+  #emit(event, ...content) {
     for (const f of [...(this.#listeners.get(event) || [])]) {
       try {
-        f(content);
+        f(...content);
       } catch (error) {
         globalThis.reportError ? reportError(error) : console.error(error);
       }
@@ -481,9 +531,9 @@ export class Perihelion {
         this.#tell({ batch });
         this.#take(batch);
       },
-      became: (state, transport) => {
-        this.#tell({ state, transport });
-        this.#become(state, transport);
+      became: (state, transport, why) => {
+        this.#tell({ state, transport, why });
+        this.#become(state, transport, why);
       },
       gotTicket: (ticket) => this.#tell({ ticket: (this.#ticket = ticket) }),
       alive: () => this.#tell({}),
@@ -516,7 +566,7 @@ export class Perihelion {
     this.#tell({ ask: this.#last || null });
   }
 
-  #hear({ batch, state, transport, position, ticket, leads, ended, ask, wake }) {
+  #hear({ batch, state, transport, why, position, ticket, leads, ended, ask, wake }) {
     if (ask !== undefined) return this.#line && this.#answer(ask);
     if (wake) return this.#line?.wake(wake === "online");
     this.#await();
@@ -524,7 +574,7 @@ export class Perihelion {
     if (leads) this.#ask();
     if (batch) this.#take(batch);
     if (position && !this.#last) this.#last = this.#since = position;
-    if (state && !this.#line) this.#become(state, transport);
+    if (state && !this.#line) this.#become(state, transport, why);
     if (ended) this.#end(ended);
   }
 
@@ -573,15 +623,16 @@ export class Perihelion {
   }
 
   #show(message) {
-    this.#emit(message.event || "message", message);
+    const name = message.event || "message";
+    if (!OWN.has(name)) this.#emit(name, message);
     this.#emit("*", message);
   }
 
-  #become(state, transport) {
+  #become(state, transport, why) {
     this.#transport = transport || this.#transport;
     if (this.#state === state || this.#state === "closed") return;
     this.#state = state;
-    this.#emit("state", state);
+    this.#emit("state", state, why);
     if (state === "open") this.#emit("open", { transport: this.#transport, position: this.#last });
   }
 

@@ -130,7 +130,7 @@ fn rejoin(
     let to_hold =
         AskedToHold { headers: fields, upgrade, query, forwarded_at: position, now: ctx.keeper.head(), at };
     let mut hold = instruction.hold(to_hold, answer, client).ok()?;
-    if Some(hold.transport) != ticket.transport() {
+    if !ticket.is_for(hold.transport) {
         return None;
     }
     if hold.is_socket() && !ctx.cors.admits_socket(fields) {

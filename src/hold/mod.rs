@@ -246,20 +246,33 @@ impl Instruction {
         }
     }
 
+    /// What the application names, or what `auto` means for the request. A poll of a client that doesn't want to wait
+    /// is answered at once, whoever has called it a poll.
+    fn transport(&self, asked: &Asked) -> TransportId {
+        let prefers = || preferences(asked.headers);
+        match self.transport {
+            Some(transport::LONG_POLL) if transport::prefers(prefers(), transport::AT_ONCE) => {
+                transport::POLL
+            }
+            Some(named) => named,
+            None => {
+                let accept = asked.headers.get_all(hyper::header::ACCEPT).iter();
+                transport::automatic(
+                    asked.upgrade,
+                    accept.map(|value| value.as_bytes()),
+                    prefers(),
+                    asked.query,
+                )
+            }
+        }
+    }
+
     /// Joins the instruction with the request that it answers.
     ///
     /// # Errors
     /// The request can't be held like that.
     pub fn hold(self, asked: Asked, mut answer: Answer, client: ClientSide) -> Result<Hold, Unfit> {
-        let transport = self.transport.unwrap_or_else(|| {
-            let accept = asked.headers.get_all(hyper::header::ACCEPT).iter();
-            transport::automatic(
-                asked.upgrade,
-                accept.map(|value| value.as_bytes()),
-                preferences(asked.headers),
-                asked.query,
-            )
-        });
+        let transport = self.transport(&asked);
         let mut accept = None;
         if transport == transport::WEBSOCKET {
             let asked = Some(asked.headers).filter(|_| asked.upgrade).ok_or(BadUpgrade::Unasked)?;

@@ -194,8 +194,14 @@ impl Ticket {
         (StatusCode::from_u16(self.status).unwrap_or_default(), headers)
     }
 
+    /// Whether its client may be held like this. One that polls may wait this time or not: answers have the same form.
+    pub fn is_for(&self, transport: TransportId) -> bool {
+        let is_poll = |id| id == transport::LONG_POLL || id == transport::POLL;
+        self.transport().is_some_and(|before| before == transport || is_poll(before) && is_poll(transport))
+    }
+
     /// The transport that the client was given.
-    pub fn transport(&self) -> Option<TransportId> {
+    fn transport(&self) -> Option<TransportId> {
         transport::by_name(&self.transport)
     }
 

@@ -238,6 +238,108 @@ test("what is the request's own fault ends it, and nothing is asked again", asyn
   assert.match(seen.closes[0].reason, /text\/html/);
 });
 
+test("the application's own answer when the time of a poll is over is no end, whatever it is", async () => {
+  const own = (response, fields, body) => response.writeHead(200, fields).end(body);
+  const nothing = { position: "e-1", gap: false, messages: [] };
+  const answers = [
+    (response) => json(response, nothing),
+    // The proxy stops, or the time is over.
+    (response) => own(response, { "Content-Length": 0 }),
+    (response) => own(response, { "Content-Type": "text/html" }, "<p>at once, since the proxy stops"),
+    (response) => json(response, nothing),
+    (response) => setTimeout(own, 1050, response, { "Content-Type": "text/html" }, "<p>the time is over"),
+    (response) => json(response, { position: "e-2", gap: false, messages: [{ id: "e-2", data: "2" }] }),
+  ];
+  const { url, requests } = await serve((request, response, number) => answers[number - 1]?.(response));
+  const seen = listen(url, { transports: ["long-poll"] });
+  await until(() => seen.all.length === 1);
+  assert.deepEqual([seen.closes, data(seen)], [[], ["2"]]);
+  assert.deepEqual(requests.slice(1, 6).map(({ headers }) => headers["last-event-id"]), Array(5).fill("e-1"));
+});
+
+test("a page to log in at ends what polls, too", async () => {
+  const login = (response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<p>log in");
+  const redirecting = await serve((request, response, number) => {
+    if (number === 1) return json(response, { position: "e-1", gap: false, messages: [] });
+    return request.url === "/login" ? login(response) : response.writeHead(302, { Location: "/login" }).end();
+  });
+  const answering = await serve((request, response, number) =>
+    number === 1 ? json(response, { position: "e-1", gap: false, messages: [] }) : login(response));
+  for (const { url } of [redirecting, answering]) {
+    const seen = listen(url, { transports: ["long-poll"] });
+    await until(() => seen.closes.length === 1);
+    assert.match(seen.closes[0].reason, /text\/html/);
+  }
+});
+
+test("what it tells itself can't be told by a publisher", async () => {
+  const { url } = await serve((request, response) => {
+    for (const [at, name] of ["gap", "open", "state", "close", "*", "end"].entries()) {
+      if (at === 0) sse(response);
+      response.write(`id: e-${at}\nevent: ${name}\ndata: ${name}\n\n`);
+    }
+  });
+  const client = new Perihelion(url, QUICK);
+  toClose.push(() => client.close());
+  const told = [];
+  for (const name of ["gap", "open", "state", "close", "*", "end"]) {
+    client.on(name, (content) => content.data && told.push(`${name} ${content.data}`));
+  }
+  await until(() => told.includes("end end"));
+  await until(() => told.length === 7);
+  assert.deepEqual(told, ["* gap", "* open", "* state", "* close", "* *", "end end", "* end"]);
+});
+
+test("fields may be asked for before each request, and what goes wrong then is said", async () => {
+  const { url, requests } = await serve((request, response, number) =>
+    number === 1 ? response.writeHead(503, { "Retry-After": new Date(Date.now() + 2000).toUTCString() }).end() : sse(response).write(": up\n\n"));
+  let asked = 0;
+  const seen = listen(url, {
+    headers: async () => {
+      asked += 1;
+      if (asked === 1) throw new Error("no token yet");
+      return { Authorization: `Bearer ${asked}` };
+    },
+  });
+  const why = [];
+  seen.client.on("state", (state, trouble) => state === "waiting" && why.push(trouble));
+  await until(() => seen.client.state === "open");
+  assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer 2", "Bearer 3"]);
+  assert.deepEqual(why.map(({ status, reason }) => [status, reason]), [[undefined, "no token yet"], [503, "Service Unavailable"]]);
+  // A date says whole seconds.
+  assert.ok(why[0].pause >= 5 && why[0].pause < 100 && why[1].pause > 900 && why[1].pause < 3000, JSON.stringify(why));
+});
+
+test("who looks at the page doesn't make it break the server's word", async () => {
+  const at = [];
+  const { url } = await serve((request, response, number) => {
+    at.push(performance.now());
+    number === 1 ? response.writeHead(429, { "Retry-After": "1" }).end() : sse(response).write(": up\n\n");
+  });
+  const wakers = {};
+  globalThis.addEventListener = (type, f) => (wakers[type] = f);
+  globalThis.removeEventListener = () => {};
+  toClose.push(() => {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  const seen = listen(url);
+  await until(() => seen.client.state === "waiting");
+  for (let each = 0; each < 10; each += 1) wakers.online({ type: "online" });
+  await until(() => seen.client.state === "open");
+  assert.ok(at[1] - at[0] > 990, `${at}`);
+});
+
+test("options that mean nothing are refused, and those that are undefined are as if they weren't there", async () => {
+  assert.throws(() => new Perihelion("http://127.0.0.1:1/", { transports: ["websocket"] }), /no transport websocket/);
+  assert.throws(() => new Perihelion("http://127.0.0.1:1/", { transports: [] }), TypeError);
+  const { url, requests } = await serve((request, response, number) =>
+    number === 1 ? response.writeHead(503).end() : sse(response).write("id: e-1\ndata: up\n\n"));
+  const seen = listen(url, { headers: undefined, position: undefined, transports: undefined });
+  await until(() => seen.all.length === 1);
+  assert.equal(requests[1].headers.accept, "text/event-stream");
+});
+
 test("an empty answer to a poll is no reason to hurry", async () => {
   const at = [];
   const { url } = await serve((request, response) => {
@@ -373,7 +475,7 @@ test("the published files are those of the source, and small", async () => {
   const { minify } = await import("terser");
   const script = await readFile(new URL("../../deploy/npm/perihelion.js", import.meta.url), "utf8");
   assert.equal(script, await classic(minify), "run `npm run build` in deploy/npm");
-  assert.ok(gzipSync(script, { level: 9 }).length < 4096);
+  assert.ok(gzipSync(script, { level: 9 }).length < 4608);
 });
 
 test("the package has what a page needs and nothing else", async () => {

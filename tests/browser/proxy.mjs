@@ -63,6 +63,14 @@ log: { access: off, level: warn }
     await exited;
   }
 
+  /** In order, as for a deployment. */
+  async restart() {
+    const exited = once(this.child, "exit");
+    this.child.kill("SIGTERM");
+    assert.deepEqual(await exited, [0, null]);
+    await this.start();
+  }
+
   async publish(channel, data, headers = {}) {
     const answer = await this.#control(`/channels/${channel}`, { method: "POST", body: data, headers });
     assert.equal(answer.status, 200);

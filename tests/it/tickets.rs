@@ -206,6 +206,11 @@ fn what_is_forged_or_foreign_is_an_ordinary_request() {
     proxy.publish("news", "2");
     assert_eq!(poll.answer().json()["messages"][0]["data"], "2");
     assert_eq!(count("unfit"), 1.0);
+    // A poll that doesn't wait is one all the same.
+    let good_poll = cookie(&ask(&proxy, "/hold?news", "Prefer: wait=0\r\n").head());
+    let mut again = ask(&proxy, "/hold?news", &format!("Cookie: {good_poll}\r\n{position}"));
+    assert_eq!(again.answer().json()["messages"][0]["data"], "2");
+    assert_eq!(app.requests(), 6);
 }
 
 #[test]
