@@ -252,10 +252,15 @@ enum Done {
     Publish(Message),
 }
 
-/// The session of a client, if it has it on terms of the same authority: nobody gets around that by another route.
+/// The session of a client, if it has it on terms of the same authority: nobody gets around that by another route. Where
+/// its route wants the same browser, whoever knows the id alone is a stranger.
 pub(super) fn known(table: &Table, visitor: &Visitor<'_>, id: &str) -> Option<Key> {
     let key = table.find(id)?;
-    let is_same = |session: &Session| session.terms.route.authorize == visitor.terms.route.authorize;
+    let is_same = |session: &Session| {
+        let route = &session.terms.route;
+        let is_browser = !route.same_browser || session.browser.as_deref() == visitor.browser;
+        route.authorize == visitor.terms.route.authorize && is_browser
+    };
     table.get(key).filter(|session| is_same(session)).map(|_| key)
 }
 

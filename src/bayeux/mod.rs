@@ -169,8 +169,7 @@ impl Bayeux {
         self.metrics.comet_deliveries.with_label_values(&["bayeux"]).inc_by(messages.len() as u64);
         let mut answer = answer_headers(visitor.callback.is_some());
         if let Some(browser) = browser {
-            let cookie = HeaderValue::try_from(format!("{BROWSER}={browser}; Path=/; HttpOnly"));
-            answer.insert(SET_COOKIE, cookie.expect("hexadecimal digits"));
+            answer.insert(SET_COOKIE, cookie(&browser));
         }
         // Replies of one moment, which are nobody else's.
         answer.insert("cache-control", HeaderValue::from_static("no-cache, no-store"));
@@ -216,6 +215,11 @@ fn held(timeout: Duration, fallback: Vec<u8>, script: bool, client: ClientSide, 
         ear: Some(Box::new(ear)),
         grip: None,
     }
+}
+
+/// Gives a browser its name.
+fn cookie(browser: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("{BROWSER}={browser}; Path=/; HttpOnly")).expect("hexadecimal digits")
 }
 
 /// What the client's browser is called, if it has been given a name.

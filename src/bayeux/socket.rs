@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::header::{HeaderMap, SET_COOKIE};
+
 use super::envelope;
 use super::meta::{Said, Visitor};
 use super::{Answered, Bayeux, Terms, words};
@@ -19,10 +21,27 @@ impl Bayeux {
         self.table.lock().sockets.open(socket, line);
     }
 
+    /// What the browser of a client is called that opens a WebSocket, where that matters, and the fields of the answer by
+    /// which it gets a name if it has none.
+    pub fn socket_browser(&self, terms: &Terms, headers: &HeaderMap) -> (Option<Box<str>>, HeaderMap) {
+        let mut answer = HeaderMap::new();
+        if !terms.route.same_browser {
+            return (None, answer);
+        }
+        if let Some(name) = super::browser(headers) {
+            return (Some(name.into()), answer);
+        }
+        let name = self.fresh_id();
+        if let Some(name) = &name {
+            answer.insert(SET_COOKIE, super::cookie(name));
+        }
+        (name, answer)
+    }
+
     /// Its client has said something. What is answered is said there; waits as a [request](Bayeux::ask) does.
     pub async fn socket_says(
         &self,
-        terms: &Arc<Terms>,
+        (terms, browser): (&Arc<Terms>, Option<&str>),
         socket: u64,
         (kind, data): (Kind, &[u8]),
         authority: impl AsyncFnOnce(Vec<u8>) -> Option<Answered>,
@@ -38,7 +57,7 @@ impl Bayeux {
         if messages.is_empty() {
             return;
         }
-        let visitor = Visitor { terms, browser: None, callback: None, socket: Some(socket) };
+        let visitor = Visitor { terms, browser, callback: None, socket: Some(socket) };
         if let Said::Answer { messages, replies, .. } = self.hear(&visitor, &messages, authority).await {
             // Messages of a client that hasn't connected on a socket.
             let body = words::body(&messages, &replies, None);

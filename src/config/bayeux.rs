@@ -17,6 +17,8 @@ pub struct BayeuxConfig {
     pub expiry: Duration,
     /// Connects that are held for one browser; `None` is `off`.
     pub per_browser: Option<usize>,
+    /// Whether a session is known only to the browser that has begun it.
+    pub same_browser: bool,
     /// When clients beyond that ask again.
     pub poll_interval: Duration,
     /// Channels and patterns of one session.
@@ -42,6 +44,8 @@ impl Default for BayeuxConfig {
             expiry: Duration::from_secs(10),
             // A browser of HTTP/1.1 has six connections for a host, and pages need some of them.
             per_browser: Some(1),
+            // Ids can't be guessed, and programs, other origins and Faye's clients bring no cookies.
+            same_browser: false,
             // What CometD's server says.
             poll_interval: Duration::from_secs(2),
             // As for other holds.
@@ -66,6 +70,7 @@ pub(super) static BAYEUX: Section<BayeuxConfig> = Section {
         Key::new("interval", |bayeux, value| value.put(&mut bayeux.interval, &form::DELAY)),
         Key::new("expiry", |bayeux, value| value.put(&mut bayeux.expiry, &form::DURATION)),
         Key::new("per_browser", |bayeux, value| value.put(&mut bayeux.per_browser, &form::COUNT_OR_OFF)),
+        Key::new("same_browser", |bayeux, value| value.put(&mut bayeux.same_browser, &form::YES_OR_NO)),
         Key::new("poll_interval", |bayeux, value| value.put(&mut bayeux.poll_interval, &form::DURATION)),
         Key::new("subscriptions", |bayeux, value| value.put(&mut bayeux.subscriptions, &form::COUNT)),
         Key::new("queue", |bayeux, value| value.put(&mut bayeux.queue, &form::COUNT)),

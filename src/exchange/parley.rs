@@ -167,11 +167,16 @@ impl Parley<'_> {
         self.wants_socket
     }
 
-    /// Has it held as a WebSocket without channels, which an ear listens to. The ear is made once it may be one.
+    /// Has it held as a WebSocket without channels, answered with these fields besides, which an ear listens to. The ear is
+    /// made once it may be one.
     ///
     /// # Errors
     /// The connection leaves.
-    pub fn hold_socket(self, ear: impl FnOnce() -> Box<Ear>) -> Result<Response<Body>, TakeOver> {
+    pub fn hold_socket(
+        self,
+        fields: HeaderMap,
+        ear: impl FnOnce() -> Box<Ear>,
+    ) -> Result<Response<Body>, TakeOver> {
         let headers = &self.parts.headers;
         if !self.host.cors.admits_socket(headers) {
             return Ok(self.refuse(&Refusal::ForeignOrigin));
@@ -179,7 +184,7 @@ impl Parley<'_> {
         let now = self.host.keeper.head();
         let (query, at) = (self.parts.uri.query(), moment());
         let asked = AskedToHold { headers, upgrade: true, query, forwarded_at: now, now, at };
-        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
+        let answer = Answer { status: StatusCode::OK, headers: fields, body: Bytes::new() };
         match Instruction::socket().hold(asked, answer, self.client_side()) {
             Ok(mut hold) => {
                 hold.ear = Some(ear());

@@ -31,8 +31,9 @@ impl Site {
         };
         let caller = || target(terms).and_then(|target| Caller::new(host.client, parts, target));
         if parley.wants_socket() {
-            let listener = || Listener::Bayeux(terms.clone(), caller().map(Box::new));
-            return parley.hold_socket(|| self.talks.begin(listener(), terms.route.body));
+            let (browser, headers) = self.bayeux.socket_browser(terms, &parts.headers);
+            let listener = || Listener::Bayeux(terms.clone(), caller().map(Box::new), browser);
+            return parley.hold_socket(headers, || self.talks.begin(listener(), terms.route.body));
         }
         let question = Question {
             method: &parts.method,

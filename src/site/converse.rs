@@ -76,11 +76,11 @@ impl Site {
                 }
                 drop(receipt);
             }
-            (Listener::Bayeux(terms, caller), Task::Words(Words { kind, data, receipt })) => {
+            (Listener::Bayeux(terms, caller, browser), Task::Words(Words { kind, data, receipt })) => {
                 let authority = async |questions| {
                     self.consult(&self.snapshot().0, terms, caller.as_mut()?, questions).await
                 };
-                self.bayeux.socket_says(terms, hold, (kind, &data), authority).await;
+                self.bayeux.socket_says((terms, browser.as_deref()), hold, (kind, &data), authority).await;
                 drop(receipt);
             }
             (Listener::Events(session), _) => {

@@ -54,8 +54,9 @@ pub(super) enum Listener {
     Events(Box<EventSession>),
     /// An application that speaks WebSocket itself; nothing once it is heard (`Talk::far`), and when it hears no more.
     Far(Option<Box<FarSide>>),
-    /// Bayeux on these terms, and the client for whom their authority is asked, where they have one.
-    Bayeux(Arc<Terms>, Option<Box<Caller>>),
+    /// Bayeux on these terms, the client for whom their authority is asked, where they have one, and what its browser is
+    /// called, where they want the same one.
+    Bayeux(Arc<Terms>, Option<Box<Caller>>, Option<Box<str>>),
 }
 
 /// What is to be heard.

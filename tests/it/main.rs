@@ -8,6 +8,7 @@ mod support;
 
 mod authorize;
 mod bayeux;
+mod bayeux_browsers;
 mod bayeux_sockets;
 mod buffers;
 mod cli;
