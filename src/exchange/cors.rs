@@ -1,14 +1,15 @@
 //! Which pages of other origins may read what is held, and their preflights (WHATWG Fetch §3.2); pure.
 //!
-//! Only held answers are marked, and only preflights of what can be held are answered here: what else an
-//! application does with other origins stays between it and them.
+//! Only held answers and the proxy's own refusals are marked, and only preflights of what can be held are answered here:
+//! what else an application does with other origins stays between it and them.
 
 use std::sync::Arc;
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue, ORIGIN,
+    RETRY_AFTER, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -39,7 +40,7 @@ impl Cors {
     }
 
     /// Whether pages of other origins are meant at all.
-    fn is_on(&self) -> bool {
+    pub fn is_on(&self) -> bool {
         self.any || !self.origins.is_empty()
     }
 
@@ -75,6 +76,16 @@ impl Cors {
         if let Some(origin) = origin.filter(|origin| self.names(origin)) {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+    }
+
+    /// Marks an answer that the proxy gives by itself. Pages see `Retry-After` only where it is named.
+    pub fn mark_own(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        self.mark(origin, answer);
+        if answer.contains_key(RETRY_AFTER) && answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            answer
+                .entry(ACCESS_CONTROL_EXPOSE_HEADERS)
+                .or_insert(const { HeaderValue::from_static("retry-after") });
         }
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::Cache;
-use hyper::header::{HOST, HeaderMap};
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
@@ -32,7 +32,7 @@ use crate::body::{Body, ClientBody};
 use crate::config::{Edit, Websockets};
 use crate::exchange::{
     Client, Context, Host, Outcome, Place, Refusal, Rules, SiteMetrics, asks_for_socket, exchange,
-    forges_events, offer_grip, open, redirect, refuse, serve_file, serve_script,
+    forges_events, is_own, offer_grip, open, redirect, refuse, serve_file, serve_script,
 };
 use crate::files::Folder;
 use crate::hold::{Counting, Keeper, TakeOver};
@@ -106,8 +106,10 @@ impl Site {
         parts: &Parts,
         body: ClientBody,
     ) -> Result<Response<Body>, TakeOver> {
+        let mut cors = None;
         let (index, edge, wish) = match snapshot.router.find(authority(parts), parts.uri.path()) {
             Found::Route(index, route) if !route.is_internal => {
+                cors = Some(&route.cors).filter(|cors| cors.is_on());
                 (Some(index), route.edge.as_deref(), Wish::Route(index, route))
             }
             Found::NoRoute(index) | Found::Route(index, _) => {
@@ -127,11 +129,17 @@ impl Site {
             None => self.keeper.as_ref(),
         };
         let errand = Errand { client, snapshot, rules: &snapshot.rules, site, keeper };
-        match edge {
+        let mut result = match edge {
             None => self.act(errand, wish, &[], parts, body).await,
             // In a box of its own, so that requests without an edge don't carry its size.
             Some(edge) => Box::pin(self.pass(errand, edge, wish, parts, body)).await,
+        };
+        if let (Some(cors), Ok(response)) = (cors, &mut result)
+            && is_own(response)
+        {
+            cors.mark_own(parts.headers.get(ORIGIN), response.headers_mut());
         }
+        result
     }
 
     /// Why nothing is to be done for a request at the moment, whatever it asks for.

@@ -77,3 +77,24 @@ fn any_origin_reads_without_cookies() {
     assert_eq!(head.get("access-control-allow-origin"), Some("*"));
     assert!(!head.has("access-control-allow-credentials"), "{head:?}");
 }
+
+#[test]
+fn a_named_origin_reads_why_the_proxy_refuses_and_when_to_come_again() {
+    let origin = holding();
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: \"{}\" }}\nlimits: {{ held_connections: 1 }}\n\
+         sites: {{ \"*\": {{ pool: app, cors: https://www.example.com }} }}\n",
+        origin.url()
+    ));
+    let mut held = ask(&proxy, "GET /events", NAMED);
+    assert_eq!(held.head().status(), 200);
+    let answer = ask(&proxy, "GET /events", NAMED).answer();
+    assert_eq!((answer.status(), answer.head.get("retry-after")), (503, Some("5")));
+    assert_eq!(answer.head.get("access-control-allow-origin"), Some("https://www.example.com"));
+    assert_eq!(answer.head.get("access-control-allow-credentials"), Some("true"));
+    assert_eq!(answer.head.get("access-control-expose-headers"), Some("retry-after"));
+    let answer = ask(&proxy, "GET /events", FOREIGN).answer();
+    assert_eq!((answer.status(), answer.head.get("vary")), (503, Some("origin")));
+    assert!(!answer.head.has("access-control-allow-origin"), "{answer:?}");
+    assert!(!answer.head.has("access-control-expose-headers"), "{answer:?}");
+}
