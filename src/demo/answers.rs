@@ -121,13 +121,13 @@ impl Answers {
             "/slide" => self.carry_out(&head.headers, body, input::slide).await,
             "/gallery" => {
                 let head = self::head(StatusCode::OK, HTML).header(CONTENT_SECURITY_POLICY, GALLERY_POLICY);
-                Ok(finish(head, GALLERY))
+                Ok(finish(head, GALLERY.replace("{{control}}", &self.addresses.control.to_string())))
             }
             "/slideshow" => {
                 let position = value(&head.headers, "x-comet-position").unwrap_or_default();
                 Ok(pages::slideshow(self.talk.borrow().slide(), position))
             }
-            "/slideshow/events" => self.turns(&head.headers),
+            "/slides" => self.turns(&head.headers),
             "/bayeux" => Ok(pages::bayeux(self.addresses)),
             "/gallery/say" => self.say(&head.headers, body).await,
             path => match path.strip_prefix("/gallery/") {

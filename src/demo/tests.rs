@@ -14,13 +14,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RECEIPT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"id\":\"a\",\"subscribers\":3}";
 const PROXIED: &str = "X-Comet-Proxy: perihelion/0\r\nX-Comet-Position: a-7\r\n";
 
-/// Every transport of the proxy that an application would name, which the gallery shows: `bayeux` is that of routes
-/// whose clients have a protocol for what is around it.
+/// Every transport of the proxy that an application can name, which the gallery shows.
 pub(super) fn transport_names() -> impl Iterator<Item = &'static str> {
-    crate::transport::TRANSPORTS
-        .iter()
-        .map(|transport| transport.name())
-        .filter(|name| *name != "bayeux" && !name.starts_with("grip-"))
+    crate::transport::names()
 }
 
 /// A control port that answers each connection's one request from a script, and hands out what it was asked.
@@ -266,9 +262,9 @@ fn the_further_pages_name_only_what_is_served() {
         let path = format!("/vendor/cometd-9.0.0/{}", import.split('"').next().unwrap());
         assert!(get(&app, &path, "").starts_with("HTTP/1.1 200 "), "{path}");
     }
-    assert!(get(&app, "/slideshow", PROXIED).contains("new Perihelion(&quot;/slideshow/events&quot;"));
-    assert!(get(&app, "/slideshow/events", "").starts_with("HTTP/1.1 503 "));
-    let held = get(&app, "/slideshow/events", PROXIED);
+    assert!(get(&app, "/slideshow", PROXIED).contains("new Perihelion(&quot;/slides&quot;"));
+    assert!(get(&app, "/slides", "").starts_with("HTTP/1.1 503 "));
+    let held = get(&app, "/slides", PROXIED);
     assert!(has_line(&held, "x-comet-subscribe: slides"), "{held}");
 }
 

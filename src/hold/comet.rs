@@ -147,9 +147,8 @@ pub(super) fn parse_transport(value: &str) -> Result<(Option<TransportId>, Param
     if matches!(name, "" | "auto") && value.len() == name.len() {
         return Ok((None, parameters));
     }
-    let known =
-        || transport::TRANSPORTS.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ");
-    let id = transport::by_name(name);
+    let known = || transport::names().collect::<Vec<_>>().join(", ");
+    let id = transport::named(name);
     let id = id.ok_or_else(|| bad(TRANSPORT, value, format!("the transports are auto, {}", known())))?;
     for parameter in parts {
         let (name, said) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -251,6 +250,7 @@ mod tests {
         let with = |name, value| parse(&[("x-comet-subscribe", "a"), (name, value)]).unwrap_err();
         for (value, reason) in [
             ("telepathy", "X-Comet-Transport: \"telepathy\", but the transports are auto, sse"),
+            ("grip-websocket", "the transports are auto, sse"),
             ("auto; padding=1", "the transports are auto"),
             ("sse; padding=many", "padding is a number of bytes"),
             ("sse; domain=a", "sse has no parameter \"domain\""),

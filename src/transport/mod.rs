@@ -226,6 +226,16 @@ pub fn is_grip(id: TransportId) -> bool {
     id.index() >= GRIP_STREAM.index()
 }
 
+/// Names of those that an application may name: the others, which stand last, mean nothing without their protocol.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TRANSPORTS.iter().map(|transport| transport.name()).take(BAYEUX.index())
+}
+
+/// The transport that an application means by this name.
+pub fn named(name: &str) -> Option<TransportId> {
+    by_name(name).filter(|id| id.index() < BAYEUX.index())
+}
+
 /// The transport with this number.
 pub fn transport(id: TransportId) -> &'static dyn Transport {
     TRANSPORTS[id.index()]
@@ -297,6 +307,12 @@ mod tests {
 
     #[test]
     fn the_constants_name_what_the_table_holds() {
+        assert_eq!(named("poll"), Some(POLL));
+        assert!(
+            ["bayeux", "grip-stream", "grip-response", "grip-websocket"]
+                .iter()
+                .all(|name| named(name).is_none())
+        );
         assert_eq!(by_name("sse"), Some(SSE));
         assert_eq!(by_name("long-poll"), Some(LONG_POLL));
         assert_eq!(by_name("jsonp"), Some(JSONP));

@@ -74,6 +74,21 @@ async function say(text) {
   assert.equal(answer.status(), 200);
 }
 
+test("without a script there are the page that pulls, the live picture and the GIF, each in its window", async () => {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const plain = await context.newPage();
+  // It never has loaded: that is the trick.
+  await plain.goto(new URL("/gallery", demo.url).href, { waitUntil: "commit" });
+  for (const name of ["client-pull", "multipart", "gif"]) {
+    const window = plain.locator(`[data-transport="${name}"] .pane`);
+    const shown = window.locator("[src]");
+    await shown.waitFor({ timeout: DEADLINE_MS });
+    const [inside, around] = [await shown.boundingBox(), await window.boundingBox()];
+    assert.ok(inside.y >= around.y && inside.y + inside.height <= around.y + around.height + 1, `${name} ${JSON.stringify([inside, around])}`);
+  }
+  await context.close();
+});
+
 /** The pixels of a window; a picture that goes on loading can't be read in another way. */
 function looks(name) {
   return card(name).locator(".pane").screenshot({ animations: "allow" });

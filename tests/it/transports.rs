@@ -284,6 +284,30 @@ fn a_short_poll_is_answered_at_once_and_misses_nothing() {
 }
 
 #[test]
+fn a_client_that_does_not_want_to_wait_is_answered_at_once_by_a_long_poll_too() {
+    let origin = holding("long-poll", "the application's own");
+    let proxy = Perihelion::before(&origin);
+    let answer = ask(&proxy, "/hold", "Prefer: wait=0\r\n").answer();
+    assert_eq!(answer.json()["messages"], serde_json::json!([]));
+    let mut held = ask(&proxy, "/hold", "Prefer: wait=10\r\n");
+    proxy.wait_subscribers("news", 1);
+    let id = proxy.publish("news", "waited for");
+    assert_eq!(held.answer().json()["position"], id);
+}
+
+#[test]
+fn a_transport_of_a_protocol_is_none_that_an_application_can_name() {
+    for name in ["bayeux", "grip-stream", "grip-response", "grip-websocket"] {
+        let origin = holding(name, "");
+        let proxy = Perihelion::before(&origin);
+        let answer = ask(&proxy, "/hold", "").answer();
+        assert_eq!(answer.status(), 502, "{name}");
+        assert!(!answer.head.has("upgrade"), "{answer:?}");
+        assert_eq!(proxy.subscribers("news"), 0);
+    }
+}
+
+#[test]
 fn client_pull_is_a_page_and_the_order_to_load_the_next() {
     let origin = holding_with("client-pull", &[("X-Comet-Retry", "1500")], "<title>Chat</title>");
     let proxy = Perihelion::before(&origin);

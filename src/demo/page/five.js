@@ -1,4 +1,4 @@
-const talk = new Perihelion("/slideshow/events", show.dataset);
+const talk = new Perihelion("/slides", show.dataset);
 talk.on("slides", (message) => {
   show.dataset.slide = message.json().slide;
 });
