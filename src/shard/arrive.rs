@@ -204,13 +204,13 @@ impl EventLoop {
         self.measures.delivered(hold.transport, missed);
         self.held[key].behind = !complete;
         let outcome = self.settle(key, sent);
-        if is_own && outcome != Outcome::Broken {
+        if is_own && !matches!(outcome, Outcome::Broken(_)) {
             return self.open_own(key, opening.position.sequence);
         }
         match outcome {
             Outcome::Done => self.catch_up(key),
             Outcome::Waiting => {}
-            Outcome::Broken => self.cut(key, Reason::WriteError),
+            Outcome::Broken(reason) => self.cut(key, reason),
         }
     }
 

@@ -136,11 +136,11 @@ impl EventLoop {
             Outcomes::Answer(bytes) => match self.grip_answer(key, bytes) {
                 Outcome::Done => self.finish(key, Reason::Answered),
                 Outcome::Waiting => {}
-                Outcome::Broken => self.cut(key, Reason::WriteError),
+                Outcome::Broken(reason) => self.cut(key, reason),
             },
             Outcomes::Stream { bytes, events, .. } => {
-                if self.grip_write(key, &bytes, events) == Outcome::Broken {
-                    self.cut(key, Reason::WriteError);
+                if let Outcome::Broken(reason) = self.grip_write(key, &bytes, events) {
+                    self.cut(key, reason);
                 }
             }
             Outcomes::Fallback | Outcomes::Nothing => {}

@@ -115,8 +115,8 @@ impl EventLoop {
         let run = self.runs.stream(segment, skipped, held.transport, held.framing);
         held.wrote_at = self.tick;
         let sent = held.send(run, events, &mut self.scratch);
-        if self.settle(key as usize, sent) == Outcome::Broken {
-            self.afterwards.push((key, Afterwards::Cut(Reason::WriteError)));
+        if let Outcome::Broken(reason) = self.settle(key as usize, sent) {
+            self.afterwards.push((key, Afterwards::Cut(reason)));
         }
     }
 
@@ -124,7 +124,7 @@ impl EventLoop {
         match self.write_answer(key as usize, body, events) {
             Outcome::Done => self.afterwards.push((key, Afterwards::Finish(Reason::Answered))),
             Outcome::Waiting => {}
-            Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
+            Outcome::Broken(reason) => self.afterwards.push((key, Afterwards::Cut(reason))),
         }
     }
 
@@ -187,8 +187,8 @@ impl EventLoop {
         held.wrote_at = self.tick;
         held.behind = held.position < self.seen;
         let sent = held.send(&frame, self.entries.len(), &mut self.scratch);
-        if self.settle(key, sent) == Outcome::Broken {
-            self.cut(key, Reason::WriteError);
+        if let Outcome::Broken(reason) = self.settle(key, sent) {
+            self.cut(key, reason);
         }
     }
 
@@ -206,14 +206,14 @@ impl EventLoop {
         match self.write_answer(key, body, events) {
             Outcome::Done => self.finish(key, Reason::Answered),
             Outcome::Waiting => {}
-            Outcome::Broken => self.cut(key, Reason::WriteError),
+            Outcome::Broken(reason) => self.cut(key, reason),
         }
     }
 
     /// Writes head and body of a poll's answer, which is its last.
     fn write_answer(&mut self, key: usize, body: &Frame, events: usize) -> Outcome {
         let held = &mut self.held[key];
-        let Some(poll) = held.cold.poll() else { return Outcome::Broken };
+        let Some(poll) = held.cold.poll() else { return Outcome::Broken(Reason::WriteError) };
         let body = &poll.body(body);
         let head = poll.head_for(body.payload().len());
         held.stage = Stage::Ending(Reason::Answered);

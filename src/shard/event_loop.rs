@@ -365,8 +365,8 @@ impl EventLoop {
         let frame = runs::chunk(|out| out.extend_from_slice(sign));
         let sent = held.send(&frame, 0, &mut self.scratch);
         self.measures.keepalives.inc();
-        if self.settle(key, sent) == Outcome::Broken {
-            self.cut(key, Reason::WriteError);
+        if let Outcome::Broken(reason) = self.settle(key, sent) {
+            self.cut(key, reason);
         }
     }
 
@@ -403,7 +403,7 @@ impl EventLoop {
                 }
                 self.arm(key)
             }
-            Err(_) => Outcome::Broken,
+            Err(error) => Outcome::Broken(Reason::of_lost(&error, Reason::WriteError)),
         }
     }
 
@@ -420,7 +420,7 @@ impl EventLoop {
             Ok(()) => Outcome::Waiting,
             Err(error) => {
                 tracing::error!(%error, "a socket can't be watched");
-                Outcome::Broken
+                Outcome::Broken(Reason::WriteError)
             }
         }
     }
@@ -433,8 +433,8 @@ pub(super) enum Outcome {
     Done,
     /// The socket is full, and watched.
     Waiting,
-    /// The socket is broken, and has to be cut.
-    Broken,
+    /// The socket is broken, and has to be cut for this reason.
+    Broken(Reason),
 }
 
 /// Whole ticks, at least one.

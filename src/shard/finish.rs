@@ -53,7 +53,7 @@ impl EventLoop {
         match self.settle(key, sent) {
             Outcome::Done => self.finish(key, reason),
             Outcome::Waiting => {}
-            Outcome::Broken => self.cut(key, Reason::WriteError),
+            Outcome::Broken(reason) => self.cut(key, reason),
         }
     }
 

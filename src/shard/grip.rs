@@ -257,12 +257,12 @@ impl EventLoop {
             Outcomes::Answer(bytes) => match self.grip_answer(key as usize, bytes) {
                 Outcome::Done => self.afterwards.push((key, Afterwards::Finish(Reason::Answered))),
                 Outcome::Waiting => {}
-                Outcome::Broken => self.afterwards.push((key, Afterwards::Cut(Reason::WriteError))),
+                Outcome::Broken(reason) => self.afterwards.push((key, Afterwards::Cut(reason))),
             },
             Outcomes::Stream { bytes, events, then } => {
                 match (self.grip_write(key as usize, &bytes, events), then) {
-                    (Outcome::Broken, _) => {
-                        self.afterwards.push((key, Afterwards::Cut(Reason::WriteError)));
+                    (Outcome::Broken(reason), _) => {
+                        self.afterwards.push((key, Afterwards::Cut(reason)));
                     }
                     (_, Then::Ends) => self.end_afterwards(key),
                     (_, Then::Asks) => {
@@ -298,10 +298,10 @@ impl EventLoop {
             Outcomes::Answer(bytes) => match self.grip_answer(key, bytes) {
                 Outcome::Done => self.finish(key, Reason::Answered),
                 Outcome::Waiting => {}
-                Outcome::Broken => self.cut(key, Reason::WriteError),
+                Outcome::Broken(reason) => self.cut(key, reason),
             },
             Outcomes::Stream { bytes, events, then } => match (self.grip_write(key, &bytes, events), then) {
-                (Outcome::Broken, _) => self.cut(key, Reason::WriteError),
+                (Outcome::Broken(reason), _) => self.cut(key, reason),
                 (_, Then::Ends) => self.end(key, Reason::ChannelClosed),
                 (_, Then::Asks) => {
                     self.ask_for_missing(key);

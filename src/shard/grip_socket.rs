@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::event_loop::{EventLoop, Outcome, ticks};
 use super::grip::{Outcomes, Own, Then};
-use super::held::{Held, Reason, Stage};
+use super::held::{Held, Stage};
 use super::socket::Farewell;
 use crate::hold::grip::{CHANNELS_MAX, Control, Deed, Filters, KeepAlive};
 use crate::message::{ChannelName, Entry, Frame, Sequence, Start};
@@ -154,8 +154,8 @@ impl EventLoop {
         let (_, frame) = *delayed;
         held.wrote_at = self.tick;
         let sent = held.send(&Frame::raw(frame.into()), 0, &mut self.scratch);
-        if self.settle(key, sent) == Outcome::Broken {
-            self.cut(key, Reason::WriteError);
+        if let Outcome::Broken(reason) = self.settle(key, sent) {
+            self.cut(key, reason);
         }
     }
 }

@@ -133,7 +133,7 @@ impl EventLoop {
             }
         };
         match (outcome, reached) {
-            (Outcome::Broken, _) => self.cut(key, Reason::WriteError),
+            (Outcome::Broken(reason), _) => self.cut(key, reason),
             (_, None) => self.end(key, Reason::Listener),
             (_, Some(reached)) => {
                 self.schedule(key);
@@ -209,7 +209,7 @@ impl EventLoop {
         match self.grip_answer(key, bytes) {
             Outcome::Done => self.finish(key, Reason::Answered),
             Outcome::Waiting => {}
-            Outcome::Broken => self.cut(key, Reason::WriteError),
+            Outcome::Broken(reason) => self.cut(key, reason),
         }
     }
 

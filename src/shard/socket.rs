@@ -174,8 +174,8 @@ impl EventLoop {
         let mut pong = Vec::new();
         websocket::pong(&payload, &mut pong);
         let sent = held.send(&Frame::raw(pong), 0, &mut self.scratch);
-        if self.settle(key, sent) == Outcome::Broken {
-            self.cut(key, Reason::WriteError);
+        if let Outcome::Broken(reason) = self.settle(key, sent) {
+            self.cut(key, reason);
         }
     }
 }

@@ -146,7 +146,7 @@ impl EventLoop {
         match self.settle(key, sent) {
             Outcome::Done => self.tell_sent(key),
             Outcome::Waiting => {}
-            Outcome::Broken => self.cut(key, Reason::WriteError),
+            Outcome::Broken(reason) => self.cut(key, reason),
         }
     }
 

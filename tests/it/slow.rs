@@ -117,6 +117,24 @@ fn a_hundred_sleepers_delay_nobody_and_are_let_go_though_they_never_read() {
     assert_eq!(reader.next().data, "and on");
 }
 
+/// The system counts, too, and says it by an error of whatever is done next with the socket.
+#[test]
+fn who_takes_nothing_is_slow_whoever_finds_it_out() {
+    const COUNT: usize = 50;
+    let origin = origin();
+    let proxy = Perihelion::before_with(&origin, "timeouts: { body: 2s }");
+    let _sleepers: Vec<Raw> = (0..COUNT).map(|_| reads_nothing(&proxy)).collect();
+    proxy.wait_subscribers("news", COUNT as u64);
+    // Their sockets have room for all of it.
+    let filling = "x".repeat(500);
+    wait_until("all are gone", || {
+        (0..50).for_each(|_| drop(proxy.publish("news", &filling)));
+        proxy.metric("perihelion_comet_streams", &[]) == 0.0
+    });
+    let slow = proxy.metric("perihelion_comet_streams_closed_total", &[("reason", "slow")]);
+    assert_eq!(slow, COUNT as f64);
+}
+
 #[test]
 fn a_reader_that_sleeps_gets_the_newest_of_each_key_and_stays() {
     let origin = origin();
