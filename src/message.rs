@@ -61,6 +61,14 @@ impl ChannelName {
         ChannelName::parse(std::str::from_utf8(name).map_err(|_| BadChannelName::Encoding)?)
     }
 
+    /// The same behind a prefix.
+    ///
+    /// # Errors
+    /// That is too long.
+    pub fn under(&self, prefix: &str) -> Result<ChannelName, BadChannelName> {
+        ChannelName::parse(&[prefix, &self.0].concat())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

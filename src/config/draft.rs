@@ -150,6 +150,8 @@ pub(super) struct RouteDraft {
     pub(super) request_body: Option<BodyLimit>,
     pub(super) websockets: Websockets,
     pub(super) debug: bool,
+    pub(super) upstream_path: Option<String>,
+    pub(super) channel_prefix: Option<String>,
     pub(super) edge: EdgeDraft,
 }
 

@@ -72,7 +72,7 @@ pub(super) static GRIP: Section<GripConfig> = Section {
                 grip.key = key;
             }
         }),
-        Key::new("issuer", |grip, value| value.put(&mut grip.issuer, &ISSUER)),
+        Key::new("issuer", |grip, value| value.put(&mut grip.issuer, &form::NAME)),
         Key::new("publish_key", |grip, value| grip.publish_key = key(value, false)),
         Key::section("filters", "[].", &FILTER, |grip, value| filters(&mut grip.filters, value)),
     ],
@@ -134,14 +134,6 @@ static SERVER: Form<PostUrl> = Form {
 static CONCURRENT: Form<NonZeroUsize> = Form {
     expected: form::COUNT.expected,
     read: |text| (form::COUNT.read)(text).and_then(|count| NonZeroUsize::new(count).ok_or(Unfit::Unlike)),
-};
-
-static ISSUER: Form<String> = Form {
-    expected: "a name of 1 to 200 characters",
-    read: |text| {
-        let fits = (1..=200).contains(&text.len()) && !text.chars().any(char::is_control);
-        if fits { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
-    },
 };
 
 /// An empty one stands for none where that is allowed, so that it can come from an environment that has none.

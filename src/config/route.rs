@@ -36,6 +36,10 @@ pub struct RouteConfig {
     pub websockets: Websockets,
     /// Whether clients are told what is wrong with the application.
     pub debug: bool,
+    /// What takes the place of `path` in requests to the application.
+    pub upstream_path: Option<String>,
+    /// What stands before the names of the channels that the application puts its clients on.
+    pub channel_prefix: Option<String>,
 }
 
 /// How WebSockets reach the application.
@@ -109,6 +113,8 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
         }),
         Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
+        Key::new("upstream_path", |route, value| route.upstream_path = value.read(&form::PATH)),
+        Key::new("channel_prefix", |route, value| route.channel_prefix = value.read(&form::NAME)),
         Key::new("debug", |route, value| value.put(&mut route.debug, &form::YES_OR_NO)),
         Key::new("cross_origin", |route, value| value.put(&mut route.edge.cross_origin, &form::YES_OR_NO)),
         Key::section("jsonp", ".", &JSONP, |route, value| route.edge.jsonp = jsonp(value)),

@@ -13,6 +13,7 @@ mod jsonp;
 mod location;
 mod maintenance;
 mod origins;
+mod plain_path;
 mod scripted;
 mod weights;
 
@@ -28,6 +29,7 @@ pub use edits::edit;
 pub use jsonp::{Jsonp, Meant};
 pub use location::{Canon, Redirect};
 pub use maintenance::{Closed, Maintenance};
+pub use plain_path::{behind, plain_path};
 pub use scripted::scripted;
 pub use weights::weights;
 

@@ -2,6 +2,7 @@
 //! pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,8 +128,8 @@ impl EventSession {
     }
 
     /// The application has opened it, and said so.
-    pub(super) fn opens(&mut self, headers: &HeaderMap) {
-        self.tongue = Tongue::agreed(headers);
+    pub(super) fn opens(&mut self, headers: &HeaderMap, channel_prefix: Option<Arc<str>>) {
+        self.tongue = Tongue::agreed(headers, channel_prefix);
     }
 
     /// What it has said with that, for the moment when the client is held.

@@ -55,7 +55,7 @@ pub(super) fn take(
     upstream: Upstream,
     record: &mut Record,
 ) -> Result<Outcome, Refusal> {
-    let tongue = Tongue::agreed(&upstream.head.headers);
+    let tongue = Tongue::agreed(&upstream.head.headers, ctx.route.channel_prefix.clone());
     if !tongue.is_grip() {
         return tunnel(upstream, record).map(Outcome::Left);
     }

@@ -1,5 +1,6 @@
 //! A request to the application and the head of its answer: lease, send, and again where that is safe.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
@@ -99,6 +100,7 @@ pub(super) async fn forward_with(
 ) -> Result<Answer, Refusal> {
     let clock = &ctx.client.clock;
     let asked = &body.described(asked, &parts.method);
+    let target = target(ctx, parts)?;
     let mut lease = ctx.pool.lease(ctx.client.worker, clock, |queue| class(ctx, parts, queue)).await?;
     let mut retries = Retries::new(ctx.pool, parts, asked);
     loop {
@@ -106,7 +108,7 @@ pub(super) async fn forward_with(
         let forwarded_at = ctx.keeper.head();
         let position = ctx.client.position(forwarded_at);
         let identity = ctx.rules.grip.as_ref().map(|identity| identity.token());
-        let head = write(ctx, parts, asked, marks, &position, identity.as_ref());
+        let head = write(ctx, (parts, &target), asked, marks, &position, identity.as_ref());
         let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {
             Ok(head) => match retries.after_answer(head.status) {
                 Some(again) => {
@@ -158,10 +160,18 @@ fn class(ctx: &Context<'_>, parts: &request::Parts, queue: &QueueConfig) -> Clas
     Look { headers: &parts.headers, path: parts.uri.path(), client }.class(queue)
 }
 
+/// What the application is asked for: without scheme and authority (RFC 9112 §3.2.1).
+fn target<'a>(ctx: &Context<'a>, parts: &'a request::Parts) -> Result<Cow<'a, str>, Refusal> {
+    match &ctx.route.upstream_path {
+        Some(path) => path.target(&parts.uri).map(Cow::Owned),
+        None => Ok(parts.uri.path_and_query().map_or(parts.uri.path(), PathAndQuery::as_str).into()),
+    }
+}
+
 /// The request as the application gets it.
 fn write<'a>(
     ctx: &Context<'a>,
-    parts: &'a request::Parts,
+    (parts, target): (&'a request::Parts, &'a str),
     asked: &Asked,
     marks: &'a Marks,
     position: &'a HeaderValue,
@@ -179,9 +189,10 @@ fn write<'a>(
         fields.add("grip-feature", features.as_bytes());
         token.iter().for_each(|token| fields.add("grip-sig", token.as_bytes()));
     }
+    if let Some(path) = &ctx.route.upstream_path {
+        path.say(&mut fields);
+    }
     edit(&mut fields, ctx.edits);
-    // Without scheme and authority (RFC 9112 §3.2.1).
-    let target = parts.uri.path_and_query().map_or(parts.uri.path(), PathAndQuery::as_str);
     RequestHead { method: &parts.method, target, fields }
 }
 

@@ -138,6 +138,9 @@ pub(super) async fn read(
             Answer { status: head.status, headers: head.headers, body }
         }
     };
+    if let Some(prefix) = &ctx.route.channel_prefix {
+        terms.put_under(prefix).map_err(Refusal::BadInstruction)?;
+    }
     terms.dress(&mut answer.status, &mut answer.headers);
     let changed = terms.session().change_beginning(&answer.body).map(std::borrow::Cow::into_owned);
     answer.body = changed.map_err(|error| unfiltered(&error))?.into();

@@ -25,6 +25,9 @@ pub(super) async fn hold(
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at, .. } = upstream;
+    if let Some(prefix) = &ctx.route.channel_prefix {
+        instruction.put_under(prefix).map_err(Refusal::BadInstruction)?;
+    }
     let at = moment();
     let body = collect(ctx, lease.into_body(), ctx.rules.hold_body).await?;
     let body = decoded(&mut head.headers, body, ctx.rules.hold_body, CODING)?;

@@ -260,11 +260,17 @@ pub fn request(method: Method, target: &str, host: Option<&HeaderValue>) -> Opti
 
 /// Those of the route, and what the client has.
 fn edits(ctx: &Context<'_>, last_ids: &[(ChannelName, Box<str>)]) -> Vec<Edit> {
-    ctx.edits.iter().cloned().chain(last_ids.iter().filter_map(grip_last)).collect()
+    let prefix = ctx.route.channel_prefix.as_deref().unwrap_or_default();
+    let last = last_ids.iter().filter_map(|(channel, id)| {
+        // By the names that the application knows.
+        let channel = channel.as_str();
+        grip_last(channel.strip_prefix(prefix).unwrap_or(channel), id)
+    });
+    ctx.edits.iter().cloned().chain(last).collect()
 }
 
 /// `news; last-id=7`. What can't stand there is left out: nobody could read it.
-fn grip_last((channel, id): &(ChannelName, Box<str>)) -> Option<Edit> {
+fn grip_last(channel: &str, id: &str) -> Option<Edit> {
     let is_plain = |text: &str| !text.contains(['"', '\\', ';', ',', ' ']);
     let value = match is_plain(id) {
         true => format!("{channel}; last-id={id}"),

@@ -38,6 +38,7 @@ mod script;
 mod sending;
 mod tunnel;
 mod upload;
+mod upstream_path;
 mod urgency;
 mod websocket_events;
 

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::chain::client_behind;
 use super::forwarding::FORWARDED_PROTO;
 use super::grip::Identity;
+use super::upstream_path::UpstreamPath;
 use crate::clock::Clock;
 use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig, Websockets};
 use crate::hold::Passport;
@@ -80,6 +81,10 @@ pub struct RouteRules {
     pub websockets: Websockets,
     /// Whether clients are told what is wrong with the application.
     pub debug: bool,
+    /// What takes the place of the route's path in requests to the application.
+    pub upstream_path: Option<Arc<UpstreamPath>>,
+    /// What stands before the names of the channels that the application puts its clients on.
+    pub channel_prefix: Option<Arc<str>>,
 }
 
 impl RouteRules {
@@ -97,13 +102,24 @@ impl RouteRules {
             upload,
             websockets,
             debug,
+            upstream_path: None,
+            channel_prefix: None,
         }
     }
 
     /// As configured.
     pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
         let RouteConfig { request_body, buffer, websockets, debug, .. } = *route;
-        RouteRules { request_body, buffer, websockets, debug, ..RouteRules::of_proxy(buffers, spools) }
+        let upstream_path = route.upstream_path.as_ref();
+        RouteRules {
+            request_body,
+            buffer,
+            websockets,
+            debug,
+            upstream_path: upstream_path.map(|becomes| Arc::new(UpstreamPath::new(&route.path, becomes))),
+            channel_prefix: route.channel_prefix.as_deref().map(Arc::from),
+            ..RouteRules::of_proxy(buffers, spools)
+        }
     }
 }
 

@@ -137,7 +137,7 @@ async fn ask_to_open(
     if events.first().is_none_or(|first| first.kind != EventKind::Open) {
         return Err(BAD_OPENING);
     }
-    session.opens(&headers);
+    session.opens(&headers, ctx.route.channel_prefix.clone());
     take_orders(&mut session, &headers);
     let script = Script::of_events(session.tongue(), events, after);
     session.opening(script);

@@ -185,6 +185,19 @@ fn text<'a>(header: &'static str, value: &'a HeaderValue) -> Result<&'a str, Bad
     std::str::from_utf8(bytes).map_err(|_| bad(header, &String::from_utf8_lossy(bytes), "UTF-8 was expected"))
 }
 
+impl Instruction {
+    /// Puts a prefix before the names of its channels.
+    ///
+    /// # Errors
+    /// A name becomes too long.
+    pub fn put_under(&mut self, prefix: &str) -> Result<(), BadInstruction> {
+        for (name, _) in &mut self.channels {
+            *name = name.under(prefix).map_err(|error| bad(SUBSCRIBE, name.as_str(), error))?;
+        }
+        Ok(())
+    }
+}
+
 fn bad(header: &'static str, value: &str, reason: impl ToString) -> BadInstruction {
     BadInstruction { header, value: value.chars().take(200).collect(), reason: reason.to_string() }
 }

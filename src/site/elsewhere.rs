@@ -3,11 +3,12 @@
 use hyper::Response;
 
 use crate::body::Body;
+use crate::edge::plain_path;
 use crate::exchange::{Context, Elsewhere, Host, Place};
 use crate::hold::TakeOver;
 
 use super::route::{Action, Route};
-use super::router::{Found, plain};
+use super::router::Found;
 use super::{Errand, Site};
 
 impl Site {
@@ -44,7 +45,7 @@ impl Site {
         elsewhere: Box<Elsewhere>,
     ) -> Result<Response<Body>, TakeOver> {
         let Errand { client, rules, site, keeper, .. } = errand;
-        match (&route.action, plain(path)) {
+        match (&route.action, plain_path(path)) {
             (Action::Pool(pool, _), _) => {
                 let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
                 let (cors, route, handoffs) = (&route.cors, &route.rules, None);

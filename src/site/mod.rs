@@ -30,6 +30,7 @@ use crate::access_log::AccessLog;
 use crate::bayeux::Bayeux;
 use crate::body::{Body, ClientBody};
 use crate::config::{Edit, Websockets};
+use crate::edge::plain_path;
 use crate::exchange::{
     Client, Context, Host, Outcome, Place, Refusal, Rules, SiteMetrics, asks_for_socket, exchange,
     forges_events, is_own, offer_grip, open, redirect, refuse, serve_file, serve_script,
@@ -42,7 +43,7 @@ pub use recoveries::Recoveries;
 pub use snapshot::{NO_SITE, Snapshot, Snapshots};
 
 use route::{Action, Route};
-use router::{Found, plain};
+use router::Found;
 use talks::Talks;
 
 /// The sites as one thread serves them.
@@ -213,7 +214,7 @@ impl Site {
             }
             Action::Script(cache_control) => {
                 // What is below its path is something else.
-                if plain(parts.uri.path()).as_deref() != Some(route.path.as_bytes()) {
+                if plain_path(parts.uri.path()).as_deref() != Some(route.path.as_bytes()) {
                     return Ok(self.refuse(errand, (parts, &body), &Refusal::NoFile));
                 }
                 let script = (&route.cors, cache_control);
@@ -276,7 +277,7 @@ async fn file(
     (route, folder): (&Route, &Arc<Folder>),
     request: (&Parts, &ClientBody),
 ) -> Response<Body> {
-    let Some(path) = plain(request.0.uri.path()) else {
+    let Some(path) = plain_path(request.0.uri.path()) else {
         return refuse(client, rules, site, log, request, &AMBIGUOUS);
     };
     let rest = path.strip_prefix(route.path.as_bytes()).unwrap_or_default();

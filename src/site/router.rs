@@ -11,6 +11,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::edge::plain_path;
+
 /// Hosts and paths, each leading to a target.
 #[derive(Debug)]
 pub struct Router<T> {
@@ -75,7 +77,7 @@ impl<T> Router<T> {
         {
             return Found::Route(index, target);
         }
-        let Some(path) = plain(path) else { return Found::Ambiguous(index) };
+        let Some(path) = plain_path(path) else { return Found::Ambiguous(index) };
         let found = routes.iter().find(|(prefix, _)| matches(prefix, &path));
         found.map_or(Found::NoRoute(index), |(_, target)| Found::Route(index, target))
     }
@@ -115,64 +117,6 @@ fn host(authority: &str) -> Cow<'_, str> {
 fn matches(prefix: &str, path: &[u8]) -> bool {
     let Some(rest) = path.strip_prefix(prefix.as_bytes()) else { return false };
     prefix.ends_with('/') || rest.is_empty() || rest[0] == b'/'
-}
-
-/// A path as it is compared; `None` where it is ambiguous.
-pub(super) fn plain(path: &str) -> Option<Cow<'_, [u8]>> {
-    let odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
-    let bytes = path.as_bytes();
-    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(odd) {
-        return Some(bytes.into());
-    }
-    resolved(&decoded(bytes)?).into()
-}
-
-/// With every escape decoded; what is no escape stays.
-fn decoded(path: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&first, tail)) = rest.split_first() {
-        let escape = (first == b'%').then(|| escaped(tail)).flatten();
-        let byte = escape.unwrap_or(first);
-        // A backslash is a slash to some servers.
-        if byte == b'\\' || escape.is_some_and(|byte| matches!(byte, b'/' | 0)) {
-            return None;
-        }
-        out.push(byte);
-        rest = if escape.is_some() { &tail[2..] } else { tail };
-    }
-    Some(out)
-}
-
-fn escaped(digits: &[u8]) -> Option<u8> {
-    let digit = |index: usize| char::from(*digits.get(index)?).to_digit(16);
-    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
-}
-
-/// Without empty and dot segments (RFC 3986 §5.2.4).
-fn resolved(path: &[u8]) -> Cow<'static, [u8]> {
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut open = false;
-    for segment in path.split(|byte| *byte == b'/') {
-        // `;` begins parameters of a segment; some servers drop them before they look at dots.
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        open = matches!(name, b"" | b"." | b"..");
-        match name {
-            b".." => drop(segments.pop()),
-            b"." => {}
-            _ if segment.is_empty() => {}
-            _ => segments.push(segment),
-        }
-    }
-    let mut out = Vec::with_capacity(path.len());
-    for segment in &segments {
-        out.push(b'/');
-        out.extend_from_slice(segment);
-    }
-    if open || segments.is_empty() {
-        out.push(b'/');
-    }
-    out.into()
 }
 
 #[cfg(test)]

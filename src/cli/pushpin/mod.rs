@@ -88,7 +88,6 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         let (text, config) = imported(routes, Some(conf));
         let comments: Vec<_> = text.lines().filter(|line| line.contains("not taken over")).collect();
         for said in [
-            "prefix",
             "sockjs",
             "sub",
             "another rule for the same path",
@@ -105,6 +104,37 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         assert!(!comments.iter().any(|comment| comment.contains("message_rate")), "{text}");
         assert!(text.contains("key: \"base64:Y2hhbmdlbWU=\", issuer: \"mine\""), "{text}");
         assert!(config.control.is_some_and(|control| !control.tokens.is_empty()));
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_path_and_stands_before_channels_is_taken_over() {
+        let routes = "\
+*,path_beg=/a/,path_rem=2,prefix=a- a:80
+*,path_beg=/b,path_rem=2 a:80
+*,path_beg=/c,replace_beg=/d/e,prefix= a:80
+*,path_beg=/d,path_rem=9 a:80
+*,path_beg=/e,replace_beg=e a:80
+*,path_beg=/f a:80
+";
+        let (text, config) = imported(routes, None);
+        let routes = config.sites[0].routes.iter();
+        let taken: Vec<_> = routes
+            .map(|route| {
+                (route.path.as_str(), route.upstream_path.as_deref(), route.channel_prefix.as_deref())
+            })
+            .collect();
+        let expected = [
+            ("/a/", Some("/"), Some("a-")),
+            ("/b", Some("/"), None),
+            ("/c", Some("/d/e"), None),
+            ("/d", None, None),
+            ("/e", None, None),
+            ("/f", None, None),
+        ];
+        assert_eq!(taken, expected);
+        for said in ["path_rem=9", "replace_beg=e"] {
+            assert!(text.contains(&format!("# not taken over: {said}")), "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ struct Route {
     over_http: bool,
     /// Whether clients are told what is wrong.
     debug: bool,
+    /// What takes the place of the path.
+    upstream_path: Option<String>,
+    /// What stands before the names of channels.
+    channel_prefix: Option<String>,
     /// What is said of JSON-P where pages of every origin may read everything.
     jsonp: Option<Vec<String>>,
     remarks: Vec<String>,
@@ -57,11 +61,8 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("id", "routes have no ids"),
     ("sig_iss", "`grip` is the same for all routes"),
     ("sig_key", "`grip` is the same for all routes"),
-    ("prefix", "channels have the names that the application gives them"),
     ("orig_headers", "fields are sent once"),
     ("as_host", "the client's Host is looked at"),
-    ("path_rem", "paths are passed on as they are"),
-    ("replace_beg", "paths are passed on as they are"),
     ("session", "positions are in the messages"),
     ("sockjs", "there is no SockJS here: `perihelion.js` falls back by itself"),
     ("sockjs_as_path", "there is no SockJS here: `perihelion.js` falls back by itself"),
@@ -187,7 +188,13 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     let over_http = targets.iter().any(|target| target.has("over_http"));
     let (set, remove, remarks) = (Vec::new(), Vec::new(), Vec::new());
     let debug = condition.has("debug");
-    let mut route = Route { path, pool, set, remove, over_http, debug, jsonp: None, remarks };
+    let (upstream_path, channel_prefix, jsonp) = (None, None, None);
+    #[rustfmt::skip]
+    let mut route = Route {
+        path, pool, set, remove, over_http, debug, upstream_path, channel_prefix, jsonp, remarks,
+    };
+    route.upstream_path = upstream_path_of(&route.path, condition, &mut route.remarks);
+    route.channel_prefix = condition.get("prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
     if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
         route.set.push(("Host".into(), host.to_owned()));
     }
@@ -211,6 +218,27 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     }
     route.remarks.dedup();
     route
+}
+
+/// What takes the place of the route's path, where a rule takes something away or puts something in its place.
+fn upstream_path_of(path: &str, condition: &Part, remarks: &mut Vec<String>) -> Option<String> {
+    let becomes = match (condition.get("replace_beg"), condition.get("path_rem")) {
+        (Some(becomes), _) => becomes,
+        // So many characters; those of the path are all that is known of a path here.
+        (None, Some(count)) => count.parse().ok().and_then(|count: usize| path.get(count..)).unwrap_or("?"),
+        (None, None) => return None,
+    };
+    let becomes = if becomes.is_empty() { "/" } else { becomes };
+    if becomes.starts_with('/') && !becomes.contains(['?', '#', ' ', '*']) {
+        return Some(becomes.to_owned());
+    }
+    for name in ["replace_beg", "path_rem"] {
+        if let Some(value) = condition.get(name) {
+            remarks
+                .push(format!("{name}={value}: it is not the path of the rule, or its beginning, that goes"));
+        }
+    }
+    None
 }
 
 /// The keys of `jsonp` for the properties of a rule.
@@ -326,6 +354,12 @@ impl Route {
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
         out.line(&format!("        websockets: {}", if self.over_http { "over_http" } else { "grip" }));
+        if let Some(path) = &self.upstream_path {
+            out.line(&format!("        upstream_path: {}", quoted(path)));
+        }
+        if let Some(prefix) = &self.channel_prefix {
+            out.line(&format!("        channel_prefix: {}", quoted(prefix)));
+        }
         if self.debug {
             out.line("        debug: true");
         }

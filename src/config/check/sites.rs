@@ -195,8 +195,12 @@ impl Rules<'_> {
         let edge = draft.edge.below(site);
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
-        let (websockets, debug) = (draft.websockets, draft.debug);
-        Some(RouteConfig { path, action, buffer, request_body, internal, websockets, debug, edge })
+        let RouteDraft { websockets, debug, upstream_path, channel_prefix, .. } = draft;
+        #[rustfmt::skip]
+        let route = RouteConfig {
+            path, action, buffer, request_body, internal, websockets, debug, upstream_path, channel_prefix, edge,
+        };
+        Some(route)
     }
 
     /// The one action of a route that begins at `place`.
@@ -255,6 +259,8 @@ impl Rules<'_> {
             internal: false,
             websockets: Websockets::default(),
             debug: false,
+            upstream_path: None,
+            channel_prefix: None,
             edge,
         }
     }

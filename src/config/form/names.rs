@@ -56,6 +56,15 @@ pub(in crate::config) static PREFIX: Form<String> = Form {
     },
 };
 
+/// A name that is nobody's but the configuration's own.
+pub(in crate::config) static NAME: Form<String> = Form {
+    expected: "1 to 200 characters, none of them a control character",
+    read: |text| {
+        let fits = (1..=200).contains(&text.len()) && !text.chars().any(char::is_control);
+        if fits { Ok(text.to_owned()) } else { Err(Unfit::Unlike) }
+    },
+};
+
 /// An address to listen on.
 pub(in crate::config) static SOCKET: Form<SocketAddr> =
     Form { expected: "an IP address and a port such as 127.0.0.1:8080 or [::]:443", read: address::socket };

@@ -151,6 +151,8 @@ impl Proxy {
             route: RouteRules {
                 websockets: crate::config::Websockets::default(),
                 debug: false,
+                upstream_path: None,
+                channel_prefix: None,
                 spools: Spools::new(&BuffersConfig::default(), &metrics),
                 request_body: Some(100),
                 buffer: Buffer { request: true, response: true },

@@ -113,6 +113,20 @@ impl Control {
             Order::FlushDelayed => Control::Flush,
         })
     }
+
+    /// The same with a prefix before the name of its channel.
+    ///
+    /// # Errors
+    /// That becomes too long.
+    pub(super) fn under(self, prefix: &str) -> Result<Control, BadControl> {
+        Ok(match self {
+            Control::Subscribe(name, filters) => {
+                Control::Subscribe(name.under(prefix).map_err(unclear)?, filters)
+            }
+            Control::Unsubscribe(name) => Control::Unsubscribe(name.under(prefix).map_err(unclear)?),
+            other => other,
+        })
+    }
 }
 
 impl Sign {

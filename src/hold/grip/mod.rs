@@ -208,6 +208,17 @@ impl Terms {
         Session::new(self.channels.iter().map(subscription).collect(), self.meta.clone())
     }
 
+    /// Puts a prefix before the names of its channels.
+    ///
+    /// # Errors
+    /// A name becomes too long.
+    pub fn put_under(&mut self, prefix: &str) -> Result<(), BadInstruction> {
+        for Channel { name, .. } in &mut self.channels {
+            *name = name.under(prefix).map_err(|error| bad("Grip-Channel", name.as_str(), error))?;
+        }
+        Ok(())
+    }
+
     /// Its channels, from the moment on at which its request was forwarded.
     fn wishes(&self, forwarded_at: Position) -> Vec<(ChannelName, Start)> {
         let begin = |channel: &Channel| (channel.name.clone(), Start::After(forwarded_at));

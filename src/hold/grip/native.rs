@@ -83,7 +83,7 @@ mod tests {
     fn native() -> Native {
         let mut headers = hyper::HeaderMap::new();
         headers.insert("sec-websocket-extensions", "grip".parse().unwrap());
-        Native::new(Tongue::agreed(&headers), 10)
+        Native::new(Tongue::agreed(&headers, None), 10)
     }
 
     #[test]

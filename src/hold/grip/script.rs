@@ -1,5 +1,7 @@
 //! What an application says to the client of a WebSocket and about it, as the words that its shard is given; pure.
 
+use std::sync::Arc;
+
 use hyper::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 
 use super::control::{BadControl, Control, fitting};
@@ -14,6 +16,8 @@ use crate::transport::websocket::{self, Kind};
 pub struct Tongue {
     /// What stands before messages; `None` where everything is for the client.
     prefix: Option<Box<str>>,
+    /// What stands before the names of its channels, where something does.
+    channel_prefix: Option<Arc<str>>,
 }
 
 /// What is to be said, and whether that is the end.
@@ -34,11 +38,12 @@ const CONTROL: &[u8] = b"c:";
 const INTERNAL_ERROR: u16 = 1011;
 
 impl Tongue {
-    /// As the application has agreed to in `Sec-WebSocket-Extensions`.
-    pub fn agreed(answer: &HeaderMap) -> Tongue {
+    /// As the application has agreed to in `Sec-WebSocket-Extensions`, on a route that puts this before the names of channels.
+    pub fn agreed(answer: &HeaderMap, channel_prefix: Option<Arc<str>>) -> Tongue {
         let lines = answer.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
         let grip = lines.flat_map(elements).find(|element| element.value == "grip");
-        Tongue { prefix: grip.map(|grip| grip.get("message-prefix").unwrap_or(PREFIX).into()) }
+        let prefix = grip.map(|grip| grip.get("message-prefix").unwrap_or(PREFIX).into());
+        Tongue { prefix, channel_prefix }
     }
 
     /// Whether the application gives orders at all.
@@ -72,7 +77,7 @@ impl Script {
     fn hear(&mut self, tongue: &Tongue, kind: Kind, content: &[u8], after: Sequence) {
         let Some(prefix) = &tongue.prefix else { return self.say(kind, content) };
         match content.strip_prefix(CONTROL).filter(|_| kind == Kind::Text) {
-            Some(order) => self.order(order, after),
+            Some(order) => self.order(tongue, order, after),
             None => match content.strip_prefix(prefix.as_bytes()) {
                 Some(content) => self.say(kind, content),
                 None => tracing::debug!(prefix = &**prefix, "a message without its prefix is left out"),
@@ -80,8 +85,12 @@ impl Script {
         }
     }
 
-    fn order(&mut self, order: &[u8], after: Sequence) {
-        match Control::read(order) {
+    fn order(&mut self, tongue: &Tongue, order: &[u8], after: Sequence) {
+        let control = Control::read(order).and_then(|control| match &tongue.channel_prefix {
+            Some(prefix) => control.under(prefix),
+            None => Ok(control),
+        });
+        match control {
             Ok(control) => {
                 self.detaches |= control == Control::Detach;
                 self.speeches.push(Speech::Grip(Box::new(control), after));
@@ -130,7 +139,7 @@ mod tests {
     fn tongue(extensions: &'static str) -> Tongue {
         let mut headers = HeaderMap::new();
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions.parse().unwrap());
-        Tongue::agreed(&headers)
+        Tongue::agreed(&headers, None)
     }
 
     fn said(tongue: &Tongue, events: &[(EventKind, &'static [u8])]) -> String {
