@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    DEADLINE, Origin, Perihelion, Place, Raw, Received, Reply, Then, hash, noise, wait_until,
+    DEADLINE, Origin, Perihelion, Place, Raw, Received, Reply, Then, hash, look_for, noise, wait_until,
 };
 
 const KIBIBYTE: usize = 1 << 10;
@@ -262,15 +263,18 @@ fn the_bounds_of_memory_and_disk_slow_applications_down_and_everything_arrives()
 
 #[test]
 fn a_crowd_that_reads_nothing_keeps_no_worker_while_the_disk_has_room() {
-    const CLIENTS: usize = 16;
+    const CLIENTS: usize = 10;
+    /// Each page takes some hundred turns of several threads.
+    const PATIENCE: Duration = Duration::from_secs(120);
     let origin = one_worker(PAGE);
     let proxy = Perihelion::start(&format!(
-        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1 }} }}\n\
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1, queue: {{ timeout: 10m }} }} }}\n\
          sites: {{ \"*\": app }}\nbuffers: {{ memory: 1MiB }}\n",
         origin.url()
     ));
     let mut sleepers: Vec<Raw> = (0..CLIENTS).map(|_| asks_and_reads_nothing(&proxy, "/page")).collect();
-    (0..CLIENTS).for_each(|number| drop(origin.wait_for_request(number)));
+    let all = look_for(PATIENCE, || (origin.received().len() == CLIENTS).then_some(()));
+    assert!(all.is_some(), "{} of {CLIENTS} were served", origin.received().len());
     assert_eq!(proxy.get("/next").text(), "next");
     // Each has a piece in hand, for which the last quarter and more is there.
     let memory = proxy.metric("perihelion_buffer_bytes", &[]);
