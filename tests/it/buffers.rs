@@ -18,6 +18,8 @@ const KIBIBYTE: usize = 1 << 10;
 const MEBIBYTE: usize = 1 << 20;
 /// More than the sockets of one connection take by themselves where the client's side is small.
 const PAGE: usize = 8 * MEBIBYTE;
+/// Longest wait for pages: each takes some hundred turns of several threads.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A client whose own side takes as little as the system allows, and that has asked for something.
 fn asks_and_reads_nothing(proxy: &Perihelion, target: &str) -> Raw {
@@ -46,7 +48,7 @@ fn one_worker(page: usize) -> Origin {
 
 /// A proxy that gives the application one connection, so that who is behind waits for who is before.
 fn before(origin: &Origin, route: &str, more: &str) -> Perihelion {
-    before_with_queue("30s", origin, route, more)
+    before_with_queue("10m", origin, route, more)
 }
 
 fn before_with_queue(timeout: &str, origin: &Origin, route: &str, more: &str) -> Perihelion {
@@ -102,8 +104,12 @@ fn an_answer_that_is_compressed_on_its_way_waits_as_any_other() {
     let origin = one_worker(PAGE);
     let proxy = before(&origin, ", compress: { encodings: gzip, types: text/html }", "");
     let mut sleeper = asks_and_reads_nothing(&proxy, "/html");
+    let mut next = proxy.connect();
     origin.wait_for_request(0);
-    assert_eq!(proxy.get("/next").text(), "next");
+    next.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    let free = look_for(PATIENCE, || (origin.received().len() == 2).then_some(()));
+    assert!(free.is_some(), "it is not free after {PATIENCE:?}");
+    assert_eq!(next.answer().text(), "next");
     let answer = sleeper.answer();
     assert_eq!(answer.head.get("content-encoding"), Some("gzip"));
     let mut page = Vec::new();
@@ -264,8 +270,6 @@ fn the_bounds_of_memory_and_disk_slow_applications_down_and_everything_arrives()
 #[test]
 fn a_crowd_that_reads_nothing_keeps_no_worker_while_the_disk_has_room() {
     const CLIENTS: usize = 10;
-    /// Each page takes some hundred turns of several threads.
-    const PATIENCE: Duration = Duration::from_secs(120);
     let origin = one_worker(PAGE);
     let proxy = Perihelion::start(&format!(
         "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: {{ servers: {:?}, max_connections: 1, queue: {{ timeout: 10m }} }} }}\n\

@@ -78,7 +78,8 @@ fn a_panic_in_one_request_ends_its_connection_and_nobody_elses() {
 #[test]
 fn a_panic_in_one_stream_ends_that_stream_and_no_other() {
     let origin = origin();
-    let more = "threads: 1\nlisten: [{ address: $HTTP, http2: true }]\ncontrol: $CONTROL\n";
+    let more = "threads: 1\nlisten: [{ address: $HTTP, http2: true }]\ncontrol: $CONTROL\n\
+                timeouts: { body: 10m, body_rate: off }\n";
     let proxy = Perihelion::start(&format!("{more}upstream: {}\n", origin.url()));
     let http2 = Http2::connect(proxy.http());
     let mut events = http2.get("/sse");
