@@ -197,7 +197,11 @@ test("a middlebox that holds answers back is survived with nothing lost", async 
     assert.ok(box.requests.includes("text/event-stream") && box.requests.includes("application/x-ndjson"));
     // When the time of a poll is over, and when the proxy stops, a poll gets the application's own answer: nothing at all.
     const polls = box.requests.length;
-    while (box.requests.length < polls + 2) await pages[0].waitForTimeout(50);
+    const deadline = Date.now() + DEADLINE_MS;
+    while (box.requests.length < polls + 2) {
+      assert.ok(Date.now() < deadline, "it asks no more");
+      await pages[0].waitForTimeout(50);
+    }
     await proxy.restart();
     said.push(...await publish(10));
     await haveHeard(pages, said);
