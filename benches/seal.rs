@@ -80,8 +80,7 @@ fn connect(suite: Option<CipherSuite>) -> Wire {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let socket = tokio::net::TcpStream::from_std(server).expect("a socket");
-        let stream = WireStream::accept(socket, server_config).await.expect("a handshake");
+        let stream = WireStream::plain(server).shake_hands(server_config).await.expect("a handshake");
         stream.into_wire().await.expect("a session with its keys").0
     })
 }

@@ -22,6 +22,8 @@ pub struct Clock(Rc<Shared>);
 #[derive(Default)]
 struct Shared {
     deadline: Cell<Option<Instant>>,
+    /// When the driver has another turn, whatever happens.
+    turn: Cell<Option<Instant>>,
     /// The time of the present turn, once somebody asked for it.
     now: Cell<Option<Instant>>,
     timer: RefCell<Option<Timer>>,
@@ -77,6 +79,21 @@ impl Clock {
         self.0.deadline.set(None);
     }
 
+    /// Has the driver take another turn after this time, which is over when [`Self::rests`] says so.
+    pub fn rest(&self, time: Duration) {
+        self.0.turn.set(Some(self.now() + time));
+    }
+
+    /// The same of no time.
+    pub fn rouse(&self) {
+        self.0.turn.set(None);
+    }
+
+    /// Whether that is to come.
+    pub fn rests(&self) -> bool {
+        self.0.turn.get().is_some()
+    }
+
     /// Whether the phase has lasted too long.
     pub fn expired(&self) -> bool {
         self.0.deadline.get().is_some_and(|deadline| self.now() >= deadline)
@@ -121,12 +138,18 @@ impl Clock {
         .await
     }
 
-    /// For the driver, after each turn of the connection, which ends by it: ready once the deadline has passed.
+    /// For the driver, after each turn of the connection, which ends by it: ready once the deadline has passed, or it has
+    /// rested.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.now.set(None);
-        let Some(deadline) = self.0.deadline.get() else { return Poll::Pending };
+        let turn = self.0.turn.get();
+        let Some(due) = self.0.deadline.get().into_iter().chain(turn).min() else { return Poll::Pending };
         let mut timer = self.0.timer.borrow_mut();
-        timer.get_or_insert_with(|| Timer::until(deadline)).poll(cx, deadline)
+        ready!(timer.get_or_insert_with(|| Timer::until(due)).poll(cx, due));
+        if turn == Some(due) {
+            self.rouse();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -174,6 +197,20 @@ mod tests {
         clock.start(Duration::from_secs(5));
         std::future::poll_fn(|cx| clock.poll(cx)).await;
         assert_eq!(began.elapsed().as_millis() / 100, 55);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_ends_by_itself_or_when_it_is_ended_and_leaves_the_phase_as_it_is() {
+        let clock = Clock::default();
+        let began = Instant::now();
+        clock.start(Duration::from_secs(5));
+        clock.rest(Duration::from_secs(1));
+        std::future::poll_fn(|cx| clock.poll(cx)).await;
+        assert_eq!((clock.rests(), clock.expired(), began.elapsed().as_secs()), (false, false, 1));
+        clock.rest(Duration::from_secs(1));
+        clock.rouse();
+        std::future::poll_fn(|cx| clock.poll(cx)).await;
+        assert_eq!((clock.expired(), began.elapsed().as_secs()), (true, 5));
     }
 
     #[tokio::test(start_paused = true)]

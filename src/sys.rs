@@ -3,11 +3,15 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The allocator of the program: mimalloc, by its quick way wherever the alignment is the usual one.
 ///
@@ -94,9 +98,30 @@ pub fn untaken_bytes(socket: impl AsFd) -> Option<u64> {
     if result == 0 { u64::try_from(bytes).ok() } else { None }
 }
 
+/// A listening socket that tokio waits for, to accept from without making what is accepted known to tokio, which its own
+/// listener does. To be called inside a runtime.
+///
+/// # Errors
+/// The system's, if it can't be waited for.
+pub fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a listener owns its descriptor, which is always the same, and closes it when it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_watched_listener_says_when_somebody_has_come() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = watch(listener).unwrap();
+        let accepted = listener.async_io(Interest::READABLE, TcpListener::accept);
+        let (accepted, client) = tokio::join!(accepted, tokio::net::TcpStream::connect(address));
+        assert_eq!(accepted.unwrap().1, client.unwrap().local_addr().unwrap());
+    }
 
     #[test]
     fn what_the_other_end_has_not_taken_is_known() {

@@ -479,7 +479,7 @@ mod tests {
     async fn heard(asked: Asked, mut body: Body) -> Result<String, Unwritten> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = WireStream::plain(listener.accept().await.unwrap().0);
+        let mut wire = WireStream::plain(listener.accept().await.unwrap().0.into_std().unwrap());
         let mut writer = AnswerWriter::default();
         writer.begin(asked, &parts(200, &[("trailer", "x-sum")]), &body);
         let written = async {

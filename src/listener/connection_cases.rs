@@ -85,7 +85,7 @@ impl Server {
 
     async fn serve(&self, service: impl Serve) -> Ended {
         let (socket, _) = self.listener.accept().await.unwrap();
-        let arrival = self.arrival(WireStream::plain(socket), b"");
+        let arrival = self.arrival(WireStream::plain(socket.into_std().unwrap()), b"");
         self.connection(arrival, service).run().await
     }
 

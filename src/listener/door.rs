@@ -1,18 +1,18 @@
 //! One listening address as all threads share it, and the loop that accepts at it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 use prometheus::{IntCounter, IntGauge};
+use rustix::net::SocketFlags;
 use rustls::ServerConfig;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio_util::sync::CancellationToken;
 
 use super::Terms;
@@ -93,12 +93,12 @@ impl Door {
 
     /// Who the client is: the peer, unless that is a balancer, which says so in front of everything else. `None` if
     /// it doesn't manage to.
-    pub async fn meet(&self, socket: &mut TcpStream, peer: SocketAddr, terms: &Terms) -> Option<SocketAddr> {
+    pub async fn meet(&self, wire: &mut WireStream, peer: SocketAddr, terms: &Terms) -> Option<SocketAddr> {
         if !self.balancers.load().iter().any(|net| net.contains(&peer.ip())) {
             return Some(peer);
         }
         // In a box, as a handshake is.
-        let header = Box::pin(tokio::time::timeout(terms.first_head(), read_proxy_header(socket)));
+        let header = Box::pin(tokio::time::timeout(terms.first_head(), read_proxy_header(wire)));
         match header.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(client) => Some(client.unwrap_or(peer)),
             Err(error) => {
@@ -114,11 +114,11 @@ impl Door {
         self.measures.over_address_limit.inc();
     }
 
-    /// Makes a new socket one that speaks HTTP; `None` if the client doesn't manage to.
-    pub async fn shake_hands(&self, socket: TcpStream, terms: &Terms) -> Option<WireStream> {
-        let Some(tls) = self.tls.load_full() else { return Some(WireStream::plain(socket)) };
+    /// Makes a new connection one that speaks HTTP; `None` if the client doesn't manage to.
+    pub async fn shake_hands(&self, wire: WireStream, terms: &Terms) -> Option<WireStream> {
+        let Some(tls) = self.tls.load_full() else { return Some(wire) };
         // In a box, since it is large and soon over.
-        match Box::pin(tokio::time::timeout(terms.first_head(), WireStream::accept(socket, tls))).await {
+        match Box::pin(tokio::time::timeout(terms.first_head(), wire.shake_hands(tls))).await {
             Ok(Ok(wire)) => {
                 self.measures.shaken.inc();
                 Some(wire)
@@ -150,7 +150,8 @@ impl Door {
 }
 
 /// Takes the header off a connection and nothing of what follows it.
-async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+async fn read_proxy_header(wire: &mut WireStream) -> io::Result<Option<SocketAddr>> {
+    let socket = wire.bare()?;
     let mut seen = Vec::new();
     loop {
         let before = seen.len();
@@ -181,8 +182,8 @@ impl Drop for Entered {
 
 /// A client that was let in.
 pub struct Guest {
-    /// Its socket, before any handshake.
-    pub socket: TcpStream,
+    /// Its connection, before any handshake.
+    pub wire: WireStream,
     /// Where it comes from; IPv4 even through an IPv6 socket.
     pub peer: SocketAddr,
     /// Its place among the connections of the process.
@@ -191,7 +192,7 @@ pub struct Guest {
 
 /// Accepts until it is closed, and then what the kernel had accepted already, which would be reset otherwise.
 pub async fn accept(
-    socket: TcpListener,
+    listener: AsyncFd<TcpListener>,
     door: &Door,
     places: &Arc<Places>,
     keeper: &dyn Keeper,
@@ -202,7 +203,7 @@ pub async fn accept(
         let accepted = tokio::select! {
             biased;
             () = closed.cancelled() => break,
-            accepted = socket.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, next) => accepted,
         };
         match accepted {
             Ok((socket, peer)) => admit(socket, peer, door, places, keeper, &mut welcome),
@@ -214,9 +215,19 @@ pub async fn accept(
             }
         }
     }
-    while let Some((socket, peer)) = std::future::poll_fn(|cx| waiting(socket.poll_accept(cx))).await {
+    while let Ok((socket, peer)) = next(listener.get_ref()) {
         admit(socket, peer, door, places, keeper, &mut welcome);
     }
+}
+
+/// The next client, by a socket that tokio doesn't know.
+fn next(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
+    // A client that left at once may have no address any more.
+    let peer =
+        peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
 }
 
 /// Without it a process out of descriptors would spin; the one that ends a connection frees one.
@@ -233,17 +244,9 @@ fn admit(
     door.measures.accepted.inc();
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     match places.take(keeper.held()) {
-        Some(place) => welcome(Guest { socket, peer, place }),
+        Some(place) => welcome(Guest { wire: WireStream::plain(socket), peer, place }),
         None => door.measures.over_limit.inc(),
     }
-}
-
-/// What has been accepted already; nothing is waited for.
-fn waiting<T>(accepted: Poll<io::Result<T>>) -> Poll<Option<T>> {
-    Poll::Ready(match accepted {
-        Poll::Ready(accepted) => accepted.ok(),
-        Poll::Pending => None,
-    })
 }
 
 /// Errors of `accept` that say something of the client, which has left, and nothing of us (accept(2)).
@@ -266,16 +269,17 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let tickets = crate::listener::Tickets::new().unwrap();
         let tls = crate::listener::server_config(&[], &tickets, (None, false)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), false, &metrics);
         let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };
         let terms = Terms::new(&Limits::default(), &timeouts);
         for bytes in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\n\r\n"] {
-            let client = TcpStream::connect(door.address).await.unwrap();
+            let client = tokio::net::TcpStream::connect(door.address).await.unwrap();
             client.writable().await.unwrap();
             client.try_write(bytes).unwrap();
             let (socket, _) = listener.accept().await.unwrap();
-            assert!(door.shake_hands(socket, &terms).await.is_none());
+            let wire = WireStream::plain(socket.into_std().unwrap());
+            assert!(door.shake_hands(wire, &terms).await.is_none());
         }
         assert_eq!((door.measures.late.get(), door.measures.unshaken.get()), (2, 1));
     }

@@ -33,6 +33,10 @@ use crate::wire::WireStream;
 /// Bytes read at once: what a busy upload has in the socket, and far more than a request.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How long a client isn't listened to while its request is in work, where the socket has nobody who waits for it: most
+/// requests are answered by then, and to be told of its leaving would cost more than to answer a client that has left.
+const UNHEARD: Duration = Duration::from_millis(100);
+
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
@@ -166,6 +170,7 @@ impl Line {
     pub(super) fn begin(&mut self, answer: Response<Body>) {
         let (parts, body) = answer.into_parts();
         self.body = body;
+        self.clock.rouse();
         // Nothing may stand between the parts of an answer.
         self.expects_continue = false;
         self.asked.keep_alive &= !self.leaving.is_given();
@@ -277,6 +282,9 @@ impl Line {
         self.asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive };
         self.in_head = false;
         self.patience.is_new = false;
+        if self.wire.is_asleep() {
+            self.clock.rest(UNHEARD);
+        }
         self.upload = match framing {
             Framing::Length(0) => None,
             Framing::Length(length) => Some(Pipe::new(Some(length))),
@@ -290,6 +298,7 @@ impl Line {
     /// What the client brings while its request is in work; ready when whoever works on it has something by that.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
         match &self.upload {
+            None if self.clock.rests() => Ok(Poll::Pending),
             None => self.poll_leaving(cx),
             Some(pipe) if pipe.is_wanted() => self.poll_upload(cx),
             // What it sends stays in the socket.

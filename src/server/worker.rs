@@ -245,7 +245,7 @@ impl Floor {
     }
 
     fn open(self: &Rc<Self>, number: u16, door: Arc<Door>, socket: TcpListener) {
-        let socket = match tokio::net::TcpListener::from_std(socket) {
+        let socket = match sys::watch(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(listener = %door.address, %error, "can't accept"),
         };
@@ -265,13 +265,13 @@ impl Floor {
     }
 
     async fn greet(self: Rc<Self>, guest: listener::Guest, listener: u16, door: Arc<Door>) {
-        let listener::Guest { mut socket, peer, place } = guest;
+        let listener::Guest { mut wire, peer, place } = guest;
         let (terms, accepted) = (self.terms.borrow().clone(), Instant::now());
         let _entered = door.enter();
-        let Some(peer) = door.meet(&mut socket, peer, &terms).await else { return };
+        let Some(peer) = door.meet(&mut wire, peer, &terms).await else { return };
         let Ok(guest) = self.quota.connect(peer.ip()) else { return door.turn_away() };
         let left = terms.after(accepted.elapsed());
-        let Some(mut wire) = door.shake_hands(socket, &left).await else { return };
+        let Some(mut wire) = door.shake_hands(wire, &left).await else { return };
         let left = terms.after(accepted.elapsed());
         let Some((protocol, read_ahead)) = door.protocol(&mut wire, &left).await else { return };
         let terms = Rc::new(terms.after(accepted.elapsed()));

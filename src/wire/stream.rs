@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ pub struct WireStream {
     stretches: Stretches,
 }
 
-/// A socket that tokio knows, or that it needn't know yet: most requests of clients who poll come with their connection
-/// and are held again, and waiting for its readiness would cost more than they do.
+/// A socket that tokio knows, or that it needn't know yet: most requests have come by the time that their connection is
+/// looked at, and many of these connections are held then, by others. To be told of readiness would cost more than they do.
 enum Socket {
     Awake(Awake),
     Asleep(std::net::TcpStream, Option<Mooring>),
@@ -54,12 +55,6 @@ struct Awake {
     socket: TcpStream,
     /// Whether it has bytes of which tokio was made to think that they are read: it tells what comes behind them.
     unheard: bool,
-}
-
-impl From<TcpStream> for Awake {
-    fn from(socket: TcpStream) -> Awake {
-        Awake { socket, unheard: false }
-    }
 }
 
 impl Socket {
@@ -75,7 +70,7 @@ impl Socket {
             if let Some(mooring) = mooring {
                 mooring.cast_off(socket.as_fd());
             }
-            *self = Socket::Awake(TcpStream::from_std(socket)?.into());
+            *self = Socket::Awake(Awake { socket: TcpStream::from_std(socket)?, unheard: false });
         }
         match self {
             Socket::Awake(awake) => Ok(awake),
@@ -84,6 +79,14 @@ impl Socket {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.at_once(|mut socket| socket.read(buf.initialize_unfilled())) {
+            Some(Ok(count)) => {
+                buf.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            None => {}
+        }
         let awake = self.wake()?;
         if awake.unheard {
             let room = buf.remaining();
@@ -115,6 +118,32 @@ impl Socket {
         Poll::Ready(())
     }
 
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let at_once = self.at_once(|mut socket| match slices {
+            [only] => socket.write(only),
+            slices => socket.write_vectored(slices),
+        });
+        if let Some(written) = at_once {
+            return Poll::Ready(written);
+        }
+        let socket = Pin::new(self.awake()?);
+        match slices {
+            [only] => socket.poll_write(cx, only),
+            slices => socket.poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// What comes of reading or writing at once, without waiting; `None` where somebody has to wait, or where tokio knows.
+    fn at_once<T>(&self, io: impl FnOnce(&std::net::TcpStream) -> io::Result<T>) -> Option<io::Result<T>> {
+        let Socket::Asleep(socket, _) = self else { return None };
+        match io(socket) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                None
+            }
+            done => Some(done),
+        }
+    }
+
     fn into_std(self) -> io::Result<(std::net::TcpStream, Option<Mooring>)> {
         match self {
             Socket::Awake(awake) => Ok((awake.socket.into_std()?, None)),
@@ -132,10 +161,10 @@ enum Writing {
 }
 
 impl WireStream {
-    /// A connection without TLS.
-    pub fn plain(socket: TcpStream) -> WireStream {
+    /// A connection without TLS, non-blocking. Must be used inside a tokio runtime.
+    pub fn plain(socket: std::net::TcpStream) -> WireStream {
         WireStream {
-            socket: Socket::Awake(socket.into()),
+            socket: Socket::Asleep(socket, None),
             tls: None,
             unsent: Vec::new(),
             writing: Writing::Open,
@@ -148,13 +177,12 @@ impl WireStream {
     ///
     /// # Errors
     /// The socket's, or rustls's inside an error of kind `InvalidData`; the client has got the alert if it could.
-    pub async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<WireStream> {
+    pub async fn shake_hands(mut self, config: Arc<ServerConfig>) -> io::Result<WireStream> {
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
         let mut session = Session::new(connection);
-        let mut stream = WireStream::plain(socket);
-        poll_fn(|cx| stream.poll_handshake(cx, &mut session)).await?;
-        stream.tls = Some(Box::new(Tls::Session(Box::new(session))));
-        Ok(stream)
+        poll_fn(|cx| self.poll_handshake(cx, &mut session)).await?;
+        self.tls = Some(Box::new(Tls::Session(Box::new(session))));
+        Ok(self)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<io::Result<()>> {
@@ -227,6 +255,19 @@ impl WireStream {
         self.socket.poll_left(cx)
     }
 
+    /// Whether nobody is told when the client says something or leaves: it is seen where it is read.
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.socket, Socket::Asleep(..))
+    }
+
+    /// The socket itself, before anything is spoken on it.
+    ///
+    /// # Errors
+    /// It can't be waited for.
+    pub fn bare(&mut self) -> io::Result<&mut TcpStream> {
+        self.socket.awake()
+    }
+
     /// The socket itself, for options, unless it is lost; not to be read or written.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.socket {
@@ -294,11 +335,7 @@ impl WireStream {
                 return Pin::new(self.socket.awake()?).poll_write_vectored(cx, &slices[..blank]);
             }
         }
-        let socket = Pin::new(self.socket.awake()?);
-        if let [only] = slices {
-            return socket.poll_write(cx, only);
-        }
-        socket.poll_write_vectored(cx, slices)
+        self.socket.poll_write(cx, slices)
     }
 
     /// Sends of the first stretch what the socket takes.
@@ -390,6 +427,9 @@ impl AsyncWrite for WireStream {
         ready!(this.poll_drain(cx))?;
         this.end();
         ready!(this.poll_drain(cx))?;
+        if let Some(ended) = this.socket.at_once(|socket| socket.shutdown(Shutdown::Write)) {
+            return Poll::Ready(ended);
+        }
         Pin::new(this.socket.awake()?).poll_shutdown(cx)
     }
 }
@@ -431,11 +471,11 @@ impl Read for Polled<'_, '_> {
 
 impl Write for Polled<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        blocking(Pin::new(self.socket.awake()?).poll_write(self.cx, bytes))
+        blocking(self.socket.poll_write(self.cx, &[IoSlice::new(bytes)]))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        blocking(Pin::new(self.socket.awake()?).poll_write_vectored(self.cx, slices))
+        blocking(self.socket.poll_write(self.cx, slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {

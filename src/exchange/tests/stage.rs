@@ -178,7 +178,7 @@ impl Proxy {
     async fn serve(self: Rc<Self>, socket: TcpStream, left: Rc<RefCell<Option<Held>>>) {
         let (desk, _) = tokio::sync::mpsc::channel(1);
         let home = Home { desk, passport: self.client.passport.clone() };
-        let wire = WireStream::plain(socket);
+        let wire = WireStream::plain(socket.into_std().unwrap());
         let arrival = Arrival { wire, read_ahead: Vec::new(), kept: false, home };
         let timeouts = Timeouts { body: self.rules.body_timeout, ..Timeouts::default() };
         let terms = Terms::new(&Limits::default(), &timeouts);

@@ -53,7 +53,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.set_nodelay(true).unwrap();
-        let mut wire = WireStream::plain(listener.accept().await.unwrap().0);
+        let mut wire = WireStream::plain(listener.accept().await.unwrap().0.into_std().unwrap());
         let say = async {
             for piece in pieces {
                 client.write_all(piece).await.unwrap();

@@ -191,10 +191,10 @@ pub(super) fn sockets(kind: Kind) -> (TcpStream, Client) {
 }
 
 pub(super) async fn accept(kind: Kind, socket: TcpStream) -> WireStream {
-    let socket = tokio_socket(socket);
+    let stream = WireStream::plain(socket);
     match kind {
-        Kind::Plain => WireStream::plain(socket),
-        Kind::Tls12 | Kind::Tls13(_) => WireStream::accept(socket, certified().server(kind)).await.unwrap(),
+        Kind::Plain => stream,
+        Kind::Tls12 | Kind::Tls13(_) => stream.shake_hands(certified().server(kind)).await.unwrap(),
     }
 }
 
@@ -205,10 +205,6 @@ pub(super) fn pair() -> (TcpStream, TcpStream) {
     let server = listener.accept().unwrap().0;
     server.set_nonblocking(true).unwrap();
     (server, client)
-}
-
-pub(super) fn tokio_socket(socket: TcpStream) -> tokio::net::TcpStream {
-    tokio::net::TcpStream::from_std(socket).unwrap()
 }
 
 pub(super) fn runtime() -> tokio::runtime::Runtime {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::peer::{
     AES_128, ALL, BUFFER, CHACHA, Kind, Turns, accept, certified, connected, fault, fill, noise, pair,
-    runtime, sockets, spawn_slow_reader, tokio_socket,
+    runtime, sockets, spawn_slow_reader,
 };
 use crate::wire::{Fault, Scratch, WireError, WireStream};
 
@@ -188,6 +188,24 @@ fn a_client_is_told_why_its_stream_ends() {
 }
 
 #[test]
+fn nobody_is_told_of_a_socket_before_somebody_has_to_wait() {
+    let (socket, mut client) = pair();
+    client.write_all(b"asked").unwrap();
+    runtime().block_on(async {
+        let mut stream = WireStream::plain(socket);
+        stream.read_exact(&mut [0; 5]).await.unwrap();
+        stream.write_all(b"answered").await.unwrap();
+        assert!(stream.is_asleep());
+        client.read_exact(&mut [0; 8]).unwrap();
+        let asks_again = thread::spawn(move || client.write_all(b"again").map(|()| client));
+        stream.read_exact(&mut [0; 5]).await.unwrap();
+        drop(asks_again.join().unwrap());
+        // Whether it had to wait then depends on the threads; now it has to.
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_half_sent_record_keeps_a_connection_where_its_plaintext_is() {
     let (mut wire, _client) = connected(CHACHA);
     fill(&mut wire, &mut Scratch::new());
@@ -205,7 +223,7 @@ fn keys_are_only_taken_where_the_configuration_allows_it() {
     let outcome = runtime().block_on(async {
         let mut config = (*certified().server(AES_128)).clone();
         config.enable_secret_extraction = false;
-        let stream = WireStream::accept(tokio_socket(socket), Arc::new(config)).await.unwrap();
+        let stream = WireStream::plain(socket).shake_hands(Arc::new(config)).await.unwrap();
         stream.into_wire().await
     });
     assert!(matches!(outcome, Err(WireError::KeysKept(_))));
@@ -217,6 +235,6 @@ fn a_client_that_speaks_no_tls_is_refused_at_its_first_bytes() {
     let (server, mut client) = pair();
     client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let config = certified().server(AES_128);
-    let outcome = runtime().block_on(async { WireStream::accept(tokio_socket(server), config).await });
+    let outcome = runtime().block_on(async { WireStream::plain(server).shake_hands(config).await });
     assert_eq!(fault(outcome.map(drop)), Fault::NotTls);
 }

@@ -105,7 +105,7 @@ fn pair() -> io::Result<(TcpStream, TcpStream)> {
 async fn serve(socket: TcpStream, application: Application) {
     let (desk, _desk) = tokio::sync::mpsc::channel(1);
     let passport = Passport::new(SocketAddr::from(([127, 0, 0, 1], 1)), 0);
-    let (wire, home) = (WireStream::plain(socket), Home { desk, passport });
+    let (wire, home) = (WireStream::plain(socket.into_std().unwrap()), Home { desk, passport });
     let arrival = Arrival { wire, read_ahead: PREFACE.to_vec(), kept: false, home };
     let long = Duration::from_secs(60);
     let taking = LeastRate { least: 240, grace: long };
