@@ -279,8 +279,8 @@ impl Floor {
         let home = Home { desk: self.desk.clone(), passport };
         let arrival = Arrival { wire, read_ahead, kept: false, home };
         match protocol {
-            Protocol::Http1 => self.serve(arrival, terms, (place, guest)).await,
-            // In a box, since most connections have no need of its room.
+            // In boxes, since a task is moved several times before it runs, and once more at its end.
+            Protocol::Http1 => Box::pin(self.serve(arrival, terms, (place, guest))).await,
             Protocol::Http2 => Box::pin(self.serve_http2(arrival, &terms, (place, guest))).await,
         }
     }
