@@ -7,7 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 
 use super::ticket::{TICKET_MAX, TicketTerms};
-use super::{BadInstruction, Dialect, Instruction, Order, Since};
+use super::{BadInstruction, Dialect, Fields, Instruction, Order, Since};
 use crate::message::{ChannelName, TransportId};
 use crate::transport::{self, Parameters};
 
@@ -40,18 +40,19 @@ fn read_own(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> 
     if !headers.keys().any(|name| *name == SUBSCRIBE_NAME) {
         return Ok(None);
     }
+    let fields = &Fields::of(&COMET, headers);
     let mut channels = Vec::new();
-    for value in headers.get_all(SUBSCRIBE_NAME) {
+    for value in fields.values(SUBSCRIBE) {
         subscriptions(value, &mut channels)?;
     }
     if channels.is_empty() {
         return Err(bad(SUBSCRIBE, "", "it names no channel"));
     }
-    let seconds = |header| number(headers, header).map(|number| number.map(Duration::from_secs));
-    let retry = number(headers, RETRY)?.map(Duration::from_millis);
-    let (transport, parameters) = read_transport(headers)?;
+    let seconds = |header| number(fields, header).map(|number| number.map(Duration::from_secs));
+    let retry = number(fields, RETRY)?.map(Duration::from_millis);
+    let (transport, parameters) = read_transport(fields)?;
     let (timeout, keepalive) = (seconds(TIMEOUT)?, seconds(KEEPALIVE)?);
-    let (tag, messages, ticket) = (read_tag(headers)?, read_messages(headers)?, read_ticket(headers)?);
+    let (tag, messages, ticket) = (read_tag(fields)?, read_messages(fields)?, read_ticket(fields)?);
     #[rustfmt::skip]
     let instruction = Instruction {
         channels, transport, parameters, timeout, keepalive, retry, tag, messages, ticket,
@@ -59,16 +60,16 @@ fn read_own(headers: &HeaderMap) -> Result<Option<Instruction>, BadInstruction> 
     Ok(Some(instruction))
 }
 
-fn read_tag(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
-    let Some(tag) = single(headers, TAG)? else { return Ok(None) };
+fn read_tag(fields: &Fields) -> Result<Option<Box<str>>, BadInstruction> {
+    let Some(tag) = single(fields, TAG)? else { return Ok(None) };
     let fits = !tag.is_empty() && tag.len() <= TAG_BYTES_MAX && !tag.chars().any(char::is_control);
     let expected = || format!("a tag has 1 to {TAG_BYTES_MAX} bytes and no control characters");
     if fits { Ok(Some(tag.into())) } else { Err(bad(TAG, tag, expected())) }
 }
 
 /// `/chat/messages?room=5`: a path of the same site.
-fn read_messages(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction> {
-    let Some(path) = single(headers, MESSAGES)? else { return Ok(None) };
+fn read_messages(fields: &Fields) -> Result<Option<Box<str>>, BadInstruction> {
+    let Some(path) = single(fields, MESSAGES)? else { return Ok(None) };
     let fits = path.starts_with('/')
         && path.len() <= PATH_BYTES_MAX
         && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
@@ -78,12 +79,12 @@ fn read_messages(headers: &HeaderMap) -> Result<Option<Box<str>>, BadInstruction
 }
 
 /// `10m`; what it says of the transport has been read before.
-fn read_ticket(headers: &HeaderMap) -> Result<Option<Box<TicketTerms>>, BadInstruction> {
-    let Some(text) = single(headers, TICKET)? else { return Ok(None) };
+fn read_ticket(fields: &Fields) -> Result<Option<Box<TicketTerms>>, BadInstruction> {
+    let Some(text) = single(fields, TICKET)? else { return Ok(None) };
     let time = ticket_time(text).filter(|time| !time.is_zero() && *time <= TICKET_MAX);
     let expected = || bad(TICKET, text, "a time up to 24h was expected, such as 90s, 10m or 2h");
     let time = time.ok_or_else(expected)?;
-    let transport = single(headers, TRANSPORT)?.unwrap_or_default().into();
+    let transport = single(fields, TRANSPORT)?.unwrap_or_default().into();
     Ok(Some(Box::new(TicketTerms { time, transport, until: None })))
 }
 
@@ -135,8 +136,8 @@ fn read_since(parameter: &str) -> Result<Since, String> {
 }
 
 /// `iframe; domain=example.com; callback=app.take`.
-fn read_transport(headers: &HeaderMap) -> Result<(Option<TransportId>, Parameters), BadInstruction> {
-    single(headers, TRANSPORT)?.map_or_else(|| Ok((None, Parameters::default())), parse_transport)
+fn read_transport(fields: &Fields) -> Result<(Option<TransportId>, Parameters), BadInstruction> {
+    single(fields, TRANSPORT)?.map_or_else(|| Ok((None, Parameters::default())), parse_transport)
 }
 
 /// The same of the header's value; nothing is `auto`, too.
@@ -159,8 +160,8 @@ pub(super) fn parse_transport(value: &str) -> Result<(Option<TransportId>, Param
 }
 
 /// A number of seconds or milliseconds, from 1.
-fn number(headers: &HeaderMap, header: &'static str) -> Result<Option<u64>, BadInstruction> {
-    let Some(text) = single(headers, header)? else { return Ok(None) };
+fn number(fields: &Fields, header: &'static str) -> Result<Option<u64>, BadInstruction> {
+    let Some(text) = single(fields, header)? else { return Ok(None) };
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(number) if digits && (1..=SECONDS_MAX).contains(&number) => Ok(Some(number)),
@@ -169,11 +170,11 @@ fn number(headers: &HeaderMap, header: &'static str) -> Result<Option<u64>, BadI
 }
 
 /// The value of a header that may stand once.
-fn single<'a>(headers: &'a HeaderMap, header: &'static str) -> Result<Option<&'a str>, BadInstruction> {
-    let mut values = headers.get_all(header).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+fn single<'a>(fields: &Fields<'a>, header: &'static str) -> Result<Option<&'a str>, BadInstruction> {
+    let mut said = fields.values(header);
+    let Some(value) = said.next() else { return Ok(None) };
     let value = text(header, value)?.trim();
-    match values.next() {
+    match said.next() {
         None => Ok(Some(value)),
         Some(_) => Err(bad(header, value, "it may stand only once")),
     }

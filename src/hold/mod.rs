@@ -22,6 +22,7 @@ mod upgrade;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::{HeaderMap, StatusCode, Version};
 
@@ -123,6 +124,23 @@ pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Order>, BadInstruc
         }
     }
     Ok(None)
+}
+
+/// The fields of one dialect in a head, taken out once: a search for each that a dialect has costs more, since most of them
+/// are lacking.
+struct Fields<'a>(Vec<(&'a str, &'a HeaderValue)>);
+
+impl<'a> Fields<'a> {
+    fn of(dialect: &Dialect, headers: &'a HeaderMap) -> Fields<'a> {
+        let fields = headers.iter().map(|(name, value)| (name.as_str(), value));
+        Fields(fields.filter(|(name, _)| name.starts_with(dialect.prefix)).collect())
+    }
+
+    /// The values of one, by its name in any case.
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &'a HeaderValue> {
+        let own = self.0.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| *value)
+    }
 }
 
 /// What a request says about how it may be held.
@@ -325,10 +343,13 @@ fn only_start(wishes: &[(ChannelName, Start)]) -> Option<Position> {
     }
 }
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// Where the client says that it stands: `Last-Event-ID`, else the query's `lastEventId`.
 pub fn client_start(headers: &HeaderMap, query: Option<&str>) -> Option<Start> {
-    let header = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let query = || query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId=")).map(Into::into);
+    // What isn't even text is no position either.
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let query = || query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId="));
     let said = header.or_else(query).filter(|said| !said.is_empty())?;
     Some(said.parse().map_or(Start::Unknown, Start::After))
 }

@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use super::filter::{FILTERS_MAX, Filters};
 use super::keepalive::KeepAlive;
 use super::params::{Element, elements, param};
-use super::{CHANNELS_MAX, Channel, Link, Mode, Next, Status, Terms, bad, body};
-use crate::hold::BadInstruction;
+use super::{CHANNELS_MAX, Channel, GRIP, Link, Mode, Next, Status, Terms, bad, body};
+use crate::hold::{BadInstruction, Fields};
 use crate::message::ChannelName;
 
 const HOLD: &str = "Grip-Hold";
@@ -29,29 +29,30 @@ const LINK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Reads them all.
 pub(super) fn read(headers: &HeaderMap) -> Result<Terms, BadInstruction> {
+    let fields = &Fields::of(&GRIP, headers);
     let mut terms = Terms {
-        mode: first(headers, HOLD)?.map(mode).transpose()?,
-        channels: channels(headers)?,
-        timeout: first(headers, TIMEOUT)?
+        mode: first(fields, HOLD)?.map(mode).transpose()?,
+        channels: channels(fields)?,
+        timeout: first(fields, TIMEOUT)?
             .map(|text| seconds(text).map_err(|reason| bad(TIMEOUT, text, reason)))
             .transpose()?,
-        keepalive: first(headers, KEEP_ALIVE)?
+        keepalive: first(fields, KEEP_ALIVE)?
             .map(|text| KeepAlive::read(text).map_err(|reason| bad(KEEP_ALIVE, text, reason)))
             .transpose()?,
-        meta: all(headers, SET_META)?
+        meta: all(fields, SET_META)?
             .iter()
             .filter_map(|element| param(&element.value))
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
-        status: first(headers, STATUS)?.map(status).transpose()?,
-        expose: all(headers, EXPOSE)?
+        status: first(fields, STATUS)?.map(status).transpose()?,
+        expose: all(fields, EXPOSE)?
             .iter()
             .filter_map(|name| HeaderName::from_bytes(name.value.as_bytes()).ok())
             .collect(),
         is_body: headers.get(CONTENT_TYPE).is_some_and(|value| body::is_instruct(value.as_bytes())),
         ..Terms::default()
     };
-    links(headers, &mut terms)?;
+    links(fields, &mut terms)?;
     Ok(terms)
 }
 
@@ -97,9 +98,9 @@ fn mode(text: &str) -> Result<Mode, BadInstruction> {
     }
 }
 
-fn channels(headers: &HeaderMap) -> Result<Vec<Channel>, BadInstruction> {
+fn channels(fields: &Fields) -> Result<Vec<Channel>, BadInstruction> {
     let mut channels = Vec::new();
-    for element in all(headers, CHANNEL)? {
+    for element in all(fields, CHANNEL)? {
         let filters: Vec<&str> = element.all("filter").collect();
         let read = channel(&element.value, element.get("prev-id"), &filters);
         if let Some(channel) = read.map_err(|reason| bad(CHANNEL, &element.value, reason))? {
@@ -120,8 +121,8 @@ fn status(text: &str) -> Result<Status, BadInstruction> {
     Ok(Status { code, reason: (!reason.is_empty()).then(|| reason.into()) })
 }
 
-fn links(headers: &HeaderMap, terms: &mut Terms) -> Result<(), BadInstruction> {
-    for element in all(headers, LINK)?.iter().filter(|element| element.has_params()) {
+fn links(fields: &Fields, terms: &mut Terms) -> Result<(), BadInstruction> {
+    for element in all(fields, LINK)?.iter().filter(|element| element.has_params()) {
         let wrong = |reason: &str| bad(LINK, &element.value, reason);
         let inner = element.value.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
         let inner = inner.ok_or_else(|| wrong("a link stands in <>"))?;
@@ -143,14 +144,14 @@ fn links(headers: &HeaderMap, terms: &mut Terms) -> Result<(), BadInstruction> {
 }
 
 /// The value of a header's first line.
-fn first<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, BadInstruction> {
-    headers.get(name).map(|value| text(name, value).map(str::trim)).transpose()
+fn first<'a>(fields: &Fields<'a>, name: &'static str) -> Result<Option<&'a str>, BadInstruction> {
+    fields.values(name).next().map(|value| text(name, value).map(str::trim)).transpose()
 }
 
 /// The elements of all of its lines.
-fn all(headers: &HeaderMap, name: &'static str) -> Result<Vec<Element>, BadInstruction> {
+fn all(fields: &Fields, name: &'static str) -> Result<Vec<Element>, BadInstruction> {
     let mut read = Vec::new();
-    for value in headers.get_all(name) {
+    for value in fields.values(name) {
         read.extend(elements(text(name, value)?));
     }
     Ok(read)
