@@ -303,6 +303,7 @@ impl EventLoop {
     /// A keep-alive, the end of a hold or of patience with a full socket is due, or was before a write put it off; and
     /// a look at what has become too large.
     fn timer(&mut self, key: usize) {
+        self.limit_silence(key);
         let Some(held) = self.held.get_mut(key) else { return };
         match held.stage {
             Stage::Live if held.cold.until <= self.tick => self.end(key, Reason::Timeout),
@@ -334,15 +335,17 @@ impl EventLoop {
     /// Sets the timer of a connection that gets events.
     pub(super) fn schedule(&mut self, key: usize) {
         let Some(held) = self.held.get(key) else { return };
+        let stall = || ticks(self.settings.load().stall);
         let silence = match held.cold.keepalive {
-            _ if held.blocked() => ticks(self.settings.load().stall),
+            _ if held.blocked() => stall(),
             0 => u32::MAX,
             ticks => ticks,
         };
         let since = if held.blocked() { held.wrote_at } else { held.silent_since() };
         let grip = held.cold.grip_of_stream().filter(|_| !held.blocked());
         let other = grip.map_or(u32::MAX, |grip| grip.due());
-        let due = since.saturating_add(silence).min(held.cold.until).min(other);
+        let unlimited = if held.limited { u32::MAX } else { held.cold.since.saturating_add(stall()) };
+        let due = since.saturating_add(silence).min(held.cold.until).min(other).min(unlimited);
         if due < u32::MAX {
             self.wheel.schedule(key, due);
         }
@@ -370,17 +373,25 @@ impl EventLoop {
         }
     }
 
-    /// Registers a socket; reading is always wanted. A client that acknowledges nothing for as long as a socket may be
-    /// full is as gone, though it never fills the socket: the system says so by an error (`TCP_USER_TIMEOUT`, RFC 5482).
+    /// A client that acknowledges nothing for as long as a socket may be full is gone, though it never fills the socket:
+    /// the system says so by an error (`TCP_USER_TIMEOUT`, RFC 5482). It is told at the first timer of a connection, which
+    /// is early enough, so that a crowd is taken in, and polls are answered, without it.
+    fn limit_silence(&mut self, key: usize) {
+        let Some(held) = self.held.get_mut(key).filter(|held| !held.limited) else { return };
+        held.limited = true;
+        let Some(socket) = held.wire.socket() else { return };
+        if let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(self.settings.load().stall)) {
+            tracing::debug!(%error, "a socket takes no limit on silence");
+        }
+    }
+
+    /// Registers a socket; reading is always wanted.
     pub(super) fn register(&self, key: usize) -> io::Result<()> {
         let wire = &self.held[key].wire;
         let Some(socket) = wire.socket() else {
             wire.ring(self.inbox(), key as u32);
             return Ok(());
         };
-        if let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(self.settings.load().stall)) {
-            tracing::debug!(%error, "a socket takes no limit on silence");
-        }
         let fd = socket.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), Token(key), Interest::READABLE)
     }

@@ -25,6 +25,8 @@ pub(super) struct Held {
     pub(super) behind: bool,
     /// Whether the poll tells when the socket takes bytes again.
     pub(super) armed: bool,
+    /// Whether the system ends it when its client acknowledges nothing for too long.
+    pub(super) limited: bool,
     /// Whether its last words are written, or pending.
     pub(super) said_goodbye: bool,
     /// Everything up to here is written, or pending.
@@ -128,12 +130,12 @@ impl Held {
         cold: Box<Cold>,
     ) -> Held {
         let (pending, offset, stage) = (None, 0, Stage::Live);
-        let (behind, armed, said_goodbye) = (false, false, false);
+        let (behind, armed, limited, said_goodbye) = (false, false, false, false);
         let (wrote_at, events, bytes) = (cold.since, 0, 0);
         #[rustfmt::skip]
         let held = Held {
-            wire, pending, offset, transport, framing, stage, behind, armed, said_goodbye, position,
-            memberships, wrote_at, events, bytes, cold,
+            wire, pending, offset, transport, framing, stage, behind, armed, limited, said_goodbye,
+            position, memberships, wrote_at, events, bytes, cold,
         };
         held
     }
