@@ -269,7 +269,11 @@ fn write_plain(mut socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usi
     let mut done = 0;
     for some_slices in slices.chunks(IOV_MAX) {
         let wanted: usize = some_slices.iter().map(|slice| slice.len()).sum();
-        match uninterrupted(|| socket.write_vectored(some_slices)) {
+        let written = uninterrupted(|| match some_slices {
+            [only] => socket.write(only),
+            several => socket.write_vectored(several),
+        });
+        match written {
             Ok(count) => {
                 done += count;
                 if count < wanted {
