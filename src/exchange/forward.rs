@@ -18,6 +18,7 @@ use super::marks::Marks;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::retries::{Again, Retries};
+use super::rules::position_value;
 use super::upload::RequestBody;
 use super::urgency::Look;
 use crate::body::ClientBody;
@@ -106,7 +107,7 @@ pub(super) async fn forward_with(
     loop {
         record.asks(lease.server());
         let forwarded_at = ctx.keeper.head();
-        let position = ctx.client.position(forwarded_at);
+        let position = position_value(forwarded_at);
         let identity = ctx.rules.grip.as_ref().map(|identity| identity.token());
         let head = write(ctx, (parts, &target), asked, marks, &position, identity.as_ref());
         let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {

@@ -137,8 +137,6 @@ pub struct Client {
     pub(super) stretches: Option<Stretches>,
     /// The peer's address as a header, once it was needed.
     address: OnceCell<HeaderValue>,
-    /// The last position that was written as a header: it changes only with a message.
-    position: RefCell<Option<(Position, HeaderValue)>>,
 }
 
 impl Client {
@@ -150,8 +148,7 @@ impl Client {
         worker: usize,
         stretches: Option<Stretches>,
     ) -> Client {
-        let address = OnceCell::new();
-        Client { passport, secure, clock, worker, stretches, address, position: RefCell::new(None) }
+        Client { passport, secure, clock, worker, stretches, address: OnceCell::new() }
     }
 
     /// For a request of the proxy's own, on behalf of a client that is held.
@@ -161,7 +158,7 @@ impl Client {
 
     /// The peer's address as a header.
     pub(super) fn address(&self) -> &HeaderValue {
-        self.address.get_or_init(|| text_value(self.ip()))
+        self.address.get_or_init(|| address_value(self.ip()))
     }
 
     /// The peer's address, an IPv4 one as such.
@@ -179,22 +176,51 @@ impl Client {
         let said = || headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes() == b"https");
         self.secure || rules.trusts(self.ip()) && said()
     }
-
-    /// A position as a header's value.
-    pub(super) fn position(&self, position: Position) -> HeaderValue {
-        let mut known = self.position.borrow_mut();
-        match &*known {
-            Some((at, value)) if *at == position => value.clone(),
-            _ => {
-                let value = text_value(position);
-                *known = Some((position, value.clone()));
-                value
-            }
-        }
-    }
 }
 
-/// Of what is printed in visible ASCII.
-fn text_value(text: impl ToString) -> HeaderValue {
-    HeaderValue::try_from(text.to_string()).expect("addresses and positions are visible ASCII")
+thread_local! {
+    /// What the last requests were told: where nothing is published in between, all are told the same.
+    static POSITION: RefCell<Option<(Position, HeaderValue)>> = const { RefCell::new(None) };
+}
+
+/// A position as a header's value.
+pub(super) fn position_value(position: Position) -> HeaderValue {
+    POSITION.with_borrow_mut(|known| match known {
+        Some((at, value)) if *at == position => value.clone(),
+        _ => {
+            let value = visible(position.to_string().into());
+            *known = Some((position, value.clone()));
+            value
+        }
+    })
+}
+
+/// An address as a header's value; one of IPv4 without the formatting of the standard library, which takes as long as
+/// reading a small head.
+fn address_value(address: IpAddr) -> HeaderValue {
+    let IpAddr::V4(address) = address else { return visible(address.to_string().into()) };
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
+    visible(text)
+}
+
+fn visible(text: Vec<u8>) -> HeaderValue {
+    HeaderValue::try_from(text).expect("addresses and positions are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_everybody_writes_it() {
+        for address in ["0.0.0.0", "127.1.0.10", "255.255.255.255", "::1", "2001:db8::9"] {
+            assert_eq!(address_value(address.parse().unwrap()), address);
+        }
+    }
 }
