@@ -111,10 +111,27 @@ pub struct Position {
     pub sequence: Sequence,
 }
 
+impl Position {
+    /// Appends its text. Each message has one in each transport, so that the detours of formatting would cost more than
+    /// the rest of a frame.
+    pub fn write(self, out: &mut Vec<u8>) {
+        hexadecimal(self.epoch.0, out);
+        out.push(b'-');
+        out.extend_from_slice(itoa::Buffer::new().format(self.sequence.0).as_bytes());
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.epoch.0, self.sequence.0)
     }
+}
+
+/// Appends a number without noughts before it.
+fn hexadecimal(number: u64, out: &mut Vec<u8>) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+    out.extend((0..digits).rev().map(digit));
 }
 
 /// The text is no position that this program ever gave out.
@@ -236,6 +253,9 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Bytes that most transports have around the data of a message: names, a position, an event.
+    const AROUND_DATA: usize = 128;
+
     /// A numbered message without frames.
     pub fn new(position: Position, ordinal: u64, published: Instant, message: Message) -> Entry {
         Entry { position, ordinal, published, message, frames: Default::default() }
@@ -254,7 +274,7 @@ impl Entry {
     /// Its bytes in one transport, encoded the first time that they are asked for.
     pub fn frame(&self, transport: TransportId, encode: impl FnOnce(&Entry, &mut Vec<u8>)) -> &Frame {
         self.frames[transport.index()].get_or_init(|| {
-            let mut builder = FrameBuilder::new();
+            let mut builder = FrameBuilder::with_room(self.message.data.bytes().len() + Self::AROUND_DATA);
             encode(self, builder.payload());
             builder.chunk()
         })
@@ -346,7 +366,14 @@ impl FrameBuilder {
     /// An empty payload.
     #[allow(clippy::new_without_default)] // A default builder says nothing.
     pub fn new() -> FrameBuilder {
-        FrameBuilder { bytes: vec![0; Self::SIZE_LINE_MAX] }
+        FrameBuilder::with_room(0)
+    }
+
+    /// The same, which expects so many bytes.
+    pub fn with_room(bytes: usize) -> FrameBuilder {
+        let mut line = Vec::with_capacity(Self::SIZE_LINE_MAX + bytes + b"\r\n".len());
+        line.resize(Self::SIZE_LINE_MAX, 0);
+        FrameBuilder { bytes: line }
     }
 
     /// Where the payload is appended.
@@ -360,11 +387,13 @@ impl FrameBuilder {
         if length == 0 {
             return Frame::raw(Vec::new());
         }
-        let line = format!("{length:x}\r\n");
+        let mut line = Vec::with_capacity(Self::SIZE_LINE_MAX);
+        hexadecimal(length as u64, &mut line);
+        line.extend_from_slice(b"\r\n");
         let start = Self::SIZE_LINE_MAX - line.len();
-        self.bytes[start..Self::SIZE_LINE_MAX].copy_from_slice(line.as_bytes());
+        self.bytes[start..Self::SIZE_LINE_MAX].copy_from_slice(&line);
         self.bytes.extend_from_slice(b"\r\n");
-        let bytes = self.bytes.split_off(start).into_boxed_slice();
+        let bytes = self.bytes[start..].into();
         Frame(Arc::new(FrameBytes { bytes, before: line.len(), after: 2 }))
     }
 }
@@ -390,6 +419,12 @@ mod tests {
     fn a_position_reads_what_it_writes_and_nothing_else() {
         let position = Position { epoch: Epoch(0xab12), sequence: Sequence(77) };
         assert_eq!(position.to_string(), "ab12-77");
+        for (epoch, sequence) in [(0, 0), (1, 9), (0xf, 10), (0x10, 1), (u64::MAX, u64::MAX)] {
+            let position = Position { epoch: Epoch(epoch), sequence: Sequence(sequence) };
+            let mut written = Vec::new();
+            position.write(&mut written);
+            assert_eq!(written, position.to_string().as_bytes());
+        }
         assert_eq!("ab12-77".parse(), Ok(position));
         for bad in
             ["", "-", "ab12", "ab12-", "-77", "AB12-77", "ab12-077", "ab12-+7", "ab12--7", "ab12-7-7", "x-1"]

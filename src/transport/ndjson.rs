@@ -38,7 +38,7 @@ impl Transport for Ndjson {
             out.push(b'\n');
         }
         if let Some(ticket) = &opening.parameters.ticket {
-            out.extend_from_slice(ticket.object(Some("comet.ticket")).as_bytes());
+            ticket.object(Some("comet.ticket"), out);
             out.push(b'\n');
         }
     }
@@ -62,7 +62,9 @@ impl Transport for Ndjson {
 
 /// `{"id":…,"channel":…,"event":…,"data":…}`; `event` only where the publisher named one.
 pub fn message_object(entry: &Entry, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("{{\"id\":\"{}\",\"channel\":", entry.position).as_bytes());
+    out.extend_from_slice(b"{\"id\":\"");
+    entry.position.write(out);
+    out.extend_from_slice(b"\",\"channel\":");
     string(entry.message.channel.as_str(), out);
     if let Some(event) = &entry.message.event {
         out.extend_from_slice(b",\"event\":");
@@ -102,7 +104,11 @@ pub(crate) fn gap_object(gap: &Gap, event: Option<&str>, out: &mut Vec<u8>) {
 
 /// The payload as text; what isn't UTF-8 becomes U+FFFD.
 pub(crate) fn text(data: &Data) -> Cow<'_, str> {
-    String::from_utf8_lossy(data.bytes())
+    // Nearly all of it is, and to find that out is a glance.
+    match std::str::from_utf8(data.bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(data.bytes()),
+    }
 }
 
 /// A JSON string (RFC 8259 §7). Writing into memory can't fail.

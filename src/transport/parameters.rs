@@ -65,8 +65,14 @@ pub(super) struct InBand {
 
 impl InBand {
     /// `{"event":"comet.ticket","ticket":…,"position":…}`; the type only where the stream has no other place for it.
-    pub(super) fn object(&self, event: Option<&str>) -> String {
-        format!("{{{}\"ticket\":\"{}\",\"position\":{}}}", typed(event), self.text, quoted(self.position))
+    pub(super) fn object(&self, event: Option<&str>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        out.extend_from_slice(typed(event).as_bytes());
+        out.extend_from_slice(b"\"ticket\":\"");
+        out.extend_from_slice(self.text.as_bytes());
+        out.extend_from_slice(b"\",\"position\":");
+        out.extend_from_slice(quoted(self.position).as_bytes());
+        out.push(b'}');
     }
 
     /// The first field of the answer to a poll, which says its position itself.

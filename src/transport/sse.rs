@@ -45,14 +45,14 @@ impl Transport for Sse {
         }
         if let Some(ticket) = &opening.parameters.ticket {
             id(ticket.position, out);
-            out.extend_from_slice(
-                format!("event: comet.ticket\ndata: {}\n\n", ticket.object(None)).as_bytes(),
-            );
+            out.extend_from_slice(b"event: comet.ticket\ndata: ");
+            ticket.object(None, out);
+            out.extend_from_slice(b"\n\n");
         }
     }
 
     fn piece(&self, entry: &Entry, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("id: {}\n", entry.position).as_bytes());
+        id(Some(entry.position), out);
         if let Some(event) = &entry.message.event {
             out.extend_from_slice(b"event: ");
             out.extend_from_slice(event.as_bytes());
@@ -102,7 +102,9 @@ fn retry(retry: Option<std::time::Duration>, out: &mut Vec<u8>) {
 /// An id at once, so that a browser which is cut off before the first message knows where it was.
 fn id(position: Option<Position>, out: &mut Vec<u8>) {
     if let Some(position) = position {
-        out.extend_from_slice(format!("id: {position}\n").as_bytes());
+        out.extend_from_slice(b"id: ");
+        position.write(out);
+        out.push(b'\n');
     }
 }
 

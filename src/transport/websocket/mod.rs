@@ -60,7 +60,9 @@ impl Transport for Websocket {
             frame(TEXT, order.as_bytes(), out);
         }
         if let Some(ticket) = &opening.parameters.ticket {
-            frame(TEXT, ticket.object(Some("comet.ticket")).as_bytes(), out);
+            let mut object = Vec::new();
+            ticket.object(Some("comet.ticket"), &mut object);
+            frame(TEXT, &object, out);
         }
     }
 
