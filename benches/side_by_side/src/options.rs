@@ -42,7 +42,7 @@ pub(crate) enum Part {
     FanOut,
     Burst,
     TakeOver,
-    /// Memory, fan-out and taking over again, beside Pushpin.
+    /// Memory, fan-out, bursts and taking over again, beside Pushpin.
     Grip,
 }
 
@@ -138,7 +138,7 @@ impl Options {
     /// The same for the sessions beside Pushpin: fewer connections, so that it isn't asked for more than it can do.
     pub(crate) fn beside_pushpin(&self) -> Self {
         Self {
-            only: vec![Part::TakeOver, Part::Memory, Part::FanOut],
+            only: vec![Part::TakeOver, Part::Memory, Part::FanOut, Part::Burst],
             connections: self.connections.min(GRIP_CONNECTIONS_MAX),
             at_a_time: self.at_a_time.min(GRIP_AT_A_TIME_MAX),
             ..self.clone()

@@ -30,7 +30,7 @@ type FurtherPlot = (&'static str, &'static str, &'static str, fn(&Entry) -> Opti
 /// A further column: its head and its cell.
 type Column = (&'static str, fn(&Entry) -> String);
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     Figure {
         measure: "requests-small",
         title: "Small proxied answer",
@@ -161,6 +161,20 @@ const FIGURES: [Figure; 12] = [
         columns: &[
             ("last p50, ms", |entry| cell(percentile(&entry.samples, 0.5))),
             ("last p99, ms", |entry| cell(percentile(&entry.samples, 0.99))),
+            CHECKS[0],
+            CHECKS[1],
+            CHECKS[2],
+        ],
+        further_plot: None,
+    },
+    Figure {
+        measure: "grip-burst",
+        title: "Delivery of items of GRIP, a burst of 200",
+        unit: "µs of processor time per delivery",
+        number: "cpu_us",
+        against: &["pushpin"],
+        columns: &[
+            ("complete, ms", |entry| cell(entry.median("complete_ms"))),
             CHECKS[0],
             CHECKS[1],
             CHECKS[2],
