@@ -126,17 +126,16 @@ impl Line {
         }
         loop {
             self.follow_head();
-            // Listened to before the socket is, so that it wakes the task.
-            let leaves = self.leaving.poll(cx).is_ready();
             match self.poll_head(cx)? {
                 Poll::Ready(Some(head)) => return Poll::Ready(Ok(self.take_up(head))),
-                Poll::Ready(None) => {}
-                // A head that has begun is let finish.
-                Poll::Pending if leaves && self.reader.is_idle() => {
-                    return Poll::Ready(Err(Outcome::Finished));
-                }
-                Poll::Pending => break,
+                Poll::Ready(None) => continue,
+                Poll::Pending => {}
             }
+            // Who doesn't have to wait needn't be told. A head that has begun is let finish.
+            if self.leaving.poll(cx).is_ready() && self.reader.is_idle() {
+                return Poll::Ready(Err(Outcome::Finished));
+            }
+            break;
         }
         ready!(self.clock.poll(cx));
         Poll::Ready(Err(if self.in_head { Outcome::Refused(LATE_HEAD) } else { Outcome::Finished }))
