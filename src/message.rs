@@ -315,6 +315,20 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Appends what goes onto the connection for this payload: nothing for nothing, since an empty chunk would end the
+    /// stream.
+    pub fn lay(self, payload: &[u8], out: &mut Vec<u8>) {
+        if self == Framing::UntilClose || payload.is_empty() {
+            return out.extend_from_slice(payload);
+        }
+        hexadecimal(payload.len() as u64, out);
+        for piece in [b"\r\n", payload, b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
+}
+
 /// Bytes of one message, or of several in a row, in one transport; shared by all who get them.
 #[derive(Debug, Clone)]
 pub struct Frame(Arc<FrameBytes>);
@@ -452,6 +466,12 @@ mod tests {
         let frame = builder.chunk();
         assert_eq!(frame.bytes(Framing::Chunked), b"12\r\ndata: 0123456789\n\n\r\n");
         assert_eq!(frame.bytes(Framing::UntilClose), b"data: 0123456789\n\n");
+        for framing in [Framing::Chunked, Framing::UntilClose] {
+            let mut laid = b"head\r\n".to_vec();
+            framing.lay(b"", &mut laid);
+            framing.lay(frame.payload(), &mut laid);
+            assert_eq!(laid, [b"head\r\n", frame.bytes(framing)].concat());
+        }
         let twice = Frame::join([&frame, &frame].into_iter(), Framing::UntilClose);
         assert_eq!(twice.bytes(Framing::UntilClose), b"data: 0123456789\n\ndata: 0123456789\n\n");
         assert_eq!(FrameBuilder::new().chunk().bytes(Framing::Chunked), b"");

@@ -193,14 +193,15 @@ impl EventLoop {
         let framing = framing(hold);
         let mut bytes = stream_head(hold, opening);
         let transport = transport::transport(hold.transport);
-        bytes.extend_from_slice(runs::chunk(|out| transport.open(opening, out)).bytes(framing));
+        let mut beginning = Vec::new();
+        transport.open(opening, &mut beginning);
+        framing.lay(&beginning, &mut bytes);
         let is_own = self.held[key].grips(&self.entries);
         let missed = if is_own { 0 } else { self.entries.len() };
         if !is_own {
-            let missed = runs::stream_with_gaps(&self.gaps, &self.entries, hold.transport, framing);
-            bytes.extend_from_slice(missed.bytes(framing));
+            runs::lay_with_gaps(&self.gaps, &self.entries, hold.transport, framing, &mut bytes);
         }
-        let sent = self.held[key].send(&Frame::raw(bytes), missed, &mut self.scratch);
+        let sent = self.held[key].send_own(bytes, missed, &mut self.scratch);
         self.measures.delivered(hold.transport, missed);
         self.held[key].behind = !complete;
         let outcome = self.settle(key, sent);

@@ -186,6 +186,25 @@ impl Held {
         Ok(Progress::Blocked)
     }
 
+    /// The same of bytes that nobody else gets: they become a frame only where some are left.
+    pub(super) fn send_own(
+        &mut self,
+        bytes: Vec<u8>,
+        events: usize,
+        scratch: &mut Scratch,
+    ) -> io::Result<Progress> {
+        debug_assert!(!self.blocked());
+        self.events = self.events.saturating_add(events as u32);
+        let written = taken(self.wire.write(&bytes, scratch))?;
+        self.bytes += written as u64;
+        if written == bytes.len() {
+            return Ok(Progress::Done);
+        }
+        self.offset = written as u32;
+        self.pending = Some(Frame::raw(bytes));
+        Ok(Progress::Blocked)
+    }
+
     /// Writes a head of its own and a body that others share.
     pub(super) fn send_answer(
         &mut self,

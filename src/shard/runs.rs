@@ -71,9 +71,27 @@ pub(super) fn stream_with_gaps(
     transport: TransportId,
     framing: Framing,
 ) -> Frame {
-    let told = chunk(|out| gaps.iter().for_each(|gap| transport::transport(transport).gap(gap, out)));
-    let entries = entries.iter().map(|entry| frame(entry, transport));
-    Frame::join([&told].into_iter().chain(entries), framing)
+    let mut bytes = Vec::new();
+    lay_with_gaps(gaps, entries, transport, framing, &mut bytes);
+    Frame::raw(bytes)
+}
+
+/// The same behind what one client gets besides.
+pub(super) fn lay_with_gaps(
+    gaps: &[Gap],
+    entries: &[Arc<Entry>],
+    transport: TransportId,
+    framing: Framing,
+    out: &mut Vec<u8>,
+) {
+    if !gaps.is_empty() {
+        let mut told = Vec::new();
+        gaps.iter().for_each(|gap| transport::transport(transport).gap(gap, &mut told));
+        framing.lay(&told, out);
+    }
+    let frames = || entries.iter().map(|entry| frame(entry, transport).bytes(framing));
+    out.reserve(frames().map(<[u8]>::len).sum());
+    frames().for_each(|frame| out.extend_from_slice(frame));
 }
 
 /// The beginning of an answer that ends at `position` and is the same for everybody who gets it.
