@@ -243,6 +243,21 @@ async fn a_client_that_leaves_drops_its_request_even_behind_a_pipelined_one() {
 }
 
 #[tokio::test]
+async fn a_client_whose_request_had_come_before_it_was_looked_at_is_listened_to_soon() {
+    let server = Server::new(timeouts()).await;
+    let mut client = server.client().await;
+    client.write_all(GET).await.unwrap();
+    let dropped = Rc::new(Cell::new(false));
+    let leaves = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(client);
+    };
+    let served = tokio::time::timeout(Duration::from_secs(5), server.serve(stuck(dropped.clone())));
+    let ((), served) = tokio::join!(leaves, served);
+    assert!(served.is_ok() && dropped.get());
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_cut() {
     let short = Duration::from_millis(100);
     let server = Server::new(Timeouts { body: short, ..timeouts() }).await;
