@@ -119,14 +119,11 @@ fn deliver(cursors: &mut [Cursor], channel: ChannelId, turn: &Turn) -> usize {
 }
 
 fn batch(messages: usize, channels: usize) -> Batch {
-    let message = |number: usize| Message {
-        channel: name(number % channels),
-        event: None,
-        id: None,
-        key: None,
-        content_type: None,
-        data: Data::Text("a message of some forty bytes, all the same".into()),
-        forms: None,
+    let message = |number: usize| {
+        Message::new(
+            name(number % channels),
+            Data::Text("a message of some forty bytes, all the same".into()),
+        )
     };
     Batch { messages: (0..messages).map(message).collect(), expected: Vec::new() }
 }

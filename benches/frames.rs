@@ -16,13 +16,8 @@ fn main() {
 
 fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
     let message = Message {
-        channel: ChannelName::parse("news").expect("a good name"),
         event: Some("update".into()),
-        id: None,
-        key: None,
-        content_type: None,
-        data: Data::Text("x".repeat(bytes).into()),
-        forms: None,
+        ..Message::new(ChannelName::parse("news").expect("a good name"), Data::Text("x".repeat(bytes).into()))
     };
     let position = Position { epoch: Epoch(0xfeed_beef), sequence: Sequence(sequence) };
     Arc::new(Entry::new(position, sequence, Instant::now(), message))

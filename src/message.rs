@@ -186,6 +186,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Nothing but a payload.
+    pub fn new(channel: ChannelName, data: Data) -> Message {
+        Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None }
+    }
+
     /// Bytes that keeping it will cost: payload, names and the entry itself, frames left out.
     pub fn cost_bytes(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());

@@ -386,7 +386,7 @@ fn publication(channel: &str, request: &Request<'_>, limit: usize) -> Result<Mes
             (Data::Json(Bytes::copy_from_slice(value.get().as_bytes())), Some("application/json".into()))
         }
     };
-    Ok(Message { channel, event: None, id: None, key: None, content_type, data, forms: None })
+    Ok(Message { content_type, ..Message::new(channel, data) })
 }
 
 /// Letters and digits, as text or a number.

@@ -285,8 +285,7 @@ pub(super) mod tests {
     pub(in crate::bayeux) fn entry(number: u64) -> Arc<Entry> {
         let channel = ChannelName::parse("/a").unwrap();
         let data = Data::Text("x".into());
-        let message =
-            Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None };
+        let message = Message::new(channel, data);
         let position = Position { epoch: Epoch(1), sequence: Sequence(number) };
         Arc::new(Entry::new(position, number, Instant::now(), message))
     }

@@ -49,7 +49,7 @@ pub(super) async fn one(
     let key = header(headers, "x-comet-key")?.map(checked_key).transpose()?;
     let expected = header(headers, "x-comet-expected-last")?;
     let expected = expected.map(|last| expected_last(&last, 0)).transpose()?;
-    let message = Message { channel, event, id, key, content_type, data, forms: None };
+    let message = Message { event, id, key, content_type, ..Message::new(channel, data) };
     let batch = Batch { messages: vec![message], expected: expected.into_iter().collect() };
     let receipts = publish(hub, batch).await.map_err(Failure::of_one)?;
     Ok(json(StatusCode::OK, &published(&receipts[0])))
@@ -208,7 +208,7 @@ fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Op
     let id = item.id.map(|id| checked_id(id.into())).transpose()?;
     let key = item.key.map(|key| checked_key(key.into())).transpose()?;
     let expected = item.expected_last.map(|last| expected_last(&last, index)).transpose()?;
-    Ok((Message { channel, event, id, key, content_type, data, forms: None }, expected))
+    Ok((Message { event, id, key, content_type, ..Message::new(channel, data) }, expected))
 }
 
 /// `none`, or the position of what has to be the channel's last message.

@@ -148,13 +148,8 @@ mod tests {
         let some = |text: &str| (!text.is_empty()).then(|| text.into());
         let forms = Forms { id: some(id), prev_id: some(prev_id), ..Forms::default() };
         Message {
-            channel: ChannelName::parse(channel).unwrap(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data: Data::Text("".into()),
             forms: Some(Box::new(forms)),
+            ..Message::new(ChannelName::parse(channel).unwrap(), Data::Text("".into()))
         }
     }
 

@@ -180,15 +180,7 @@ mod tests {
     }
 
     fn entry(sequence: u64) -> Arc<Entry> {
-        let message = Message {
-            channel: ChannelName::parse("c").expect("a name"),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data: Data::Text("x".into()),
-            forms: None,
-        };
+        let message = Message::new(ChannelName::parse("c").expect("a name"), Data::Text("x".into()));
         Arc::new(Entry::new(at(sequence), 1, Instant::now(), message))
     }
 }

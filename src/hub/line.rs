@@ -189,15 +189,7 @@ mod tests {
 
     fn batch(bytes: usize) -> Batch {
         let data = Data::Text(vec![b'x'; bytes].into());
-        let message = Message {
-            channel: name(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data,
-            forms: None,
-        };
+        let message = Message::new(name(), data);
         Batch { messages: vec![message], expected: Vec::new() }
     }
 }

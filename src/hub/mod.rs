@@ -421,15 +421,7 @@ mod tests {
 
     fn message(channel: &str) -> Message {
         let data = Data::Text("text".into());
-        Message {
-            channel: name(channel),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data,
-            forms: None,
-        }
+        Message::new(name(channel), data)
     }
 
     fn cost_bytes() -> usize {

@@ -311,7 +311,7 @@ mod tests {
 
     fn message(channel: &str, bytes: usize) -> Message {
         let (channel, data) = (name(channel), Data::Text(vec![b'x'; bytes].into()));
-        Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None }
+        Message::new(channel, data)
     }
 
     fn name(channel: &str) -> ChannelName {

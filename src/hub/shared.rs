@@ -443,15 +443,7 @@ mod tests {
 
     fn message(place: u64, at: SystemTime) -> Told {
         let data = Data::Text("x".into());
-        let message = Message {
-            channel: name(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data,
-            forms: None,
-        };
+        let message = Message::new(name(), data);
         Told::Message(at, Numbered { sequence: Sequence(place), message })
     }
 }

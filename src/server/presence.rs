@@ -105,7 +105,7 @@ impl Watch {
         };
         let data = Data::Json(Letter::change(change, Some(&self.instance)).into());
         let (event, content_type) = (Some("comet.presence".into()), Some("application/json".into()));
-        Some(Message { channel, event, id: None, key: None, content_type, data, forms: None })
+        Some(Message { event, content_type, ..Message::new(channel, data) })
     }
 
     async fn post(self: Arc<Self>, index: usize, address: Address, batch: usize) {

@@ -84,15 +84,7 @@ impl EventLoop {
         let channel = self.tap.name(*held.memberships.channels().first()?);
         let LastMessage { event, data } = &*last;
         let content_type = matches!(data, Data::Json(_)).then(|| "application/json".into());
-        let message = Message {
-            channel,
-            event: event.clone(),
-            id: None,
-            key: None,
-            content_type,
-            data: data.clone(),
-            forms: None,
-        };
+        let message = Message { event: event.clone(), content_type, ..Message::new(channel, data.clone()) };
         let position = Position { epoch: self.epoch, sequence: held.position };
         let entry = Arc::new(Entry::new(position, 0, Instant::now(), message));
         Some(match held.cold.poll() {

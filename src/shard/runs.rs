@@ -167,8 +167,7 @@ mod tests {
     fn entry(sequence: u64) -> Arc<Entry> {
         let channel = ChannelName::parse("news").expect("a name");
         let data = Data::Text("x".into());
-        let message =
-            Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None };
+        let message = Message::new(channel, data);
         let position = Position { epoch: Epoch(1), sequence: Sequence(sequence) };
         Arc::new(Entry::new(position, sequence, Instant::now(), message))
     }

@@ -76,14 +76,11 @@ impl House {
     }
 
     pub(super) fn publish(&self, channel: &str, texts: &[&str]) {
-        let message = |text: &&str| Message {
-            channel: ChannelName::parse(channel).unwrap(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data: Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes())),
-            forms: None,
+        let message = |text: &&str| {
+            Message::new(
+                ChannelName::parse(channel).unwrap(),
+                Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes())),
+            )
         };
         let batch = Batch { messages: texts.iter().map(message).collect(), expected: Vec::new() };
         let Outcome::Settled(Ok(_)) = self.hub.publish(batch, Instant::now()) else { panic!() };

@@ -250,13 +250,9 @@ mod tests {
     fn records() -> Vec<Record> {
         let channel = ChannelName::parse("käse").unwrap();
         let message = |data| Message {
-            channel: channel.clone(),
             event: Some("e".into()),
-            id: None,
-            key: None,
             content_type: Some("text/plain".into()),
-            data,
-            forms: None,
+            ..Message::new(channel.clone(), data)
         };
         let data = [Data::Json("{}".into()), Data::Text("".into()), Data::Binary(b"\xff".to_vec().into())];
         let past = Past { dropped: Sequence(9), count: 3, first: Sequence(2), vouched: Sequence(1) };

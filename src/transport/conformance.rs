@@ -43,15 +43,7 @@ const HOSTILE: &[&str] = &[
 
 fn entry(number: u64, event: Option<&str>, channel: &str, data: Data) -> Entry {
     let channel = ChannelName::parse(channel).unwrap();
-    let message = Message {
-        channel,
-        event: event.map(Into::into),
-        id: None,
-        key: None,
-        content_type: None,
-        data,
-        forms: None,
-    };
+    let message = Message { event: event.map(Into::into), ..Message::new(channel, data) };
     Entry::new(at(number), number, Instant::now(), message)
 }
 

@@ -134,15 +134,7 @@ pub(crate) mod tests {
         let bytes = bytes::Bytes::copy_from_slice(data.as_bytes());
         let data = if data.starts_with('{') { Data::Json(bytes) } else { Data::Text(bytes) };
         let channel = ChannelName::parse("news").unwrap();
-        let message = Message {
-            channel,
-            event: event.map(Into::into),
-            id: None,
-            key: None,
-            content_type: None,
-            data,
-            forms: None,
-        };
+        let message = Message { event: event.map(Into::into), ..Message::new(channel, data) };
         Entry::new(Position { epoch: Epoch(14), sequence: Sequence(7) }, 1, Instant::now(), message)
     }
 

@@ -338,15 +338,7 @@ fn what_no_channel_keeps_leaves_the_log_and_is_remembered_as_gone() {
     let (news, quiet) = (ChannelName::parse("news").unwrap(), ChannelName::parse("quiet").unwrap());
     let message = |channel: &ChannelName| {
         let data = Data::Text("x".into());
-        Message {
-            channel: channel.clone(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data,
-            forms: None,
-        }
+        Message::new(channel.clone(), data)
     };
     let messages = std::iter::once(&quiet).chain([&news; 500]).map(message).collect();
     drop(hub.publish(Batch { messages, expected: Vec::new() }, Instant::now()));

@@ -269,13 +269,8 @@ fn name(channel: u64) -> ChannelName {
 
 fn message(number: u64) -> Message {
     Message {
-        channel: name(number % CHANNELS),
-        event: None,
         id: has_id(number).then(|| format!("id-{number}").into()),
-        key: None,
-        content_type: None,
-        data: Data::Text(format!("{number:0100}").into()),
-        forms: None,
+        ..Message::new(name(number % CHANNELS), Data::Text(format!("{number:0100}").into()))
     }
 }
 

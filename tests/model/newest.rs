@@ -223,7 +223,7 @@ impl World {
 
 fn message(of: Option<u8>) -> Message {
     let data = Data::Text("1.0".into());
-    Message { channel: name(), event: None, id: None, key: key(of), content_type: None, data, forms: None }
+    Message { key: key(of), ..Message::new(name(), data) }
 }
 
 fn key(key: Option<u8>) -> Option<Box<str>> {

@@ -116,13 +116,5 @@ fn name(channel: &str) -> ChannelName {
 }
 
 fn message(channel: &str) -> Message {
-    Message {
-        channel: name(channel),
-        event: None,
-        id: None,
-        key: None,
-        content_type: None,
-        data: Data::Text("text".into()),
-        forms: None,
-    }
+    Message::new(name(channel), Data::Text("text".into()))
 }

@@ -531,13 +531,8 @@ fn position(sequence: u64) -> Position {
 
 fn message(channel: usize, id: Option<u8>) -> Message {
     Message {
-        channel: name(channel),
-        event: None,
         id: id.map(|id| id.to_string().into()),
-        key: None,
-        content_type: None,
-        data: Data::Text("text".into()),
-        forms: None,
+        ..Message::new(name(channel), Data::Text("text".into()))
     }
 }
 

@@ -160,13 +160,8 @@ mod tests {
             ..Forms::default()
         };
         Message {
-            channel: ChannelName::parse("a").unwrap(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data: Data::Text(content.into()),
             forms: Some(Box::new(forms)),
+            ..Message::new(ChannelName::parse("a").unwrap(), Data::Text(content.into()))
         }
     }
 

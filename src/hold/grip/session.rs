@@ -383,13 +383,8 @@ mod tests {
         let stream = Form { filters: None, act: ToStream::Send("x".into()) };
         let forms = Forms { id: some(id), prev_id: some(prev_id), stream: Some(stream), ..Forms::default() };
         Message {
-            channel: ChannelName::parse(channel).unwrap(),
-            event: None,
-            id: None,
-            key: None,
-            content_type: None,
-            data: Data::Text("x".into()),
             forms: Some(Box::new(forms)),
+            ..Message::new(ChannelName::parse(channel).unwrap(), Data::Text("x".into()))
         }
     }
 

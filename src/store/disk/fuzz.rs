@@ -73,13 +73,8 @@ fn filled() -> Memory {
     let (mut disk, _) = open(&files).expect("nothing is there");
     for number in 1..=3 {
         let message = Message {
-            channel: ChannelName::parse("news").expect("a name"),
-            event: None,
             id: Some("id".into()),
-            key: None,
-            content_type: None,
-            data: Data::Text("hello".into()),
-            forms: None,
+            ..Message::new(ChannelName::parse("news").expect("a name"), Data::Text("hello".into()))
         };
         disk.append(&[Numbered { sequence: Sequence(number), message }], UNIX_EPOCH + Duration::from_secs(1))
             .expect("memory");

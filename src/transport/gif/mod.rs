@@ -163,8 +163,7 @@ mod tests {
     fn entry(ordinal: u64, text: &str) -> Entry {
         let channel = ChannelName::parse("news").unwrap();
         let data = Data::Text(bytes::Bytes::copy_from_slice(text.as_bytes()));
-        let message =
-            Message { channel, event: None, id: None, key: None, content_type: None, data, forms: None };
+        let message = Message::new(channel, data);
         let position = Position { epoch: Epoch(1), sequence: Sequence(ordinal) };
         Entry::new(position, ordinal, Instant::now(), message)
     }
