@@ -114,7 +114,7 @@ class Line {
     const begun = Date.now();
     const isStream = transport === "sse" || transport === "ndjson";
     this.request = new AbortController();
-    this.rewound = this.silent = this.hadHead = false;
+    this.rewound = this.silent = this.hadHead = this.isPoll = false;
     this.heard = 0;
     this.due = Infinity;
     let why = { reason: "the answer ended without a byte" };
@@ -126,7 +126,7 @@ class Line {
       const response = await this.ask(transport, further);
       if (!response.ok) return this.refused(response);
       const counted = await this.read(response, isStream, begun);
-      if (this.heard || !isStream) return this.over(isStream, counted, begun);
+      if (this.heard || !isStream) return this.over(isStream && !this.isPoll, counted, begun);
       this.early += 1;
     } catch (error) {
       why = { reason: this.silent ? "nothing came in time" : error.message };
@@ -146,8 +146,8 @@ class Line {
   ask(transport, further) {
     const { position, ticket, options } = this;
     const headers = { ...ASKS[transport], ...further };
-    // Until it is known that it gets through, nobody waits for it.
-    if (transport === "long-poll" && !this.isOpen) headers.Prefer = "wait=0";
+    // Nobody waits until it is known that it gets through, and from where on.
+    if (transport === "long-poll" && !(this.isOpen && position)) headers.Prefer = "wait=0";
     if (position) headers["Last-Event-ID"] = position;
     if (ticket) headers["Comet-Ticket"] = ticket;
     const { credentials } = options;
@@ -172,7 +172,7 @@ class Line {
     if (type === "application/json" || response.status === 204) {
       const text = await response.text();
       goOn();
-      this.heard += 1;
+      this.polls();
       this.odd = 0;
       this.takeAnswer((text && JSON.parse(text)) || {}, batch);
       this.open();
@@ -185,11 +185,12 @@ class Line {
     };
     const take = readers[type];
     if (!take) {
-      if (isStream || !this.isNothing(response, begun)) {
+      if (!this.isNothing(response, isStream, begun)) {
         this.tab.ended({ status: response.status, reason: `not held, but an answer of the type ${type || "?"}` });
       } else {
         await response.text();
         goOn();
+        this.polls();
         this.open();
       }
       return 0;
@@ -216,11 +217,24 @@ class Line {
    * Whether an answer of a foreign type to a poll says that nothing has happened: the application's own is sent when
    * the time of a poll is over, or the proxy stops. A page to log in at comes at once, or by a redirection.
    */
-  isNothing({ headers, redirected }, begun) {
+  isNothing({ headers, redirected }, isStream, begun) {
     if (redirected) return false;
-    if (headers.get("Content-Length") === "0" || Date.now() - begun > HELD_MS) return true;
+    if (Date.now() - begun > HELD_MS) return true;
+    if (isStream) return false;
+    if (headers.get("Content-Length") === "0") return true;
     this.odd += 1;
     return this.isOpen && this.odd < GIVE_UP;
+  }
+
+  /** An answer is whole: where a stream was asked for, the application has named a poll. */
+  polls() {
+    this.heard += 1;
+    this.isPoll = true;
+    const poll = this.options.transports.indexOf("long-poll");
+    if (poll > this.step) {
+      this.step = poll;
+      this.fellAt = Date.now();
+    }
   }
 
   takeEvent({ id, event, data, retry }, batch) {

@@ -257,6 +257,23 @@ test("the application's own answer when the time of a poll is over is no end, wh
   assert.deepEqual(requests.slice(1, 6).map(({ headers }) => headers["last-event-id"]), Array(5).fill("e-1"));
 });
 
+test("where the application names a poll, one is asked for from then on", async () => {
+  const asked = [];
+  const { url } = await serve((request, response, number) => {
+    asked.push([request.headers.accept, request.headers.prefer].join(" "));
+    // The application's own, when the time of the poll is over.
+    if (number === 1) return setTimeout(() => response.writeHead(200, { "Content-Length": 0 }).end(), 1050);
+    if (number < 4) return json(response, { position: `e-${number}`, gap: false, messages: [{ id: `e-${number}`, data: `${number}` }] });
+  });
+  const seen = listen(url);
+  await until(() => asked.length === 4);
+  assert.deepEqual([asked, data(seen)], [
+    ["text/event-stream comet-open", "application/json wait=0", "application/json ", "application/json "], ["2", "3"],
+  ]);
+  assert.equal(seen.client.transport, "long-poll");
+  assert.equal(seen.client.state, "open");
+});
+
 test("a page to log in at ends what polls, too", async () => {
   const login = (response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<p>log in");
   const redirecting = await serve((request, response, number) => {
