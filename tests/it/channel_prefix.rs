@@ -1,6 +1,6 @@
 //! Applications that share channels with others, each behind a prefix that it knows nothing of.
 
-use crate::support::{EventSource, Origin, Perihelion, Raw, Received, Reply};
+use crate::support::{EventSource, Origin, Perihelion, Received, Reply};
 
 fn before(origin: &Origin) -> Perihelion {
     let url = origin.url();
@@ -38,15 +38,6 @@ fn publish(proxy: &Perihelion, item: &str) {
     assert_eq!(proxy.control("POST", "/publish/", &format!("{{\"items\":[{item}]}}")).status(), 200);
 }
 
-#[track_caller]
-fn piece(raw: &mut Raw, expected: &str) {
-    let mut read = Vec::new();
-    while read.len() < expected.len() {
-        read.extend(raw.chunk().unwrap_or_else(|| panic!("the stream ended after {read:?}")));
-    }
-    assert_eq!(String::from_utf8_lossy(&read), expected);
-}
-
 #[test]
 fn an_application_of_grip_is_asked_by_the_names_that_it_knows() {
     let origin = Origin::replying(|request: &Received| match request.target() {
@@ -57,14 +48,14 @@ fn an_application_of_grip_is_asked_by_the_names_that_it_knows() {
     let mut raw = proxy.connect();
     raw.send("GET /stream HTTP/1.1\r\nHost: example.com\r\n\r\n");
     assert_eq!(raw.head().status(), 200);
-    piece(&mut raw, "open\n");
+    raw.piece("open\n");
     proxy.wait_subscribers("a-news", 1);
     publish(&proxy, r#"{"channel":"a-news","id":"4","prev-id":"3","http-stream":{"content":"4\n"}}"#);
-    piece(&mut raw, "2 3 4\n");
+    raw.piece("2 3 4\n");
     let asked = origin.received().into_iter().find(|request| request.target() == "/next").unwrap();
     assert_eq!(asked.head.all("grip-last"), ["news; last-id=1"]);
     publish(&proxy, r#"{"channel":"a-news","id":"5","prev-id":"4","http-stream":{"content":"5\n"}}"#);
-    piece(&mut raw, "5\n");
+    raw.piece("5\n");
 }
 
 #[test]

@@ -263,21 +263,14 @@ fn items_of_grip_wait_for_the_one_before_them_wherever_that_is_published() {
         let answer = node.control("POST", "/publish/", &item(id));
         assert_eq!(answer.status(), 200, "{}", answer.text());
     };
-    let seen = |raw: &mut Raw, text: &str| {
-        let mut read = String::new();
-        while read.len() < text.len() {
-            read += &String::from_utf8(raw.chunk().expect("the stream goes on")).unwrap();
-        }
-        assert_eq!(read, text);
-    };
     published(&nodes[0], 1);
-    clients.iter_mut().for_each(|client| seen(client, "0\n1\n"));
+    clients.iter_mut().for_each(|client| client.piece("0\n1\n"));
     published(&nodes[2], 4);
     published(&nodes[1], 3);
     nodes[1].wait_metric("perihelion_comet_out_of_order", &[], 1.0);
     nodes[2].wait_metric("perihelion_comet_out_of_order", &[], 1.0);
     published(&nodes[0], 2);
-    clients.iter_mut().for_each(|client| seen(client, "2\n3\n4\n"));
+    clients.iter_mut().for_each(|client| client.piece("2\n3\n4\n"));
     nodes[2].wait_metric("perihelion_comet_out_of_order", &[], 0.0);
 }
 

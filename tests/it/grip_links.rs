@@ -21,18 +21,8 @@ fn ask(proxy: &Perihelion, target: &str) -> Raw {
 fn held(proxy: &Perihelion, target: &str, beginning: &str) -> Raw {
     let mut raw = ask(proxy, target);
     assert_eq!(raw.head().status(), 200);
-    piece(&mut raw, beginning);
+    raw.piece(beginning);
     raw
-}
-
-/// The next bytes of a stream, however they are cut into chunks.
-#[track_caller]
-fn piece(raw: &mut Raw, expected: &str) {
-    let mut read = Vec::new();
-    while read.len() < expected.len() {
-        read.extend(raw.chunk().unwrap_or_else(|| panic!("the stream ended after {read:?}")));
-    }
-    assert_eq!(String::from_utf8_lossy(&read), expected);
 }
 
 fn item(channel: &str, id: &str, prev_id: &str) -> String {
@@ -65,7 +55,7 @@ fn what_a_stream_lacks_is_asked_for_once_for_all_that_lack_the_same() {
     // It lacks 2, so that 4 is not for it yet, and neither is what comes meanwhile.
     publish(&proxy, &[item("a", "4", "3")]);
     for client in &mut clients {
-        piece(client, "2 3 4\n");
+        client.piece("2 3 4\n");
     }
     proxy.wait_subscribers("b", 8);
     let asked = asked_for(&origin, "/next?b=c");
@@ -77,13 +67,13 @@ fn what_a_stream_lacks_is_asked_for_once_for_all_that_lack_the_same() {
     // They go on where the application says, on the channels that it names.
     publish(&proxy, &[item("a", "5", "4"), item("b", "x", "")]);
     for client in &mut clients {
-        piece(client, "5\nx\n");
+        client.piece("5\nx\n");
     }
     assert_eq!(proxy.subscribers("a"), 8);
     // The link is another one now, and so are the ids.
     publish(&proxy, &[item("a", "9", "8")]);
     for client in &mut clients {
-        piece(client, "more\n");
+        client.piece("more\n");
     }
     let asked = asked_for(&origin, "/later");
     assert_eq!(asked.len(), 1, "{asked:?}");
@@ -114,9 +104,9 @@ fn nothing_is_lost_or_doubled_that_is_published_while_the_application_answers() 
     let mut client = held(&proxy, "/stream", "open\n");
     proxy.wait_subscribers("a", 1);
     publish(&proxy, &[item("a", "2", "1"), item("a", "4", "3")]);
-    piece(&mut client, "2\n2 3 4 5\n6\n");
+    client.piece("2\n2 3 4 5\n6\n");
     publish(&proxy, &[item("a", "7", "6")]);
-    piece(&mut client, "7\n");
+    client.piece("7\n");
 }
 
 #[test]
@@ -156,10 +146,10 @@ fn a_hint_has_the_application_asked() {
     let (mut client, mut other) = (held(&proxy, "/stream", "open\n"), held(&proxy, "/without", "open\n"));
     proxy.wait_subscribers("a", 2);
     publish(&proxy, &[r#"{"channel":"a","http-stream":{"action":"hint"}}"#.into()]);
-    piece(&mut client, "hinted\n");
+    client.piece("hinted\n");
     publish(&proxy, &[r#"{"channel":"a","http-stream":{"content":"live\n"}}"#.into()]);
-    piece(&mut client, "live\n");
-    piece(&mut other, "live\n");
+    client.piece("live\n");
+    other.piece("live\n");
 }
 
 #[test]
@@ -176,10 +166,10 @@ fn pages_are_put_behind_a_stream_up_to_the_one_that_is_held_or_its_end() {
     let mut client = held(&proxy, "/stream", "open\n");
     proxy.wait_subscribers("a", 1);
     publish(&proxy, &[item("a", "3", "2")]);
-    piece(&mut client, "1\n2\n");
+    client.piece("1\n2\n");
     assert_eq!(asked_for(&origin, "/page2")[0].head.all("grip-last"), ["a; last-id=2"]);
     publish(&proxy, &[item("a", "6", "5")]);
-    piece(&mut client, "last\n");
+    client.piece("last\n");
     assert_eq!(client.chunk(), None);
     assert_eq!(client.get("/last").text(), "last\n");
 }
@@ -199,7 +189,7 @@ fn an_application_that_fails_is_asked_again_and_what_no_stream_can_be_ends_it() 
     let mut client = held(&proxy, "/stream", "open\n");
     proxy.wait_subscribers("a", 1);
     publish(&proxy, &[item("a", "3", "2")]);
-    piece(&mut client, "2 3\n");
+    client.piece("2 3\n");
     proxy.wait_metric("perihelion_comet_recoveries_total", &[("result", "later")], 1.0);
     publish(&proxy, &[item("a", "9", "8")]);
     assert_eq!(client.chunk(), None);
@@ -255,17 +245,17 @@ fn items_come_in_their_order_and_one_that_is_alone_does_not_wait_for_ever() {
     publish(&proxy, &[item("a", "3", "2")]);
     assert_eq!(proxy.metric("perihelion_comet_out_of_order", &[]), 1.0);
     publish(&proxy, &[item("a", "2", "1")]);
-    piece(&mut client, "2\n3\n");
+    client.piece("2\n3\n");
     assert_eq!(asked_for(&origin, "/next").len(), 0);
     let began = std::time::Instant::now();
     publish(&proxy, &[item("a", "9", "8")]);
-    piece(&mut client, "4 to 9\n");
+    client.piece("4 to 9\n");
     assert!(began.elapsed().as_secs_f64() >= 4.9, "{:?}", began.elapsed());
     proxy.wait_metric("perihelion_comet_out_of_order", &[], 0.0);
     // One that needn't wait is a gap at once.
     let bypassing = item("a", "20", "19").replace("\"id\"", "\"no-seq\":true,\"id\"");
     publish(&proxy, &[bypassing]);
-    piece(&mut client, "4 to 9\n");
+    client.piece("4 to 9\n");
 }
 
 fn poll(channel: &str, body: &str) -> Reply {
@@ -345,7 +335,7 @@ fn all_clients_are_asked_for_when_that_is_wanted() {
     proxy.wait_subscribers("a", 3);
     let answer = proxy.control("POST", "/recover/", "");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "Updated\n"));
-    piece(&mut client, "more\n");
+    client.piece("more\n");
     assert_eq!(counted.answer().text(), "again\n");
     // Its client asks again itself.
     assert_eq!(other.answer().text(), "late\n");

@@ -162,6 +162,16 @@ impl Raw {
         }
     }
 
+    /// Reads the next bytes of a chunked stream, however they are cut, which are to be these.
+    #[track_caller]
+    pub(crate) fn piece(&mut self, expected: &str) {
+        let mut read = Vec::new();
+        while read.len() < expected.len() {
+            read.extend(self.chunk().unwrap_or_else(|| panic!("the stream ended after {read:?}")));
+        }
+        assert_eq!(String::from_utf8_lossy(&read), expected);
+    }
+
     /// Everything up to and with these bytes.
     #[track_caller]
     pub(crate) fn until(&mut self, end: &[u8]) -> Vec<u8> {
