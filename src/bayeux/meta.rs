@@ -350,11 +350,12 @@ fn disconnect(table: &mut Table, key: Key, now: Instant) {
     table.remove(key, Ended::Disconnected, now);
 }
 
-/// Answers the connect of a session with what there is, if it is held already.
+/// Answers the connect of a session with what there is; one of whose hold nobody has heard yet, as soon as somebody does,
+/// with nothing: its messages wait for the next one.
 pub(super) fn end_connect(table: &mut Table, key: Key, advice: Option<Advice>, now: Instant) {
     let Some(session) = table.get_mut(key) else { return };
     let answered = match session.answer() {
-        None if advice.is_some() => session.take_unheard().map(|connect| (connect, Vec::new())),
+        None => session.take_unheard(now).map(|connect| (connect, Vec::new())),
         answered => answered,
     };
     let Some((connect, messages)) = answered else { return };

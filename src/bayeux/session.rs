@@ -181,9 +181,16 @@ impl Session {
         Some((connect, self.mail.give()))
     }
 
-    /// At the end of the session, the connect of whose hold nobody has heard yet.
-    pub(super) fn take_unheard(&mut self) -> Option<Connect> {
-        self.connect.take()
+    /// Whether its connect, where one is open, can be answered now: somebody has heard of its hold.
+    pub(super) fn is_heard_of(&self) -> bool {
+        !matches!(self.connect, Some(Connect { way: Way::Poll(_, None), .. }))
+    }
+
+    /// The connect of whose hold nobody has heard yet, for an answer that it gets as soon as somebody does.
+    pub(super) fn take_unheard(&mut self, now: Instant) -> Option<Connect> {
+        let connect = self.connect.take();
+        self.rest(now);
+        connect
     }
 
     /// What waits and can go now; it has to be [said](Session::said_as) on its socket.
@@ -311,6 +318,17 @@ pub(super) mod tests {
         assert_eq!(session.offer(&entry(3), Sequence(0)), Ok(false));
         assert_eq!(numbers(&session.take()), [3]);
         assert!(session.take().is_empty());
+    }
+
+    #[test]
+    fn a_client_whose_connect_ended_before_anybody_heard_of_its_hold_expires_like_others() {
+        let (mut session, now) = (session(false, 10), Instant::now());
+        session.connect(None);
+        session.hold(Connect { way: Way::Poll(1, None), ..held(1) });
+        assert!(!session.is_heard_of() && session.answer().is_none());
+        assert!(session.take_unheard(now).is_some_and(|connect| connect.is_of(1)) && session.is_heard_of());
+        assert!(session.over(1, End::Answered, now).is_none());
+        assert!(session.is_expired(now + Duration::from_secs(100)));
     }
 
     #[test]

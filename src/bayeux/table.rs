@@ -299,7 +299,13 @@ impl Table {
     /// Says to a session's client what waits for it, if it can be told now.
     pub(super) fn deliver(&mut self, key: Key, now: Instant) {
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.waits()) else { return };
-        let Some(socket) = session.pushes_to() else { return meta::end_connect(self, key, None, now) };
+        let Some(socket) = session.pushes_to() else {
+            // Where nobody has heard of its hold yet, this is asked again when somebody does.
+            if session.is_heard_of() {
+                meta::end_connect(self, key, None, now);
+            }
+            return;
+        };
         let messages = session.give();
         self.say(key, socket, (&messages, &[]), now);
     }
