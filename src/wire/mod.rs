@@ -16,6 +16,7 @@ mod pieces;
 mod pipe;
 mod record;
 mod session;
+mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
