@@ -13,6 +13,7 @@ mod meter;
 mod passage;
 mod preface;
 mod request;
+mod sending;
 mod stream;
 mod takers;
 mod watch;

@@ -12,22 +12,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use hyper::body::Body as _;
-use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use hyper::http::response::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::passage::{Passage, Speaks};
+use super::sending::{Sending, head};
 use super::takers::Taker;
-use super::{Common, Host, earns};
+use super::{Common, Host};
 use crate::body::{Body, BodyError, ClientBody, Pipe};
 use crate::clock::Clock;
 use crate::hold::{Departure, TakeOver, Tunnel};
-use crate::listener::answer_writer::{declared, has_no_body, may_trail};
+use crate::listener::answer_writer::{declared, has_no_body};
 use crate::listener::connection::{RefusedHead, Serve};
 use crate::listener::request_head::{Framing, Head};
 use crate::listener::request_reader::Refusal;
@@ -150,7 +147,8 @@ fn refuse(refusal: Refusal, respond: &mut SendResponse<Bytes>) -> u64 {
     length
 }
 
-fn now() -> HeaderValue {
+/// The moment, as `Date` says it.
+pub(super) fn now() -> HeaderValue {
     let mut text = Vec::with_capacity(32);
     date::write(&mut text);
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("a date is visible ASCII")
@@ -333,153 +331,5 @@ impl<'a, H: Host> Exchange<'a, H> {
                 return Poll::Ready(Err(None));
             }
         }
-    }
-}
-
-/// The head as HTTP/2 has it; `length` is that of the body, where it has one.
-fn head(parts: Parts, length: Option<u64>, is_head: bool) -> Response<()> {
-    let mut head = Response::new(());
-    *head.status_mut() = parts.status;
-    *head.version_mut() = Version::HTTP_2;
-    let mut headers = parts.headers;
-    for name in OF_CONNECTION {
-        headers.remove(name);
-    }
-    // What the body would have, where it is asked for.
-    match length {
-        Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
-        None if is_head => {}
-        None => drop(headers.remove(CONTENT_LENGTH)),
-    }
-    if length.is_some() {
-        headers.remove(TRAILER);
-    }
-    headers.entry(DATE).or_insert_with(now);
-    *head.headers_mut() = headers;
-    head
-}
-
-/// Fields that say something of a connection of HTTP/1 (RFC 9113 §8.2.2). Those of the application are gone already.
-const OF_CONNECTION: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-/// An answer on its way.
-struct Sending {
-    send: SendStream<Bytes>,
-    body: Body,
-    /// What the client hasn't said that it takes.
-    piece: Bytes,
-    /// Bytes that are missing, where the head says so.
-    left: Option<u64>,
-    taker: Taker,
-}
-
-impl Sending {
-    /// Ready at the end. While it isn't, the client is waited for where there is a piece, else the body.
-    fn poll<H: Host>(
-        &mut self,
-        cx: &mut Context<'_>,
-        clock: &Clock,
-        common: &Common<H>,
-    ) -> Poll<Result<(), Option<BodyError>>> {
-        loop {
-            let is_over = if self.piece.is_empty() {
-                ready!(self.poll_body(cx))
-            } else {
-                let sent = ready!(self.poll_piece(cx, common));
-                clock.start(common.patience.body);
-                sent
-            };
-            match is_over {
-                Ok(false) => {}
-                Ok(true) => return Poll::Ready(Ok(())),
-                Err(error) => {
-                    self.send.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
-    }
-
-    /// Takes the next piece; says whether everything is sent by that.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Option<BodyError>>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Err(Some(error))),
-            None => return Poll::Ready(self.end(None)),
-        };
-        match frame.into_data() {
-            Ok(data) => {
-                if let Some(left) = &mut self.left {
-                    match left.checked_sub(data.len() as u64) {
-                        Some(rest) => *left = rest,
-                        None => return Poll::Ready(Err(None)),
-                    }
-                }
-                self.piece = data;
-                Poll::Ready(Ok(false))
-            }
-            Err(frame) => Poll::Ready(self.end(frame.into_trailers().ok())),
-        }
-    }
-
-    /// Sends of a piece what the client takes.
-    fn poll_piece<H: Host>(
-        &mut self,
-        cx: &mut Context<'_>,
-        common: &Common<H>,
-    ) -> Poll<Result<bool, Option<BodyError>>> {
-        let some = self.piece.len();
-        self.send.reserve_capacity(some);
-        if self.send.capacity() == 0 {
-            match ready!(self.send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(None)),
-            }
-        }
-        let taken = self.piece.split_to(self.send.capacity().min(some));
-        if earns(taken.len(), some) {
-            common.meter.earn();
-        }
-        self.taker.give(taken.len());
-        let is_last = self.piece.is_empty() && (self.left == Some(0) || self.body.is_end_stream());
-        if is_last && self.left.is_some_and(|left| left > 0) {
-            return Poll::Ready(Err(None));
-        }
-        if self.piece.is_empty() {
-            // An empty one would keep its memory all the same, which others may wait for.
-            self.piece = Bytes::new();
-        }
-        let sent = self.send.send_data(taken, is_last).map_err(|_| None);
-        if is_last {
-            // What it keeps busy is free before the client has taken its bytes.
-            self.body = Body::Empty;
-        }
-        Poll::Ready(sent.map(|()| is_last))
-    }
-
-    /// Behind the last piece.
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<bool, Option<BodyError>> {
-        if self.left.is_some_and(|left| left > 0) {
-            return Err(None);
-        }
-        let trailers = trailers.into_iter().flat_map(|trailers| {
-            trailers
-                .iter()
-                .filter(|(name, _)| may_trail(name))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect::<Vec<_>>()
-        });
-        let trailers: HeaderMap = trailers.collect();
-        let sent = match trailers.is_empty() {
-            true => self.send.send_data(Bytes::new(), true),
-            false => self.send.send_trailers(trailers),
-        };
-        sent.map(|()| true).map_err(|_| None)
     }
 }
