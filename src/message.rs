@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -257,7 +258,11 @@ pub struct Entry {
     /// What was published.
     pub message: Message,
     frames: [OnceLock<Frame>; TransportId::COUNT],
+    /// In which transports somebody has encoded it for themselves, a bit for each.
+    read_once: AtomicU32,
 }
+
+const _: () = assert!(TransportId::COUNT <= u32::BITS as usize);
 
 impl Entry {
     /// Bytes that most transports have around the data of a message: names, a position, an event.
@@ -265,7 +270,8 @@ impl Entry {
 
     /// A numbered message without frames.
     pub fn new(position: Position, ordinal: u64, published: Instant, message: Message) -> Entry {
-        Entry { position, ordinal, published, message, frames: Default::default() }
+        let (frames, read_once) = Default::default();
+        Entry { position, ordinal, published, message, frames, read_once }
     }
 
     /// Whether there is something in it for clients that GRIP doesn't hold.
@@ -281,10 +287,30 @@ impl Entry {
     /// Its bytes in one transport, encoded the first time that they are asked for.
     pub fn frame(&self, transport: TransportId, encode: impl FnOnce(&Entry, &mut Vec<u8>)) -> &Frame {
         self.frames[transport.index()].get_or_init(|| {
-            let mut builder = FrameBuilder::with_room(self.message.data.bytes().len() + Self::AROUND_DATA);
+            let mut builder = FrameBuilder::with_room(self.room());
             encode(self, builder.payload());
             builder.chunk()
         })
+    }
+
+    /// The same for one reader, with whom others may come or not: nothing for the first, who encodes it for itself, so that
+    /// what is read once, such as the past of a channel with one reader, isn't kept in two forms.
+    pub fn frame_if_shared(
+        &self,
+        transport: TransportId,
+        encode: impl FnOnce(&Entry, &mut Vec<u8>),
+    ) -> Option<&Frame> {
+        let made = self.frames[transport.index()].get();
+        made.or_else(|| {
+            let bit = 1 << transport.index();
+            let was_read = self.read_once.fetch_or(bit, Ordering::Relaxed) & bit != 0;
+            was_read.then(|| self.frame(transport, encode))
+        })
+    }
+
+    /// Bytes that it takes in most transports.
+    pub fn room(&self) -> usize {
+        self.message.data.bytes().len() + Self::AROUND_DATA
     }
 
     /// Bytes that keeping it costs; see [`Message::cost_bytes`].

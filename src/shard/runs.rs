@@ -89,9 +89,18 @@ pub(super) fn lay_with_gaps(
         gaps.iter().for_each(|gap| transport::transport(transport).gap(gap, &mut told));
         framing.lay(&told, out);
     }
-    let frames = || entries.iter().map(|entry| frame(entry, transport).bytes(framing));
-    out.reserve(frames().map(<[u8]>::len).sum());
-    frames().for_each(|frame| out.extend_from_slice(frame));
+    out.reserve(entries.iter().map(|entry| entry.room()).sum());
+    let mut payload = Vec::new();
+    for entry in entries {
+        match frame_if_shared(entry, transport) {
+            Some(frame) => out.extend_from_slice(frame.bytes(framing)),
+            None => {
+                payload.clear();
+                encode(entry, transport, &mut payload);
+                framing.lay(&payload, out);
+            }
+        }
+    }
 }
 
 /// The beginning of an answer that ends at `position` and is the same for everybody who gets it.
@@ -108,7 +117,10 @@ pub(super) fn answer(entries: &[Arc<Entry>], opening: &Opening, id: TransportId)
     let entries = entries.iter().filter(|entry| entry.has_data());
     for (index, entry) in entries.enumerate() {
         body.extend_from_slice(if index > 0 { transport.separator() } else { b"" });
-        body.extend_from_slice(frame(entry, id).payload());
+        match frame_if_shared(entry, id) {
+            Some(frame) => body.extend_from_slice(frame.payload()),
+            None => encode(entry, id, &mut body),
+        }
     }
     transport.close(&Closing { retry: None }, &mut body);
     Frame::raw(body)
@@ -122,11 +134,17 @@ pub(super) fn chunk(write: impl FnOnce(&mut Vec<u8>)) -> Frame {
 }
 
 fn frame(entry: &Entry, id: TransportId) -> &Frame {
-    entry.frame(id, |entry, out| {
-        if entry.has_data() {
-            transport::transport(id).piece(entry, out);
-        }
-    })
+    entry.frame(id, |entry, out| encode(entry, id, out))
+}
+
+fn frame_if_shared(entry: &Entry, id: TransportId) -> Option<&Frame> {
+    entry.frame_if_shared(id, |entry, out| encode(entry, id, out))
+}
+
+fn encode(entry: &Entry, id: TransportId, out: &mut Vec<u8>) {
+    if entry.has_data() {
+        transport::transport(id).piece(entry, out);
+    }
 }
 
 /// Cuts the entries of a turn so that no piece has more than `limit` bytes of data, unless it is one message.
@@ -162,6 +180,24 @@ mod tests {
         assert_eq!((again, third, rest_again), (whole, whole, rest));
         assert_ne!(whole, rest);
         assert_eq!(runs.0.len(), 2, "who has the first message gets another answer, and that once as well");
+    }
+
+    #[test]
+    fn everybody_who_catches_up_gets_the_same_bytes_whoever_has_read_them_before() {
+        let entries = [1, 2].map(entry);
+        let caught_up = |framing| {
+            let mut bytes = Vec::new();
+            lay_with_gaps(&[], &entries, transport::SSE, framing, &mut bytes);
+            String::from_utf8(bytes).expect("text")
+        };
+        let chunks = "11\r\nid: 1-1\ndata: x\n\n\r\n11\r\nid: 1-2\ndata: x\n\n\r\n";
+        let bare = "id: 1-1\ndata: x\n\nid: 1-2\ndata: x\n\n";
+        let framings = [Framing::Chunked, Framing::UntilClose, Framing::Chunked, Framing::UntilClose];
+        assert_eq!(framings.map(caught_up), [chunks, bare, chunks, bare]);
+        let body = || answer(&entries, &shared(entries[1].position, false), transport::LONG_POLL);
+        let bodies = [body(), body(), body()];
+        let [first, second, third] = bodies.each_ref().map(Frame::payload);
+        assert!(!first.is_empty() && first == second && second == third);
     }
 
     fn entry(sequence: u64) -> Arc<Entry> {
