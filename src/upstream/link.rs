@@ -72,6 +72,8 @@ struct Ends<S> {
     worker: usize,
     /// How long the server lets it idle, where it said so.
     patience: Option<Duration>,
+    /// The turn of whoever used it last in which it became idle.
+    idle_since: Option<Instant>,
     idle_until: Option<Instant>,
 }
 
@@ -127,6 +129,7 @@ impl<S> Link<S> {
             moves: None,
             worker,
             patience: None,
+            idle_since: None,
             idle_until: None,
         }))
     }
@@ -171,7 +174,7 @@ impl<S> Link<S> {
         let ends = &mut *self.0;
         let limit = ends.patience.map_or(limit, |patience| limit.min(patience));
         ends.reused = true;
-        ends.idle_until = Some(now + limit);
+        (ends.idle_since, ends.idle_until) = (Some(now), Some(now + limit));
         ends.request.rest();
         if ends.room > READ_MIN {
             (ends.room, ends.arrived) = (READ_MIN, BytesMut::new());
@@ -181,7 +184,13 @@ impl<S> Link<S> {
 
     /// Whether an idle connection is too old, closed by the server, or has bytes that nobody asked for.
     pub(super) fn is_stale(&mut self, now: Instant) -> bool {
-        self.0.idle_until.is_some_and(|until| until <= now) || self.0.socket.has_something()
+        let ends = &mut *self.0;
+        // The next request of a client may be read in the turn that has answered the one before, and the reactor
+        // has not looked at this socket meanwhile.
+        let is_news = ends.idle_since == Some(now);
+        ends.idle_until.is_some_and(|until| until <= now)
+            || ends.socket.has_something()
+            || is_news && ends.socket.has_bytes()
     }
 
     /// Makes an idle connection one of this thread, so that its wake-ups come from here.

@@ -190,7 +190,7 @@ impl Pool {
         // A future of its own, since a request carries what it seldom needs.
         Box::pin(async move {
             if let Some((link, seat)) = rest
-                && let Some(lease) = self.awaken(link, seat, worker)
+                && let Some(lease) = self.awaken(link, seat, worker, now)
             {
                 return Ok(lease);
             }
@@ -243,8 +243,7 @@ impl Pool {
     }
 
     /// The lease of an idle connection, or of another of the same server, if one is alive.
-    pub(super) fn awaken(&self, link: Link, seat: Seat, worker: usize) -> Option<Lease> {
-        let now = Instant::now();
+    pub(super) fn awaken(&self, link: Link, seat: Seat, worker: usize, now: Instant) -> Option<Lease> {
         let mut idle = Some(link);
         while let Some(mut link) = idle.take() {
             if !link.is_stale(now)

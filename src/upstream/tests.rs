@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -170,6 +171,28 @@ async fn what_a_server_says_unasked_is_never_an_answer() {
     for _ in 0..3 {
         let lease = bench.lease().await.unwrap();
         assert_eq!(bench.get(lease).await.unwrap(), b"hi");
+    }
+    assert!(bench.metric("perihelion_upstream_connections_opened_total 3"));
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_in_the_turn_in_which_it_became_idle_is_not_used_again() {
+    let ((tell, told), (ended, ends)) = (sync_channel(1), sync_channel(1));
+    let told = Mutex::new(told);
+    let bench = simple(server(move |_, mut socket| {
+        head(&mut socket);
+        socket.write_all(OK).unwrap();
+        told.lock().unwrap().recv().unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        ended.send(()).unwrap();
+        head(&mut socket);
+    }));
+    for _ in 0..3 {
+        // One turn of the clock from here on, and none of the reactor behind the answer.
+        let lease = bench.pool.lease(0, &bench.clock, |_| Class::Normal).await.unwrap();
+        assert_eq!(bench.get(lease).await.unwrap(), b"hi");
+        tell.send(()).unwrap();
+        ends.recv().unwrap();
     }
     assert!(bench.metric("perihelion_upstream_connections_opened_total 3"));
 }

@@ -76,7 +76,7 @@ impl Pool {
             };
             match grant {
                 Grant::Link(link, seat) => {
-                    if let Some(lease) = self.awaken(link, seat, worker) {
+                    if let Some(lease) = self.awaken(link, seat, worker, Instant::now()) {
                         return Ok(waiter.served(lease));
                     }
                 }
