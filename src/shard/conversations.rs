@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::tests::{House, wait};
-use crate::hold::{Ear, End, Hears, Kind, Line, Receipt, Said, Speech, WORDS_AHEAD};
+use crate::hold::grip::Control;
+use crate::hold::{Ear, End, Hears, Hold, Kind, Line, Receipt, Said, Speech, WORDS_AHEAD};
+use crate::message::Sequence;
 use crate::transport;
 
 /// Keeps what it hears.
@@ -31,12 +33,24 @@ const LIMIT: usize = 1000;
 
 impl Conversation {
     fn new() -> Conversation {
+        Conversation::with(|hold, owner| {
+            hold.transport = transport::WEBSOCKET;
+            hold.ear = Some(Box::new(Ear::listening(owner, 7, LIMIT)));
+        })
+    }
+
+    /// One of GRIP, whose owner answers pings itself.
+    fn of_grip() -> Conversation {
+        Conversation::with(|hold, owner| {
+            hold.speaks_grip(None);
+            hold.ear = Some(Box::new(Ear::listening_to_all(owner, 7, LIMIT)));
+        })
+    }
+
+    fn with(ear: impl FnOnce(&mut Hold, Arc<Owner>)) -> Conversation {
         let house = House::new();
         let (tell, said) = sync_channel(1000);
-        let mut client = house.hold("news", |hold| {
-            hold.transport = transport::WEBSOCKET;
-            hold.ear = Some(Box::new(Ear::listening(Arc::new(Owner(tell)), 7, LIMIT)));
-        });
+        let mut client = house.hold("news", |hold| ear(hold, Arc::new(Owner(tell))));
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(exactly(&mut client, 1));
@@ -219,4 +233,22 @@ fn a_client_that_takes_nothing_is_not_heard_and_at_last_too_slow() {
     assert_eq!((heard.map(|(words, _receipt)| words), told), (Some(b"hear me".to_vec()), messages));
     (0..400).for_each(|_| talk.line.speak(Speech::Message(Kind::Binary, large.clone(), 0)));
     wait(|| talk.house.metrics.comet_streams_closed.with_label_values(&["websocket", "slow"]).get() == 1);
+}
+
+#[test]
+fn an_owner_that_detaches_leaves_nothing_unsaid_and_no_ping_unanswered() {
+    let mut talk = Conversation::of_grip();
+    talk.send(0x89, b"?");
+    // It has heard it, and leaves before it answers.
+    assert_eq!(talk.words().0, Kind::Ping);
+    let large = vec![b'x'; 1 << 20];
+    // More than two systems keep between them.
+    let messages = 40;
+    (0..messages).for_each(|_| talk.line.speak(Speech::Message(Kind::Binary, large.clone(), 0)));
+    talk.line.speak(Speech::Grip(Box::new(Control::Detach), Sequence(0)));
+    (0..messages).for_each(|_| assert!(talk.frame() == (0x82, large.clone())));
+    assert_eq!(talk.frame(), (0x8a, b"?".to_vec()));
+    while !matches!(talk.next(), Said::Over(End::Lost)) {}
+    talk.send(0x89, b"!");
+    assert_eq!(talk.frame(), (0x8a, b"!".to_vec()));
 }

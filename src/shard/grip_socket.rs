@@ -60,13 +60,7 @@ impl EventLoop {
         match control {
             Control::Subscribe(name, filters) => self.subscribe(key, name, filters, after),
             Control::Unsubscribe(name) => self.unsubscribe(key, &name),
-            Control::Detach => {
-                if let Some(conversation) = self.held[key].cold.conversation() {
-                    // Its ear comes to its end with it.
-                    conversation.talk = None;
-                }
-                self.hear_again(key);
-            }
+            Control::Detach => self.detach(key),
             Control::SetMeta(name, value) => {
                 if let Some(grip) = self.held[key].cold.grip() {
                     grip.session.set_meta(&name, value.as_deref());

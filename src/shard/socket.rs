@@ -19,7 +19,7 @@ use crate::transport::{GRIP_SOCKET, OWN_PING};
 pub(super) struct Conversation {
     incoming: Incoming,
     /// The answer to the last ping that came while the socket was full.
-    pong: Option<Box<[u8]>>,
+    pub(super) pong: Option<Box<[u8]>>,
     /// How the connection is closed, where it isn't the transport's own way.
     pub(super) farewell: Option<Box<Farewell>>,
     /// With whoever listens.
@@ -145,7 +145,12 @@ impl EventLoop {
         let Some(conversation) = self.held[key].cold.conversation() else { return };
         let hears_signs = conversation.talk.as_ref().is_some_and(|talk| talk.ear.hears_signs());
         match said {
-            Said::Ping(payload) if hears_signs => self.tell_words(key, (Kind::Ping, payload)),
+            Said::Ping(payload) if hears_signs => {
+                if let Some(talk) = &mut conversation.talk {
+                    talk.ping = Some(payload.as_slice().into());
+                }
+                self.tell_words(key, (Kind::Ping, payload));
+            }
             Said::Pong(payload) if hears_signs && payload != OWN_PING => {
                 self.tell_words(key, (Kind::Pong, payload));
             }

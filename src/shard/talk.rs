@@ -21,11 +21,15 @@ pub(super) struct Talk {
     waiting: Vec<(Vec<u8>, usize)>,
     /// Messages in what is pending.
     pending: usize,
+    /// The last ping of a client whose listener answers them itself.
+    pub(super) ping: Option<Box<[u8]>>,
+    /// Whether its listener leaves once everything is said.
+    detaches: bool,
 }
 
 impl Talk {
     pub(super) fn new(ear: Box<Ear>) -> Talk {
-        Talk { ear, words: 0, bytes: 0, waiting: Vec::new(), pending: 0 }
+        Talk { ear, words: 0, bytes: 0, waiting: Vec::new(), pending: 0, ping: None, detaches: false }
     }
 
     /// Whether its listener has as much as it is given at once.
@@ -146,8 +150,25 @@ impl EventLoop {
         match self.settle(key, sent) {
             Outcome::Done => self.tell_sent(key),
             Outcome::Waiting => {}
-            Outcome::Broken(reason) => self.cut(key, reason),
+            Outcome::Broken(reason) => return self.cut(key, reason),
         }
+        if self.held[key].cold.talk().is_some_and(|talk| talk.detaches) {
+            self.detach(key);
+        }
+    }
+
+    /// Its owner wants to hear no more. What it has spoken before is said first.
+    pub(super) fn detach(&mut self, key: usize) {
+        let Some(conversation) = self.held[key].cold.conversation() else { return };
+        if let Some(talk) = conversation.talk.as_mut().filter(|talk| !talk.waiting.is_empty()) {
+            talk.detaches = true;
+            return;
+        }
+        // Its ear comes to its end with it. Nobody knows whether its owner has heard the last ping, and one pong too
+        // many harms nobody (RFC 6455 §5.5.3).
+        conversation.pong = conversation.talk.take().and_then(|talk| talk.ping);
+        self.answer_ping(key);
+        self.hear_again(key);
     }
 
     /// What was pending is with the client's system.

@@ -121,12 +121,7 @@ fn an_application_that_detaches_leaves_its_client_to_publishers() {
     proxy.wait_subscribers("room", 1);
     wait_until("the application's connection is closed", || origin.open_connections() == 0);
     raw.send([masked(0x81, b"is there anybody"), masked(0x89, b"p")].concat());
-    // The proxy's own sign of life may come first where a machine is slow.
-    let mut answer = frame(&mut raw);
-    while answer.0 == 0x89 {
-        answer = frame(&mut raw);
-    }
-    assert_eq!(answer, (0x8a, b"p".to_vec()));
+    assert_eq!(frame(&mut raw), (0x8a, b"p".to_vec()));
     publish(&proxy, "still here");
     assert_eq!(frame(&mut raw), (0x81, b"still here".to_vec()));
     drop(raw);
