@@ -2,7 +2,6 @@
 //! delayed, nothing lost, and memory and disk stay within their bounds.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    DEADLINE, Origin, Perihelion, Place, Raw, Received, Reply, Then, hash, look_for, noise, wait_until,
+    DEADLINE, Folder, Origin, Perihelion, Raw, Received, Reply, Then, hash, look_for, noise, wait_until,
 };
 
 const KIBIBYTE: usize = 1 << 10;
@@ -293,16 +292,15 @@ fn a_crowd_that_reads_nothing_keeps_no_worker_while_the_disk_has_room() {
     proxy.wait_metric("perihelion_buffer_disk_bytes", &[], 0.0);
 }
 
-/// A file system that is full after a megabyte, below a folder.
-struct SmallDisk(PathBuf);
+/// A file system that is full after a megabyte, in a folder of its own, which outlasts it.
+struct SmallDisk(Folder);
 
 impl SmallDisk {
     /// `None`, with a word about it, where this process may not mount one.
-    fn mount(test: &str, place: &Place) -> Option<SmallDisk> {
-        let folder = place.folder.path().join("small");
-        std::fs::create_dir(&folder).unwrap();
+    fn mount(test: &str) -> Option<SmallDisk> {
+        let folder = Folder::new();
         let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).output();
         if mount.is_ok_and(|done| done.status.success()) {
             return Some(SmallDisk(folder));
         }
@@ -314,16 +312,15 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // The files of a proxy that was killed a moment ago may still be open.
-        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        let done = Command::new("umount").arg("-l").arg(self.0.path()).status();
         assert!(std::thread::panicking() || done.is_ok_and(|done| done.success()));
     }
 }
 
 #[test]
 fn a_file_system_that_is_full_slows_readers_down_and_streams_uploads() {
-    let place = Place::new();
     let test = "a_file_system_that_is_full_slows_readers_down_and_streams_uploads";
-    let Some(_small) = SmallDisk::mount(test, &place) else { return };
+    let Some(small) = SmallDisk::mount(test) else { return };
     let page = noise(PAGE);
     let sent = page.clone();
     let origin = Origin::replying(move |request| match request.target() {
@@ -333,10 +330,11 @@ fn a_file_system_that_is_full_slows_readers_down_and_streams_uploads() {
     });
     let configuration = format!(
         "listen: $HTTP\ncontrol: $CONTROL\nupstream: {}\n\
-         buffers: {{ folder: $FOLDER/small, request: 64KiB, response: 64KiB }}\n",
-        origin.url()
+         buffers: {{ folder: {}, request: 64KiB, response: 64KiB }}\n",
+        origin.url(),
+        small.0.path().display()
     );
-    let proxy = Perihelion::start_at(place, &configuration, None);
+    let proxy = Perihelion::start(&configuration);
     let mut sleepers: Vec<Raw> = (0..3).map(|_| asks_and_reads_nothing(&proxy, "/page")).collect();
     wait_until("the disk is full", || proxy.metric("perihelion_buffer_disk_errors_total", &[]) >= 1.0);
     let mut uploader = proxy.connect();
