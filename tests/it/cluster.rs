@@ -250,6 +250,8 @@ fn items_of_grip_wait_for_the_one_before_them_wherever_that_is_published() {
         target => panic!("nothing is lost, and {target} is asked for"),
     });
     let redis = Redis::start();
+    // They wait for five seconds, and the disk of a busy machine may take as long over a few lines.
+    redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg("no").exec(&mut redis.connection()).unwrap();
     let nodes = nodes(&origin, &redis);
     let mut clients = nodes.each_ref().map(|node| {
         let mut raw = node.connect();
