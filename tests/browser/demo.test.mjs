@@ -84,14 +84,20 @@ test("a window whose line was cut comes back by itself with all that happened me
 
 test("a window that drops its connection goes on where it was", async () => {
   const [anna, ben] = [await open(demo.url, "Anna"), await open(demo.url, "Ben")];
-  await anna.click("#drop");
-  await inState(anna, "dropped");
-  await say(ben, "Said to a dropped line");
-  await shows(ben, "Said to a dropped line");
-  assert.equal(await anna.locator("#status").getAttribute("data-state"), "dropped");
+  let text;
+  let tries = 0;
+  do {
+    // The page comes back by itself in three seconds, which is not long on a busy machine.
+    assert.ok(++tries <= 10, "it is always back before anything can be said");
+    await inState(anna, "live");
+    text = `Said to a dropped line, try ${tries}`;
+    await ben.fill("#text", text);
+    await anna.click("#drop");
+    await send(ben);
+  } while ((await anna.locator("#status").getAttribute("data-state")) !== "dropped");
   await inState(anna, "live");
-  await shows(anna, "Said to a dropped line");
-  assert.equal((await messages(anna)).filter((each) => each === "Ben: Said to a dropped line").length, 1);
+  await shows(anna, text);
+  assert.equal((await messages(anna)).filter((each) => each === `Ben: ${text}`).length, 1);
   await nothingLostNorTwice(anna, ben);
   await close(anna, ben);
 });
@@ -121,6 +127,10 @@ async function inState(page, state) {
 /** Says it and waits until the application has taken it, which empties the line. */
 async function say(page, text) {
   await page.fill("#text", text);
+  await send(page);
+}
+
+async function send(page) {
   await page.press("#text", "Enter");
   await page.waitForFunction(() => document.getElementById("text").value === "");
 }
