@@ -15,7 +15,8 @@ use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
 use super::{
     Action, Buffer, BuffersConfig, Carry, CorsConfig, DrainConfig, Endpoint, GripConfig, Limits, LogConfig,
-    PoolConfig, PresenceConfig, Role, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts, Websockets,
+    PoolConfig, PresenceConfig, Role, RouteGrip, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
+    Websockets,
 };
 
 /// A whole file, defaults included.
@@ -152,6 +153,7 @@ pub(super) struct RouteDraft {
     pub(super) debug: bool,
     pub(super) upstream_path: Option<String>,
     pub(super) channel_prefix: Option<String>,
+    pub(super) grip: RouteGrip,
     pub(super) edge: EdgeDraft,
 }
 

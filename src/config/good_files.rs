@@ -89,7 +89,7 @@ sites:
     https: { port: 8443 }
     routes:
       - { path: /, pool: app }
-      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB }
+      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB, grip: { channels: [news, a b] } }
       - { path: /static, files: / }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: { pool: blog, https: redirect }
@@ -189,6 +189,7 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
+    assert_eq!(first.routes[1].grip.channels, ["news", "a b"]);
     assert_eq!(first.routes[0].buffer, Buffer { request: true, response: true });
     assert_eq!(first.routes[1].buffer, Buffer { request: true, response: false });
     assert_eq!((first.routes[0].request_body, first.routes[1].request_body), (None, Some(1 << 20)));

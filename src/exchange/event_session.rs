@@ -18,7 +18,7 @@ use super::rules::Client;
 use super::websocket_events::events_request;
 use crate::clock::Clock;
 use crate::hold::grip::{Event, EventKind, Script, Tongue};
-use crate::hold::{End, Kind, Passport, Receipt, Speech, Words};
+use crate::hold::{End, Kind, Passport, Receipt, RouteChannels, Speech, Words};
 
 /// One client's WebSocket, as far as its application is concerned.
 pub struct EventSession {
@@ -128,8 +128,8 @@ impl EventSession {
     }
 
     /// The application has opened it, and said so.
-    pub(super) fn opens(&mut self, headers: &HeaderMap, channel_prefix: Option<Arc<str>>) {
-        self.tongue = Tongue::agreed(headers, channel_prefix);
+    pub(super) fn opens(&mut self, headers: &HeaderMap, channels: Option<Arc<RouteChannels>>) {
+        self.tongue = Tongue::agreed(headers, channels);
     }
 
     /// What it has said with that, for the moment when the client is held.

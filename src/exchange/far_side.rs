@@ -48,15 +48,16 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// as may be under way.
 pub const SAID_MAX: usize = 2 * (WORDS_AHEAD + UNSENT_MAX) + 8;
 
-/// Makes a WebSocket of a `101`: one of GRIP where the application has agreed to it, else a tunnel.
+/// Makes a WebSocket of a `101`: one of GRIP where the application has agreed to it, or the route has channels for its
+/// clients whatever the application says; else a tunnel.
 pub(super) fn take(
     ctx: &Context<'_>,
     (parts, asked): (&Parts, &Asked),
     upstream: Upstream,
     record: &mut Record,
 ) -> Result<Outcome, Refusal> {
-    let tongue = Tongue::agreed(&upstream.head.headers, ctx.route.channel_prefix.clone());
-    if !tongue.is_grip() {
+    let tongue = Tongue::agreed(&upstream.head.headers, ctx.route.channels.clone());
+    if !tongue.is_grip() && ctx.route.always_on().is_empty() {
         return tunnel(upstream, record).map(Outcome::Left);
     }
     let Upstream { mut head, lease, forwarded_at, .. } = upstream;
@@ -66,12 +67,12 @@ pub(super) fn take(
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let side = ClientSide { version: parts.version, keep_alive: asked.keep_alive };
     let mut hold = Instruction::socket().hold(wish, nothing, side).map_err(unfit)?;
+    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.always_on(), forwarded_at);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);
     head.headers.remove(hyper::header::SEC_WEBSOCKET_EXTENSIONS);
     hold.answer.headers = head.headers;
-    hold.speaks_grip(origin_where_asked(ctx, parts));
     hold.subject = record.held(hold.answer.status);
     let native = Native::new(tongue, ctx.rules.hold_body);
     Ok(Outcome::Joined(TakeOver::Hold(Box::new(hold), permit), Box::new(FarSide { far, native })))

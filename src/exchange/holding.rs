@@ -25,7 +25,7 @@ pub(super) async fn hold(
     record: &mut Record,
 ) -> Result<TakeOver, Refusal> {
     let Upstream { mut head, lease, forwarded_at, .. } = upstream;
-    if let Some(prefix) = &ctx.route.channel_prefix {
+    if let Some(prefix) = ctx.route.channel_prefix() {
         instruction.put_under(prefix).map_err(Refusal::BadInstruction)?;
     }
     let at = moment();

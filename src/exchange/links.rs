@@ -260,7 +260,7 @@ pub fn request(method: Method, target: &str, host: Option<&HeaderValue>) -> Opti
 
 /// Those of the route, and what the client has.
 fn edits(ctx: &Context<'_>, last_ids: &[(ChannelName, Box<str>)]) -> Vec<Edit> {
-    let prefix = ctx.route.channel_prefix.as_deref().unwrap_or_default();
+    let prefix = ctx.route.channel_prefix().unwrap_or_default();
     let last = last_ids.iter().filter_map(|(channel, id)| {
         // By the names that the application knows.
         let channel = channel.as_str();

@@ -14,8 +14,8 @@ use super::grip::Identity;
 use super::upstream_path::UpstreamPath;
 use crate::clock::Clock;
 use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig, Websockets};
-use crate::hold::Passport;
-use crate::message::Position;
+use crate::hold::{Passport, RouteChannels};
+use crate::message::{ChannelName, Position};
 use crate::spool::Spools;
 use crate::stretch::Stretches;
 use crate::upstream::Pace;
@@ -83,8 +83,8 @@ pub struct RouteRules {
     pub debug: bool,
     /// What takes the place of the route's path in requests to the application.
     pub upstream_path: Option<Arc<UpstreamPath>>,
-    /// What stands before the names of the channels that the application puts its clients on.
-    pub channel_prefix: Option<Arc<str>>,
+    /// What it says of the channels of its application.
+    pub channels: Option<Arc<RouteChannels>>,
 }
 
 impl RouteRules {
@@ -103,7 +103,7 @@ impl RouteRules {
             websockets,
             debug,
             upstream_path: None,
-            channel_prefix: None,
+            channels: None,
         }
     }
 
@@ -117,10 +117,26 @@ impl RouteRules {
             websockets,
             debug,
             upstream_path: upstream_path.map(|becomes| Arc::new(UpstreamPath::new(&route.path, becomes))),
-            channel_prefix: route.channel_prefix.as_deref().map(Arc::from),
+            channels: channels_of(route).map(Arc::new),
             ..RouteRules::of_proxy(buffers, spools)
         }
     }
+
+    /// What stands before the names of the channels that the application puts its clients on.
+    pub(super) fn channel_prefix(&self) -> Option<&str> {
+        self.channels.as_deref()?.prefix()
+    }
+
+    /// What clients of GRIP are on whatever the application says.
+    pub(super) fn always_on(&self) -> &[ChannelName] {
+        self.channels.as_deref().map_or(&[], RouteChannels::always)
+    }
+}
+
+fn channels_of(route: &RouteConfig) -> Option<RouteChannels> {
+    // A checked configuration has none but names that are short enough.
+    let always = route.grip.channels.iter().filter_map(|name| ChannelName::parse(name).ok());
+    RouteChannels::new(route.channel_prefix.as_deref(), always.collect())
 }
 
 /// A client's connection, as far as requests need to know it. Lives on one thread.

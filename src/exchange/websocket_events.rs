@@ -117,6 +117,7 @@ async fn ask_to_open(
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let side = ClientSide { version: parts.version, keep_alive: asked.keep_alive };
     let mut hold = Instruction::socket().hold(wish, nothing, side).map_err(unfit)?;
+    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.always_on(), now);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     let mut session = EventSession::new(ctx.client, parts);
     let own = session.parts();
@@ -137,12 +138,11 @@ async fn ask_to_open(
     if events.first().is_none_or(|first| first.kind != EventKind::Open) {
         return Err(BAD_OPENING);
     }
-    session.opens(&headers, ctx.route.channel_prefix.clone());
+    session.opens(&headers, ctx.route.channels.clone());
     take_orders(&mut session, &headers);
     let script = Script::of_events(session.tongue(), events, after);
     session.opening(script);
     hold.answer.headers = for_client(headers);
-    hold.speaks_grip(origin_where_asked(ctx, parts));
     hold.subject = record.held(hold.answer.status);
     Ok(Opened::Held(TakeOver::Hold(Box::new(hold), permit), Box::new(session)))
 }

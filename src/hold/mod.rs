@@ -13,6 +13,7 @@ pub mod grip;
 mod head;
 mod moment;
 mod revocations;
+mod route_channels;
 mod talk;
 mod ticket;
 mod tickets;
@@ -36,6 +37,7 @@ pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Re
 pub use head::{Length, write_head, write_reason};
 pub use moment::{moment, moment_of_revocation};
 pub use revocations::Whose;
+pub use route_channels::RouteChannels;
 pub use talk::{
     Ear, End, Hears, Kind, Line, Receipt, SPEECHES_AHEAD, Said, Speaks, Speech, WORDS_AHEAD, Words,
     fresh_number,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::tests::{House, wait};
 use crate::hold::grip::Control;
 use crate::hold::{Ear, End, Hears, Hold, Kind, Line, Receipt, Said, Speech, WORDS_AHEAD};
-use crate::message::Sequence;
+use crate::message::{ChannelName, Epoch, Position, Sequence};
 use crate::transport;
 
 /// Keeps what it hears.
@@ -42,7 +42,8 @@ impl Conversation {
     /// One of GRIP, whose owner answers pings itself.
     fn of_grip() -> Conversation {
         Conversation::with(|hold, owner| {
-            hold.speaks_grip(None);
+            let news = ChannelName::parse("news").unwrap();
+            hold.speaks_grip(None, &[news], Position { epoch: Epoch(14), sequence: Sequence(0) });
             hold.ear = Some(Box::new(Ear::listening_to_all(owner, 7, LIMIT)));
         })
     }

@@ -23,8 +23,11 @@ fn what_is_imported_from_pushpin_serves_the_same_routes() {
     let conf = place.folder.write("pushpin.conf", &conf).display().to_string();
     let imported = run(&["import", "pushpin", "routes", &routes, &conf], "");
     assert_eq!(imported.code, Some(0), "{imported:?}");
-    for said in ["not taken over: sub=news", "        websockets: over_http\n", "        websockets: grip\n"]
-    {
+    for said in [
+        "        grip: { channels: [\"news\"] }\n",
+        "        websockets: over_http\n",
+        "        websockets: grip\n",
+    ] {
         assert!(imported.stdout.contains(said), "{}", imported.stdout);
     }
     let proxy = Perihelion::start_at(place, &imported.stdout, None);

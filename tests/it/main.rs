@@ -29,6 +29,7 @@ mod files;
 mod grip;
 mod grip_filters;
 mod grip_links;
+mod grip_routes;
 mod headers;
 mod health;
 mod hold;

@@ -75,7 +75,7 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
     #[test]
     fn what_has_no_equivalent_is_said_where_it_would_stand() {
         let routes = "\
-*,path_beg=/v1,prefix=v1-,sockjs=/sock,id=one localhost:8000,sub=news
+*,path_beg=/v1,prefix=v1-,sockjs=/sock,id=one localhost:8000,one_event
 *,path_beg=/v1 localhost:9000
 *,path_beg=/test test
 ,id=hidden localhost:7000
@@ -89,7 +89,7 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         let comments: Vec<_> = text.lines().filter(|line| line.contains("not taken over")).collect();
         for said in [
             "sockjs",
-            "sub",
+            "one_event",
             "another rule for the same path",
             "test",
             "zhttp",
@@ -135,6 +135,16 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         for said in ["path_rem=9", "replace_beg=e"] {
             assert!(text.contains(&format!("# not taken over: {said}")), "{text}");
         }
+    }
+
+    #[test]
+    fn channels_of_targets_are_those_of_the_route() {
+        let routes =
+            "*,path_beg=/a,prefix=a- a:80,sub=news,sub=all b:80,sub=\"x, \\\"y\",sub=news,sub=\n* a:80,sub\n";
+        let (_, config) = imported(routes, None);
+        let [a, rest] = &config.sites[0].routes[..] else { panic!() };
+        assert_eq!(a.grip.channels, ["all", "news", "x, \"y"]);
+        assert!(rest.grip.channels.is_empty());
     }
 
     #[test]

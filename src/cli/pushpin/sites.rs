@@ -49,6 +49,8 @@ struct Route {
     upstream_path: Option<String>,
     /// What stands before the names of channels.
     channel_prefix: Option<String>,
+    /// What it says of GRIP.
+    grip: Vec<String>,
     /// What is said of JSON-P where pages of every origin may read everything.
     jsonp: Option<Vec<String>>,
     remarks: Vec<String>,
@@ -72,7 +74,6 @@ const CONDITIONS: &[(&str, &str)] = &[
 
 /// Properties of a target without an equivalent.
 const TARGETS: &[(&str, &str)] = &[
-    ("sub", "the application's answer names the channels"),
     ("one_event", "events that are there go together"),
     ("ipc_file_mode", "there is no ZeroMQ here"),
     ("trust_connect_host", "`pools.NAME.tls.name` says whose certificate is expected"),
@@ -186,12 +187,12 @@ fn is_server(target: &Part) -> bool {
 
 fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
     let over_http = targets.iter().any(|target| target.has("over_http"));
-    let (set, remove, remarks) = (Vec::new(), Vec::new(), Vec::new());
+    let (set, remove, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
     let debug = condition.has("debug");
-    let (upstream_path, channel_prefix, jsonp) = (None, None, None);
+    let (upstream_path, channel_prefix, jsonp, grip) = (None, None, None, grip(targets, &mut remarks));
     #[rustfmt::skip]
     let mut route = Route {
-        path, pool, set, remove, over_http, debug, upstream_path, channel_prefix, jsonp, remarks,
+        path, pool, set, remove, over_http, debug, upstream_path, channel_prefix, grip, jsonp, remarks,
     };
     route.upstream_path = upstream_path_of(&route.path, condition, &mut route.remarks);
     route.channel_prefix = condition.get("prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
@@ -239,6 +240,21 @@ fn upstream_path_of(path: &str, condition: &Part, remarks: &mut Vec<String>) -> 
         }
     }
     None
+}
+
+/// The keys of `grip` for the properties of a rule.
+fn grip(targets: &[Part], remarks: &mut Vec<String>) -> Vec<String> {
+    let channels = targets.iter().flat_map(|target| target.all("sub"));
+    let (good, bad): (BTreeSet<&str>, _) =
+        channels.filter(|name| !name.is_empty()).partition(|name| is_name(name));
+    remarks.extend(bad.iter().map(|name| format!("sub={name}: it can't be named so here")));
+    let names: Vec<_> = good.iter().map(|name| quoted(name)).collect();
+    if names.is_empty() { Vec::new() } else { vec![format!("channels: [{}]", names.join(", "))] }
+}
+
+/// What a configuration of ours may name so.
+fn is_name(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The keys of `jsonp` for the properties of a rule.
@@ -359,6 +375,9 @@ impl Route {
         }
         if let Some(prefix) = &self.channel_prefix {
             out.line(&format!("        channel_prefix: {}", quoted(prefix)));
+        }
+        if !self.grip.is_empty() {
+            out.line(&format!("        grip: {{ {} }}", self.grip.join(", ")));
         }
         if self.debug {
             out.line("        debug: true");

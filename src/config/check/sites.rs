@@ -8,8 +8,8 @@ use crate::config::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use crate::config::route::ROUTE_PATH;
 use crate::config::site::UPSTREAM_SITE;
 use crate::config::{
-    Action, Authority, BayeuxConfig, Buffer, CorsConfig, EdgeConfig, PoolConfig, RouteConfig, ServerConfig,
-    SiteConfig, Websockets,
+    Action, Authority, BayeuxConfig, Buffer, CorsConfig, EdgeConfig, PoolConfig, RouteConfig, RouteGrip,
+    ServerConfig, SiteConfig, Websockets,
 };
 
 /// Whether a route with this path is meant by a path, as far as nothing is encoded in it.
@@ -195,10 +195,11 @@ impl Rules<'_> {
         let edge = draft.edge.below(site);
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
-        let RouteDraft { websockets, debug, upstream_path, channel_prefix, .. } = draft;
+        let RouteDraft { websockets, debug, upstream_path, channel_prefix, grip, .. } = draft;
         #[rustfmt::skip]
         let route = RouteConfig {
-            path, action, buffer, request_body, internal, websockets, debug, upstream_path, channel_prefix, edge,
+            path, action, buffer, request_body, internal, websockets, debug, upstream_path, channel_prefix, grip,
+            edge,
         };
         Some(route)
     }
@@ -261,6 +262,7 @@ impl Rules<'_> {
             debug: false,
             upstream_path: None,
             channel_prefix: None,
+            grip: RouteGrip::default(),
             edge,
         }
     }

@@ -152,7 +152,7 @@ impl Proxy {
                 websockets: crate::config::Websockets::default(),
                 debug: false,
                 upstream_path: None,
-                channel_prefix: None,
+                channels: None,
                 spools: Spools::new(&BuffersConfig::default(), &metrics),
                 request_body: Some(100),
                 buffer: Buffer { request: true, response: true },

@@ -106,6 +106,19 @@ pub struct Channel {
     pub filters: Filters,
 }
 
+impl Channel {
+    /// One on which everything is for everybody, and nothing is counted.
+    fn plain(name: ChannelName) -> Channel {
+        Channel { name, prev_id: None, filters: Filters::default() }
+    }
+}
+
+impl From<Channel> for Subscription {
+    fn from(Channel { name, prev_id, filters }: Channel) -> Subscription {
+        Subscription { name, prev_id, filters }
+    }
+}
+
 /// A status, and what stands behind it where that isn't the usual word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -164,10 +177,13 @@ impl Hold {
         self.transport == GRIP_RESPONSE && self.grip.as_deref().is_some_and(is_counted)
     }
 
-    /// Makes a WebSocket one of GRIP, which its application puts on channels later. Filters ask from this URL.
-    pub fn speaks_grip(&mut self, origin: Option<Box<str>>) {
+    /// Makes a WebSocket one of GRIP: on these channels after this position, and on others when its application says so.
+    /// Filters ask from this URL.
+    pub fn speaks_grip(&mut self, origin: Option<Box<str>>, channels: &[ChannelName], after: Position) {
         self.transport = GRIP_SOCKET;
-        let session = Session::new(Vec::new(), Meta::new());
+        self.wishes = channels.iter().map(|name| (name.clone(), Start::After(after))).collect();
+        let plain = |name: &ChannelName| Channel::plain(name.clone()).into();
+        let session = Session::new(channels.iter().map(plain).collect(), Meta::new());
         let (keepalive, reason, call, ways, request_body) = (None, None, None, Ways::default(), None);
         let company = Company { session, keepalive, reason, call, ways, request_body, origin };
         self.grip = Some(Box::new(company));
@@ -200,12 +216,8 @@ impl Terms {
 
     /// The client's side of its channels.
     pub fn session(&self) -> Session {
-        let subscription = |channel: &Channel| Subscription {
-            name: channel.name.clone(),
-            prev_id: channel.prev_id.clone(),
-            filters: channel.filters.clone(),
-        };
-        Session::new(self.channels.iter().map(subscription).collect(), self.meta.clone())
+        let subscriptions = self.channels.iter().cloned().map(Subscription::from);
+        Session::new(subscriptions.collect(), self.meta.clone())
     }
 
     /// Puts a prefix before the names of its channels.
@@ -217,6 +229,15 @@ impl Terms {
             *name = name.under(prefix).map_err(|error| bad("Grip-Channel", name.as_str(), error))?;
         }
         Ok(())
+    }
+
+    /// Adds those that the clients of its route are on whatever it says.
+    pub fn put_always_on(&mut self, channels: &[ChannelName]) {
+        for name in channels {
+            if self.channels.iter().all(|known| known.name != *name) {
+                self.channels.push(Channel::plain(name.clone()));
+            }
+        }
     }
 
     /// Its channels, from the moment on at which its request was forwarded.

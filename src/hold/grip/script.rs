@@ -7,7 +7,7 @@ use hyper::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 use super::control::{BadControl, Control, fitting};
 use super::events::{Event, EventKind};
 use super::params::elements;
-use crate::hold::Speech;
+use crate::hold::{RouteChannels, Speech};
 use crate::message::Sequence;
 use crate::transport::websocket::{self, Kind};
 
@@ -16,8 +16,8 @@ use crate::transport::websocket::{self, Kind};
 pub struct Tongue {
     /// What stands before messages; `None` where everything is for the client.
     prefix: Option<Box<str>>,
-    /// What stands before the names of its channels, where something does.
-    channel_prefix: Option<Arc<str>>,
+    /// What the route says of its channels.
+    channels: Option<Arc<RouteChannels>>,
 }
 
 /// What is to be said, and whether that is the end.
@@ -38,17 +38,32 @@ const CONTROL: &[u8] = b"c:";
 const INTERNAL_ERROR: u16 = 1011;
 
 impl Tongue {
-    /// As the application has agreed to in `Sec-WebSocket-Extensions`, on a route that puts this before the names of channels.
-    pub fn agreed(answer: &HeaderMap, channel_prefix: Option<Arc<str>>) -> Tongue {
+    /// As the application has agreed to in `Sec-WebSocket-Extensions`, on a route that says this of its channels.
+    pub fn agreed(answer: &HeaderMap, channels: Option<Arc<RouteChannels>>) -> Tongue {
         let lines = answer.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
         let grip = lines.flat_map(elements).find(|element| element.value == "grip");
         let prefix = grip.map(|grip| grip.get("message-prefix").unwrap_or(PREFIX).into());
-        Tongue { prefix, channel_prefix }
+        Tongue { prefix, channels }
     }
 
     /// Whether the application gives orders at all.
     pub fn is_grip(&self) -> bool {
         self.prefix.is_some()
+    }
+
+    /// An order by the names that publishers say.
+    fn meant(&self, control: Control) -> Result<Control, BadControl> {
+        let Some(channels) = &self.channels else { return Ok(control) };
+        let control = match channels.prefix() {
+            Some(prefix) => control.under(prefix)?,
+            None => control,
+        };
+        match &control {
+            Control::Unsubscribe(name) if channels.always().contains(name) => {
+                Err(BadControl::Unclear(format!("clients of the route are always on {name}")))
+            }
+            _ => Ok(control),
+        }
     }
 }
 
@@ -86,11 +101,7 @@ impl Script {
     }
 
     fn order(&mut self, tongue: &Tongue, order: &[u8], after: Sequence) {
-        let control = Control::read(order).and_then(|control| match &tongue.channel_prefix {
-            Some(prefix) => control.under(prefix),
-            None => Ok(control),
-        });
-        match control {
+        match Control::read(order).and_then(|control| tongue.meant(control)) {
             Ok(control) => {
                 self.detaches |= control == Control::Detach;
                 self.speeches.push(Speech::Grip(Box::new(control), after));
@@ -135,6 +146,7 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ChannelName;
 
     fn tongue(extensions: &'static str) -> Tongue {
         let mut headers = HeaderMap::new();
@@ -153,6 +165,21 @@ mod tests {
             speech => panic!("{speech:?}"),
         };
         script.speeches.iter().map(word).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn orders_are_by_the_names_that_publishers_say_and_nobody_leaves_a_channel_of_the_route() {
+        let always = ["x-a", "b"].map(|name| ChannelName::parse(name).unwrap());
+        let channels = RouteChannels::new(Some("x-"), always.to_vec()).map(Arc::new);
+        let tongue = Tongue { channels, ..tongue("grip") };
+        let said = |channel: &str| {
+            let order = format!("c:{{\"type\":\"unsubscribe\",\"channel\":\"{channel}\"}}");
+            let event = Event { kind: EventKind::Text, content: order.into() };
+            let script = Script::of_events(&tongue, vec![event], Sequence(7));
+            script.speeches.iter().map(|speech| format!("{speech:?}")).collect::<String>()
+        };
+        assert_eq!(said("a"), "");
+        assert!(said("b").contains("Unsubscribe(\"x-b\")"), "{}", said("b"));
     }
 
     #[test]
