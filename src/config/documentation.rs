@@ -119,6 +119,8 @@ fn the_full_example_has_every_key_with_its_default() {
         "sites.HOST.routes[].upstream_path",
         "sites.HOST.routes[].channel_prefix",
         "sites.HOST.routes[].grip",
+        "sites.HOST.routes[].grip.key",
+        "sites.HOST.routes[].grip.issuer",
         "sites.HOST.routes[].grip.channels",
         "store.redis",
         "store.sentinels",

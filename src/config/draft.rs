@@ -13,10 +13,10 @@ use super::client_certificates::ClientsDraft;
 use super::control_certificates::ControlClientsDraft;
 use super::edge::EdgeDraft;
 use super::problem::{Place, Placed};
+use super::route_grip::RouteGripDraft;
 use super::{
     Action, Buffer, BuffersConfig, Carry, CorsConfig, DrainConfig, Endpoint, GripConfig, Limits, LogConfig,
-    PoolConfig, PresenceConfig, Role, RouteGrip, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts,
-    Websockets,
+    PoolConfig, PresenceConfig, Role, Secret, ServerConfig, StoreConfig, TicketsConfig, Timeouts, Websockets,
 };
 
 /// A whole file, defaults included.
@@ -153,7 +153,7 @@ pub(super) struct RouteDraft {
     pub(super) debug: bool,
     pub(super) upstream_path: Option<String>,
     pub(super) channel_prefix: Option<String>,
-    pub(super) grip: RouteGrip,
+    pub(super) grip: RouteGripDraft,
     pub(super) edge: EdgeDraft,
 }
 

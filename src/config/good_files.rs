@@ -9,9 +9,9 @@ use hyper::Method;
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Buffer, ChannelLimits, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig,
-    HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig,
-    RetriesConfig, Role, Secret, SignConfig, SlowReader, StoreConfig, SyncTime, Target, UploadConfig,
-    UrlPattern, VerifyConfig,
+    GripConfig, HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig,
+    ReproxyConfig, RetriesConfig, Role, RouteGrip, Secret, SignConfig, SlowReader, StoreConfig, SyncTime,
+    Target, UploadConfig, UrlPattern, VerifyConfig,
 };
 
 fn config(text: &str) -> Config {
@@ -89,8 +89,8 @@ sites:
     https: { port: 8443 }
     routes:
       - { path: /, pool: app }
-      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB, grip: { channels: [news, a b] } }
-      - { path: /static, files: / }
+      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB, grip: { channels: [news, a b], key: base64:AAEC, issuer: me } }
+      - { path: /static, files: /, grip: off }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: { pool: blog, https: redirect }
   "*": { pool: alone, cors: "*" }
@@ -189,7 +189,13 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
-    assert_eq!(first.routes[1].grip.channels, ["news", "a b"]);
+    let grip = first.routes[1].grip.as_ref().unwrap();
+    assert_eq!(
+        (&grip.channels[..], grip.issuer.as_deref()),
+        (&["news", "a b"].map(str::to_owned)[..], Some("me"))
+    );
+    assert_eq!(GripConfig::bytes(grip.key.as_ref().unwrap()), [0, 1, 2]);
+    assert_eq!((&first.routes[0].grip, &first.routes[2].grip), (&Some(RouteGrip::default()), &None));
     assert_eq!(first.routes[0].buffer, Buffer { request: true, response: true });
     assert_eq!(first.routes[1].buffer, Buffer { request: true, response: false });
     assert_eq!((first.routes[0].request_body, first.routes[1].request_body), (None, Some(1 << 20)));

@@ -137,7 +137,7 @@ static CONCURRENT: Form<NonZeroUsize> = Form {
 };
 
 /// An empty one stands for none where that is allowed, so that it can come from an environment that has none.
-fn key(value: Value<'_>, may_be_empty: bool) -> Option<Secret> {
+pub(super) fn key(value: Value<'_>, may_be_empty: bool) -> Option<Secret> {
     secret(value, EXPECTED, |text| match text.strip_prefix(ENCODED) {
         Some(encoded) => STANDARD.decode(encoded).is_ok_and(|key| !key.is_empty()),
         None => may_be_empty || !text.is_empty(),

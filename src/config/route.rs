@@ -8,7 +8,7 @@ use super::edge::{COMPRESS, EdgeConfig, HEADERS};
 use super::form;
 use super::jsonp::{JSONP, jsonp};
 use super::redirect::{REDIRECT, RedirectConfig, redirect};
-use super::route_grip::{ROUTE_GRIP, RouteGrip};
+use super::route_grip::{ROUTE_GRIP, RouteGrip, route_grip};
 use super::script::{SCRIPT, ScriptConfig};
 use super::section::{Key, Section, Value};
 use super::tree::Content;
@@ -41,8 +41,8 @@ pub struct RouteConfig {
     pub upstream_path: Option<String>,
     /// What stands before the names of the channels that the application puts its clients on.
     pub channel_prefix: Option<String>,
-    /// How GRIP is understood there.
-    pub grip: RouteGrip,
+    /// How GRIP is understood there; `None` is `off`.
+    pub grip: Option<RouteGrip>,
 }
 
 /// How WebSockets reach the application.
@@ -118,7 +118,7 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
         Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
         Key::new("upstream_path", |route, value| route.upstream_path = value.read(&form::PATH)),
         Key::new("channel_prefix", |route, value| route.channel_prefix = value.read(&form::NAME)),
-        Key::section("grip", ".", &ROUTE_GRIP, |route, value| ROUTE_GRIP.fill(&mut route.grip, value)),
+        Key::section("grip", ".", &ROUTE_GRIP, |route, value| route_grip(&mut route.grip, value)),
         Key::new("debug", |route, value| value.put(&mut route.debug, &form::YES_OR_NO)),
         Key::new("cross_origin", |route, value| value.put(&mut route.edge.cross_origin, &form::YES_OR_NO)),
         Key::section("jsonp", ".", &JSONP, |route, value| route.edge.jsonp = jsonp(value)),

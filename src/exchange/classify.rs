@@ -1,14 +1,15 @@
 //! What the head of an answer means: relay it, fetch the rest of it, hold the connection, or open a tunnel; pure.
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::response::Parts;
 
 use super::check::Asked;
+use super::grip::GripRules;
 use super::refusal::Refusal;
 use super::reproxy::{self, Handoffs};
 use super::rules::Rules;
-use crate::hold::{BadInstruction, Instruction, Order, grip, read_instruction};
+use crate::hold::{BadInstruction, Instruction, Order, grip, read_instruction, read_own_instruction};
 
 /// What is to be done with an answer.
 #[derive(Debug, PartialEq)]
@@ -29,7 +30,7 @@ pub(super) enum Verdict<'a> {
 pub(super) fn classify<'a>(
     asked: &Asked,
     head: &Parts,
-    rules: &Rules,
+    (rules, grip): (&Rules, &GripRules),
     handoffs: Option<&'a Handoffs>,
 ) -> Result<Verdict<'a>, Refusal> {
     let headers = &head.headers;
@@ -47,7 +48,7 @@ pub(super) fn classify<'a>(
         return Err(Refusal::BadAnswer("the server's answer has two lengths"));
     }
     let hold = match asked.holdable {
-        true => read_instruction(headers).map_err(Refusal::BadInstruction)?,
+        true => instruction(grip, headers)?,
         false => None,
     };
     match hold {
@@ -58,6 +59,15 @@ pub(super) fn classify<'a>(
         Some(Order::Hold(instruction)) => Ok(Verdict::Hold(instruction)),
         Some(Order::Grip(terms)) => Ok(Verdict::Grip(terms)),
     }
+}
+
+/// What it orders, in a dialect that the application speaks.
+pub(super) fn instruction(grip: &GripRules, headers: &HeaderMap) -> Result<Option<Order>, Refusal> {
+    let order = match grip.is_on() {
+        true => read_instruction(headers),
+        false => read_own_instruction(headers),
+    };
+    order.map_err(Refusal::BadInstruction)
 }
 
 /// An answer that says that the client has it already is whole.
@@ -108,7 +118,6 @@ mod tests {
             body_timeout: Duration::from_secs(5),
             pace: Pace::default(),
             trusted_proxies: Box::default(),
-            grip: None,
         };
         let mut wish = Asked {
             keep_alive: true,
@@ -124,7 +133,8 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).unwrap().into_parts();
-        classify(&wish, &head, &rules, None).map_err(|refusal| refusal.reason().to_owned())
+        classify(&wish, &head, (&rules, &GripRules::On(None)), None)
+            .map_err(|refusal| refusal.reason().to_owned())
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Sender<'a> {
     pub(super) certificate: Option<&'a HeaderValue>,
     /// Whether it is a proxy of ours.
     pub(super) trusted: bool,
+    /// Whether what it says in GRIP is for the application.
+    pub(super) passes_grip: bool,
     /// Whether the application may hand on to files.
     pub(super) takes_files: bool,
     /// What its request is called.
@@ -65,7 +67,7 @@ pub(super) fn to_upstream<'a>(
             }
             _ => {}
         }
-        if passes(name, sender.trusted) && !nominated.contains(name) {
+        if passes(name, sender) && !nominated.contains(name) {
             fields.add(name.as_str(), value.as_bytes());
         }
     }
@@ -90,18 +92,19 @@ pub(super) fn to_upstream<'a>(
 }
 
 /// Whether a client's field may reach the application.
-fn passes(name: &HeaderName, trusted: bool) -> bool {
+fn passes(name: &HeaderName, sender: &Sender<'_>) -> bool {
     match *name {
         // What browsers send, so that it isn't looked at any closer.
         HOST | USER_AGENT | ACCEPT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | COOKIE | REFERER | ORIGIN => true,
         CONNECTION | TRANSFER_ENCODING | CONTENT_LENGTH | TE | TRAILER | UPGRADE | EXPECT
         | PROXY_AUTHORIZATION | PROXY_AUTHENTICATE => false,
-        FORWARDED => trusted,
-        _ => passes_by_name(name.as_str(), trusted),
+        FORWARDED => sender.trusted,
+        _ => passes_by_name(name.as_str(), sender),
     }
 }
 
-fn passes_by_name(name: &str, trusted: bool) -> bool {
+fn passes_by_name(name: &str, sender: &Sender<'_>) -> bool {
+    let trusted = sender.trusted;
     match name.as_bytes()[0] {
         b'x' if name.starts_with("x-forwarded-") => trusted,
         b'x' if name == "x-real-ip" => trusted,
@@ -117,7 +120,10 @@ fn passes_by_name(name: &str, trusted: bool) -> bool {
         b'p' if name == "proxy-connection" => false,
         b'h' if name == "http2-settings" => false,
         // CGI can't tell an underscore from a hyphen, so that such a name could pose as any other.
-        _ => memchr::memchr(b'_', name.as_bytes()).is_none() && !is_instruction(name),
+        _ => {
+            memchr::memchr(b'_', name.as_bytes()).is_none()
+                && (!is_instruction(name) || sender.passes_grip && is_field_of_grip(name))
+        }
     }
 }
 
@@ -127,6 +133,10 @@ fn is_instruction(name: &str) -> bool {
         ["x-reproxy-", "x-accel-", "x-sendfile", "x-proxy-capabilities", "x-cometd", "grip-"];
     hold::is_instruction(name)
         || matches!(name.as_bytes()[0], b'x' | b'g') && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn is_field_of_grip(name: &str) -> bool {
+    name.starts_with("grip-")
 }
 
 /// Fields that `Connection` names besides its own words, except those that nobody may take away.
@@ -280,6 +290,16 @@ fn is_of_grip(kind: &[u8]) -> bool {
 
 /// Turns the head of an answer into the client's: in place and in one pass, since most answers lose a field or two.
 pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
+    rid(headers, trailers, is_instruction);
+}
+
+/// The same where what an application says in GRIP isn't for us.
+pub(super) fn to_client_with_grip(headers: &mut HeaderMap, trailers: bool) {
+    rid(headers, trailers, |name| is_instruction(name) && !is_field_of_grip(name));
+}
+
+/// Takes away what is of the connection, and what stays here.
+fn rid(headers: &mut HeaderMap, trailers: bool, stays: impl Fn(&str) -> bool) {
     let mut dropped = nominated(headers);
     let (mut connections, mut lengths, mut dates) = (0, 0, 0);
     for (name, _) in &*headers {
@@ -288,7 +308,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, trailers: bool) {
             CONTENT_LENGTH => lengths += 1,
             DATE => dates += 1,
             CONTENT_TYPE | SERVER => {}
-            _ if is_of_connection(name, trailers) || is_instruction(name.as_str()) => {
+            _ if is_of_connection(name, trailers) || stays(name.as_str()) => {
                 dropped.push(name.clone());
             }
             _ => {}
@@ -369,6 +389,7 @@ mod tests {
             secure: true,
             certificate: None,
             trusted,
+            passes_grip: false,
             takes_files: false,
             marks: &marks,
         };
@@ -531,6 +552,9 @@ mod tests {
             "set-cookie: b=2",
         ];
         assert_eq!(left, expected);
+        let mut headers = map(application);
+        to_client_with_grip(&mut headers, false);
+        assert_eq!((headers.len(), headers.get("grip-hold").unwrap().as_bytes()), (7, &b"stream"[..]));
         let mut headers = map("trailer: x");
         to_client(&mut headers, true);
         assert_eq!(text(&headers), ["trailer: x"]);

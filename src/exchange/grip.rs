@@ -22,11 +22,51 @@ use super::relay::{collect, relay};
 use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
-use crate::config::GripConfig;
+use crate::config::{GripConfig, RouteGrip};
 use crate::hold::grip::{FEATURES, FEATURES_ASKING, Mode, Status, Terms, Ways};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script, moment};
 use crate::jwt::Signer;
 use crate::spool::Held;
+
+/// Whether the applications of a route speak GRIP, and how they know the proxy.
+#[derive(Clone)]
+pub enum GripRules {
+    /// They don't, or nobody here is meant by it.
+    Off,
+    /// They do; without an identity they aren't told that it is understood.
+    On(Option<Arc<Identity>>),
+}
+
+impl GripRules {
+    /// As configured for all, and for the route: what that says of itself counts.
+    pub(super) fn new(
+        all: Option<&GripConfig>,
+        identity: Option<&Arc<Identity>>,
+        own: Option<&RouteGrip>,
+    ) -> GripRules {
+        let Some(RouteGrip { key, issuer, .. }) = own else { return GripRules::Off };
+        if key.is_none() && issuer.is_none() {
+            return GripRules::On(identity.cloned());
+        }
+        let mut config = all.cloned().unwrap_or_default();
+        key.iter().for_each(|key| config.key = key.clone());
+        issuer.iter().for_each(|issuer| config.issuer = issuer.clone());
+        GripRules::On(Some(Arc::new(Identity::new(&config))))
+    }
+
+    /// How they know the proxy.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            GripRules::Off => None,
+            GripRules::On(identity) => identity.as_deref(),
+        }
+    }
+
+    /// Whether they speak it.
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self, GripRules::On(_))
+    }
+}
 
 /// How applications know the proxy.
 pub struct Identity {
@@ -61,7 +101,7 @@ impl Identity {
 
 /// The URL that a client's request was for, from which filters may ask, where they may at all.
 pub(super) fn origin_where_asked(ctx: &Context<'_>, parts: &request::Parts) -> Option<Box<str>> {
-    let asks = ctx.rules.grip.as_ref().is_some_and(|identity| identity.asks);
+    let asks = ctx.route.grip.identity().is_some_and(|identity| identity.asks);
     asks.then(|| origin(ctx, parts))
 }
 

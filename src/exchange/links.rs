@@ -14,7 +14,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 
 use super::Context;
 use super::check;
-use super::classify::{Verdict, classify};
+use super::classify::{Verdict, classify, instruction};
 use super::forward::{Forwarded, forward, forward_with};
 use super::grip::read;
 use super::marks::Marks;
@@ -24,7 +24,7 @@ use super::upload::RequestBody;
 use crate::access_log::End;
 use crate::config::Edit;
 use crate::hold::grip::{Link, Mode, Resume, Terms, Way, Ways};
-use crate::hold::{Answer, ClientSide, Order, Speech, read_instruction};
+use crate::hold::{Answer, ClientSide, Order, Speech};
 use crate::message::{ChannelName, FrameBuilder, Position};
 
 /// An answer of an application that may have others behind it.
@@ -181,7 +181,7 @@ async fn again(
     };
     let upstream = forward_with(&with_ids, (parts, &asked, marks), body, record, &mut None).await?;
     let at = SystemTime::now();
-    let verdict = classify(&asked, &upstream.head, ctx.rules, ctx.handoffs)?;
+    let verdict = classify(&asked, &upstream.head, (ctx.rules, &ctx.route.grip), ctx.handoffs)?;
     let mut terms = match verdict {
         Verdict::Relay => Box::default(),
         Verdict::Grip(terms) => terms,
@@ -240,7 +240,7 @@ async fn ask(
         upstream.lease.drain(&ctx.client.clock).await;
         return Ok(Asked::Not(status));
     }
-    let mut terms = match read_instruction(&upstream.head.headers).map_err(Refusal::BadInstruction)? {
+    let mut terms = match instruction(&ctx.route.grip, &upstream.head.headers)? {
         Some(Order::Grip(terms)) => terms,
         _ => Box::default(),
     };

@@ -63,7 +63,7 @@ pub use cors::Cors;
 pub use event_session::EventSession;
 pub use far_side::{FarSide, SAID_MAX};
 pub use files::{Place, serve_file};
-pub use grip::Identity;
+pub use grip::{GripRules, Identity};
 pub use inquiry::{Inquired, inquire};
 pub use kept::KeptRequest;
 pub use links::{Unrecovered, ask_again, recover, request, tell_gone};
@@ -212,7 +212,7 @@ async fn steps(
     let body = record.take_body();
     let verdict = match answer.plain {
         true => Ok(Verdict::Relay),
-        false => classify::classify(asked, &answer.head, ctx.rules, ctx.handoffs),
+        false => classify::classify(asked, &answer.head, (ctx.rules, &ctx.route.grip), ctx.handoffs),
     };
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),

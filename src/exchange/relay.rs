@@ -17,7 +17,7 @@ use hyper::{Response, Version};
 use super::Context;
 use super::check::Asked;
 use super::forward::{Answer, HiddenAnswer};
-use super::forwarding::to_client;
+use super::forwarding::{to_client, to_client_with_grip};
 use super::record::Record;
 use super::refusal::Refusal;
 use crate::access_log::End;
@@ -53,11 +53,18 @@ pub(super) fn relay(
     record.answers(status);
     match plain {
         true => drop(head.headers.remove(CONNECTION)),
-        false => to_client(&mut head.headers, asked.trailers),
+        false => strip(ctx, &mut head.headers, asked.trailers),
     }
     head.version = Version::HTTP_11;
     ctx.client.clock.start(ctx.rules.body_timeout);
     Ok(Response::from_parts(head, body))
+}
+
+fn strip(ctx: &Context<'_>, headers: &mut HeaderMap, trailers: bool) {
+    match ctx.route.grip.is_on() {
+        true => to_client(headers, trailers),
+        false => to_client_with_grip(headers, trailers),
+    }
 }
 
 /// Passes an answer on that was kept whole, or what is left of it.
@@ -69,7 +76,7 @@ pub(super) fn whole(
 ) -> Response<Body> {
     let HiddenAnswer { mut head, body } = hidden;
     record.head_came(ctx.client.clock.now());
-    to_client(&mut head.headers, asked.trailers);
+    strip(ctx, &mut head.headers, asked.trailers);
     if body.is_none() {
         // They speak of a body that is lost.
         for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {

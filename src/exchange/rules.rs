@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::chain::client_behind;
 use super::forwarding::FORWARDED_PROTO;
-use super::grip::Identity;
+use super::grip::{GripRules, Identity};
 use super::upstream_path::UpstreamPath;
 use crate::clock::Clock;
 use crate::config::{Buffer, BuffersConfig, Config, RouteConfig, UploadConfig, Websockets};
@@ -37,8 +37,6 @@ pub struct Rules {
     pub pace: Pace,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Box<[IpNet]>,
-    /// How applications that speak GRIP know us.
-    pub grip: Option<Arc<Identity>>,
 }
 
 impl Rules {
@@ -52,7 +50,6 @@ impl Rules {
             body_timeout: config.timeouts.body,
             pace: Pace::new(config.timeouts.body_rate, config.timeouts.body_grace),
             trusted_proxies: config.trusted_proxies.as_slice().into(),
-            grip: config.grip.as_ref().map(|grip| Arc::new(Identity::new(grip))),
         }
     }
 
@@ -85,12 +82,14 @@ pub struct RouteRules {
     pub upstream_path: Option<Arc<UpstreamPath>>,
     /// What it says of the channels of its application.
     pub channels: Option<Arc<RouteChannels>>,
+    /// Whether its application speaks GRIP.
+    pub grip: GripRules,
 }
 
 impl RouteRules {
     /// For requests of the proxy itself, which no route of a client is meant by.
-    pub fn of_proxy(buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
-        let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = *buffers;
+    pub fn of_proxy(config: &Config, identity: Option<&Arc<Identity>>, spools: &Arc<Spools>) -> RouteRules {
+        let BuffersConfig { request: request_memory, response: response_memory, upload, .. } = config.buffers;
         let (spools, buffer, websockets) = (spools.clone(), Buffer::default(), Websockets::default());
         let (request_body, debug) = (None, false);
         RouteRules {
@@ -104,11 +103,17 @@ impl RouteRules {
             debug,
             upstream_path: None,
             channels: None,
+            grip: GripRules::On(identity.cloned()),
         }
     }
 
     /// As configured.
-    pub fn new(route: &RouteConfig, buffers: &BuffersConfig, spools: &Arc<Spools>) -> RouteRules {
+    pub fn new(
+        route: &RouteConfig,
+        config: &Config,
+        identity: Option<&Arc<Identity>>,
+        spools: &Arc<Spools>,
+    ) -> RouteRules {
         let RouteConfig { request_body, buffer, websockets, debug, .. } = *route;
         let upstream_path = route.upstream_path.as_ref();
         RouteRules {
@@ -118,7 +123,8 @@ impl RouteRules {
             debug,
             upstream_path: upstream_path.map(|becomes| Arc::new(UpstreamPath::new(&route.path, becomes))),
             channels: channels_of(route).map(Arc::new),
-            ..RouteRules::of_proxy(buffers, spools)
+            grip: GripRules::new(config.grip.as_ref(), identity, route.grip.as_ref()),
+            ..RouteRules::of_proxy(config, identity, spools)
         }
     }
 
@@ -135,7 +141,8 @@ impl RouteRules {
 
 fn channels_of(route: &RouteConfig) -> Option<RouteChannels> {
     // A checked configuration has none but names that are short enough.
-    let always = route.grip.channels.iter().filter_map(|name| ChannelName::parse(name).ok());
+    let always =
+        route.grip.iter().flat_map(|grip| &grip.channels).filter_map(|name| ChannelName::parse(name).ok());
     RouteChannels::new(route.channel_prefix.as_deref(), always.collect())
 }
 

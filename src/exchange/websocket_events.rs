@@ -128,7 +128,7 @@ async fn ask_to_open(
     let mut upstream = forward_with(ctx, (&own, &own_asked, marks), body, record, &mut None).await?;
     if !is_answer(&upstream) {
         // The application's own way to say no.
-        classify(&own_asked, &upstream.head, ctx.rules, None)
+        classify(&own_asked, &upstream.head, (ctx.rules, &ctx.route.grip), None)
             .inspect_err(|refusal| upstream.blame(refusal))?;
         return relay(ctx, asked, upstream, record).map(Opened::Answered);
     }

@@ -128,6 +128,11 @@ pub fn read_instruction(headers: &HeaderMap) -> Result<Option<Order>, BadInstruc
     Ok(None)
 }
 
+/// The same where applications don't speak GRIP.
+pub fn read_own_instruction(headers: &HeaderMap) -> Result<Option<Order>, BadInstruction> {
+    (comet::COMET.read)(headers)
+}
+
 /// The fields of one dialect in a head, taken out once: a search for each that a dialect has costs more, since most of them
 /// are lacking.
 struct Fields<'a>(Vec<(&'a str, &'a HeaderValue)>);

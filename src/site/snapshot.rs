@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{BuffersConfig, Config, CorsConfig, PoolConfig, RouteConfig, SiteConfig};
 use crate::edge::{Edge, Maintenance};
-use crate::exchange::{Cors, Handoffs, Reproxy, RouteRules, Rules, SiteMetrics};
+use crate::exchange::{Cors, Handoffs, Identity, Reproxy, RouteRules, Rules, SiteMetrics};
 use crate::metrics::Metrics;
 use crate::quota::Pace;
 use crate::spool::Spools;
@@ -100,10 +100,11 @@ impl Snapshot {
         };
         let pools: BTreeMap<_, _> = config.pools.iter().map(pool).collect();
         let spools = spools(&config.buffers, before, metrics);
+        let identity = config.grip.as_ref().map(|grip| Arc::new(Identity::new(grip)));
         let route = |site: &SiteConfig, route: &RouteConfig, redirects: bool| {
             let pool =
                 |name: &String| pools.get(name).map(|used| (used.pool.clone(), used.handoffs(redirects)));
-            let rules = RouteRules::new(route, &config.buffers, &spools);
+            let rules = RouteRules::new(route, config, identity.as_ref(), &spools);
             Some((route.path.clone(), Route::new(site, route, config.limits.message, rules, pool)?))
         };
         let sites = config.sites.iter().map(|site| {
@@ -116,7 +117,10 @@ impl Snapshot {
             sites: config.sites.iter().map(|site| Arc::new(SiteMetrics::new(&site.name, metrics))).collect(),
             edges: config.sites.iter().map(|site| Edge::new(site, &site.edge)).collect(),
             other: Arc::new(SiteMetrics::new(NO_SITE, metrics)),
-            by_itself: (RouteRules::of_proxy(&config.buffers, &spools), Cors::new(&CorsConfig::default())),
+            by_itself: (
+                RouteRules::of_proxy(config, identity.as_ref(), &spools),
+                Cors::new(&CorsConfig::default()),
+            ),
             rules: Rules::new(config),
             pace: Pace::new(&config.limits.per_address),
             recoveries: config.limits.recoveries,

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use socket2::Socket;
 
-use crate::support::{Head, Origin, Perihelion, Raw, Received, Reply, Then};
+use crate::support::{Folder, Head, Origin, Perihelion, Raw, Received, Reply, Then};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -152,4 +154,112 @@ fn websockets_are_on_the_channels_of_their_route_whatever_their_application_says
     for raw in [&mut first, &mut plain, &mut native] {
         assert_eq!(said(raw), "hello");
     }
+}
+
+const INSTRUCTIONS: &[(&str, &str)] =
+    &[("Grip-Hold", "stream"), ("Grip-Channel", "a"), ("Grip-Link", "</next>; rel=next")];
+
+#[test]
+fn a_route_without_grip_passes_on_what_others_are_told_in_it() {
+    let origin = Origin::new(|request: &Received, socket: &mut Socket| {
+        let reply = match request.target() {
+            "/off/body" => Reply::ok("{}").with("Content-Type", "application/grip-instruct"),
+            "/off/own" => Reply::hold("own"),
+            "/off/large" => Reply::ok(vec![b'x'; 300_000]),
+            _ => Reply::ok("body\n").with("X-Comet-Tag", "ours").with("Keep-Alive", "timeout=5"),
+        };
+        let with = |reply: Reply, (name, value): &(&str, &str)| reply.with(name, value);
+        INSTRUCTIONS.iter().fold(reply, with).send_to(request, socket)
+    });
+    let more = "grip: { key: changeme }\n";
+    let proxy = start(&origin, more, &["path: /off, grip: off", "path: /"]);
+    let forged = "Grip-Sig: forged\r\nGrip-Last: a; last-id=1\r\n";
+    for target in ["/off", "/off/body", "/off/large"] {
+        let answer = ask(&proxy, target, forged).answer();
+        for (name, value) in INSTRUCTIONS {
+            assert_eq!(answer.head.get(name), Some(*value), "{target}");
+        }
+        assert!(!answer.head.has("x-comet-tag") && !answer.head.has("keep-alive"), "{:?}", answer.head);
+        let request = origin.last();
+        for name in ["grip-sig", "grip-last", "grip-feature"] {
+            assert!(!request.head.has(name), "{name} of {target}");
+        }
+    }
+    // What GRIP has nothing to do with stays as it is.
+    let mut own = ask(&proxy, "/off/own", "Accept: text/event-stream\r\n");
+    let head = own.head();
+    assert!(!head.has("x-comet-subscribe") && !head.has("grip-hold"), "{head:?}");
+    proxy.wait_subscribers("own", 1);
+    let mut elsewhere = ask(&proxy, "/", "");
+    assert!(!elsewhere.head().has("grip-hold"));
+    assert!(origin.last().head.has("grip-sig"));
+    proxy.wait_subscribers("a", 1);
+}
+
+#[test]
+fn what_a_trusted_proxy_says_in_grip_is_for_applications_that_no_grip_is_spoken_with_here() {
+    let origin = Origin::replying(|_: &Received| Reply::ok("x"));
+    let more = "grip: { key: changeme }\ntrusted_proxies: [127.0.0.0/8]\n";
+    let proxy = start(&origin, more, &["path: /off, grip: off", "path: /"]);
+    let said = "Grip-Sig: of a proxy in front\r\nGrip-Feature: status\r\n";
+    assert_eq!(ask(&proxy, "/off", said).answer().status(), 200);
+    let request = origin.last();
+    assert_eq!(request.head.all("grip-sig"), ["of a proxy in front"]);
+    assert_eq!(request.head.all("grip-feature"), ["status"]);
+    assert_eq!(ask(&proxy, "/", said).answer().status(), 200);
+    let request = origin.last();
+    assert!(request.head.all("grip-sig").iter().all(|token| token.starts_with("ey")), "{:?}", request.head);
+}
+
+/// Issuer of a token, once it is known to be signed with this key.
+fn issuer_of(request: &Received, key: &[u8]) -> String {
+    let tokens = request.head.all("grip-sig");
+    let [token] = tokens[..] else { panic!("{tokens:?}") };
+    let (signed, tag) = token.rsplit_once('.').unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    ring::hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).unwrap()).expect("that key");
+    let claims = URL_SAFE_NO_PAD.decode(signed.rsplit_once('.').unwrap().1).unwrap();
+    serde_json::from_slice::<serde_json::Value>(&claims).unwrap()["iss"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_key_and_the_issuer_of_a_route_count_more_than_those_of_all() {
+    let origin = Origin::replying(|request: &Received| match &request.body[..] {
+        b"OPEN\r\n" => events("OPEN\r\n", &[]),
+        _ => Reply::ok("x"),
+    });
+    let folder = Folder::new();
+    let file = folder.write("key", "of a file").display().to_string();
+    let from_file = format!("path: /file, grip: {{ key: \"${{file:{file}}}\" }}");
+    let routes = [
+        "path: /both, grip: { key: \"base64:AAEC\", issuer: me }",
+        "path: /issuer, grip: { issuer: me }",
+        "path: /unsigned, grip: { key: \"\" }",
+        "path: /socket, websockets: over_http, grip: { key: of sockets }",
+        from_file.as_str(),
+        "path: /",
+    ];
+    let more = "grip: { key: changeme, issuer: all }\n";
+    let proxy = start(&origin, more, &routes);
+    let known: [(&str, &[u8], &str); 4] = [
+        ("/both", &[0, 1, 2], "me"),
+        ("/issuer", b"changeme", "me"),
+        ("/file", b"of a file", "all"),
+        ("/", b"changeme", "all"),
+    ];
+    for (target, key, issuer) in known {
+        assert_eq!(proxy.get(target).status(), 200);
+        assert_eq!(issuer_of(&origin.last(), key), issuer, "{target}");
+    }
+    assert_eq!(proxy.get("/unsigned").status(), 200);
+    let request = origin.last();
+    assert!(!request.head.has("grip-sig") && request.head.has("grip-feature"), "{:?}", request.head);
+    open(&proxy, "/socket");
+    assert_eq!(issuer_of(&origin.last(), b"of sockets"), "all");
+    // Where nothing is said for all, it is said for one.
+    let proxy = start(&origin, "", &routes);
+    assert_eq!(proxy.get("/both").status(), 200);
+    assert_eq!(issuer_of(&origin.last(), &[0, 1, 2]), "me");
+    assert_eq!(proxy.get("/").status(), 200);
+    assert!(!origin.last().head.has("grip-feature"));
 }

@@ -4,6 +4,7 @@
 //! later. What Pushpin's own default is isn't written down, unless ours differs and an application relies on it.
 //! After Pushpin 1.36, its `routes` and `pushpin.conf`.
 
+mod grip;
 mod routes;
 mod settings;
 mod sites;
@@ -30,7 +31,7 @@ pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, JsonpArgument, JsonpConfig};
+    use crate::config::{Config, JsonpArgument, JsonpConfig, RouteConfig, Websockets};
 
     /// Text that loads, since nobody can use another.
     fn imported(routes: &str, conf: Option<&str>) -> (String, Config) {
@@ -142,9 +143,56 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
         let routes =
             "*,path_beg=/a,prefix=a- a:80,sub=news,sub=all b:80,sub=\"x, \\\"y\",sub=news,sub=\n* a:80,sub\n";
         let (_, config) = imported(routes, None);
+        let channels = |route: &RouteConfig| route.grip.clone().unwrap().channels;
         let [a, rest] = &config.sites[0].routes[..] else { panic!() };
-        assert_eq!(a.grip.channels, ["all", "news", "x, \"y"]);
-        assert!(rest.grip.channels.is_empty());
+        assert_eq!(channels(a), ["all", "news", "x, \"y"]);
+        assert!(channels(rest).is_empty());
+    }
+
+    #[test]
+    fn a_rule_may_have_a_key_of_its_own_or_no_grip() {
+        let routes = "\
+*,path_beg=/a,sig_key=base64:AAEC,sig_iss=me a:80
+*,path_beg=/b,sig_key=\"${HOME} \\\"\" a:80
+*,path_beg=/c,no_grip a:80,sub=x
+*,path_beg=/d,no_grip,sig_key=base64:?,sig_iss= a:80,over_http
+*,path_beg=/e,sig_key=file:/dev/null a:80
+";
+        let (text, config) = imported(routes, Some("[proxy]\nsig_key=base64:?\n"));
+        let known = |path: &str| {
+            let route = config.sites[0].routes.iter().find(|route| route.path == path).unwrap();
+            let grip = route.grip.clone().map(|grip| (grip.key.map(|key| key.0), grip.issuer));
+            (route.websockets, grip)
+        };
+        let key = |key: &str| Some(key.to_owned());
+        assert_eq!(known("/a"), (Websockets::Grip, Some((key("base64:AAEC"), key("me")))));
+        assert_eq!(known("/b"), (Websockets::Grip, Some((key("${HOME} \""), None))));
+        assert_eq!(known("/c"), (Websockets::Through, None));
+        assert_eq!(known("/d"), (Websockets::OverHttp, Some((None, None))));
+        assert_eq!(known("/e"), (Websockets::Grip, Some((key(""), None))));
+        for said in ["sub=x", "no_grip: ", "sig_key: what", "sig_key=file:/dev/null"] {
+            assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
+        }
+        assert!(text.contains("grip: { issuer: \"pushpin\" }\n"), "{text}");
+    }
+
+    #[test]
+    fn the_host_that_an_application_sees_is_that_of_its_target_or_of_the_rule() {
+        let routes = "\
+*,path_beg=/a,as_host=rule.example:81 a:80
+*,path_beg=/b,as_host=rule.example,header=host:x,header=X-A:1,header=x-a:2 a:80,host=target.example
+*,path_beg=/c,as_host= a:80
+";
+        let (text, config) = imported(routes, None);
+        let set = |path: &str| {
+            let route = config.sites[0].routes.iter().find(|route| route.path == path).unwrap();
+            format!("{:?}", route.edge.request)
+        };
+        assert!(set("/a").contains("\"rule.example:81\""), "{text}");
+        assert!(set("/b").contains("\"target.example\"") && !set("/b").contains("rule.example"), "{text}");
+        assert!(set("/b").contains("\"2\"") && !set("/b").contains("\"1\""), "{text}");
+        assert_eq!(set("/c"), "[]");
+        assert!(!text.contains("not taken over:"), "{text}");
     }
 
     #[test]

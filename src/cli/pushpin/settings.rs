@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::grip::key_of;
 use super::yaml::{Yaml, quoted};
 
 /// What was typed, by section and key. What wasn't has Pushpin's default.
@@ -102,7 +103,10 @@ impl Settings {
         self.control(out);
         let key = self.typed("proxy", "sig_key").unwrap_or("changeme");
         let issuer = self.typed("proxy", "sig_iss").unwrap_or("pushpin");
-        out.line(&format!("grip: {{ key: {}, issuer: {} }}", secret(key), quoted(issuer)));
+        let mut remarks = Vec::new();
+        let key = key_of(key, &mut remarks).map_or_else(String::new, |key| format!("key: {key}, "));
+        remarks.iter().for_each(|remark| out.not_taken_over(remark));
+        out.line(&format!("grip: {{ {key}issuer: {} }}", quoted(issuer)));
         self.limits(out);
         for (section, key, default, remark) in WITHOUT {
             match self.typed(section, key) {
@@ -172,13 +176,5 @@ impl Settings {
         if !limits.is_empty() {
             out.line(&format!("limits: {{ {} }}", limits.join(", ")));
         }
-    }
-}
-
-/// A key: text, `base64:` and the like, or `file:` and a path.
-fn secret(key: &str) -> String {
-    match key.strip_prefix("file:") {
-        Some(path) => format!("\"${{file:{}}}\"", path.replace(['"', '\\', '\n', '}'], "")),
-        None => quoted(key),
     }
 }

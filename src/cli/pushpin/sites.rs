@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::grip::{Grip, grip};
 use super::routes::{Part, Rule};
 use super::settings::Settings;
 use super::yaml::{Yaml, quoted};
@@ -49,8 +50,7 @@ struct Route {
     upstream_path: Option<String>,
     /// What stands before the names of channels.
     channel_prefix: Option<String>,
-    /// What it says of GRIP.
-    grip: Vec<String>,
+    grip: Grip,
     /// What is said of JSON-P where pages of every origin may read everything.
     jsonp: Option<Vec<String>>,
     remarks: Vec<String>,
@@ -61,14 +61,10 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("proto", "a route takes HTTP and WebSockets"),
     ("ssl", "a route takes requests with TLS and without; `https: redirect` of a site leads to TLS"),
     ("id", "routes have no ids"),
-    ("sig_iss", "`grip` is the same for all routes"),
-    ("sig_key", "`grip` is the same for all routes"),
-    ("orig_headers", "fields are sent once"),
-    ("as_host", "the client's Host is looked at"),
+    ("orig_headers", "fields are sent once, since instances of the proxy aren't put behind one another"),
     ("session", "positions are in the messages"),
     ("sockjs", "there is no SockJS here: `perihelion.js` falls back by itself"),
     ("sockjs_as_path", "there is no SockJS here: `perihelion.js` falls back by itself"),
-    ("no_grip", "GRIP is understood on every route"),
     ("log_level", "`log.level` is the same for all routes"),
 ];
 
@@ -189,16 +185,14 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     let over_http = targets.iter().any(|target| target.has("over_http"));
     let (set, remove, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
     let debug = condition.has("debug");
-    let (upstream_path, channel_prefix, jsonp, grip) = (None, None, None, grip(targets, &mut remarks));
+    let (upstream_path, channel_prefix, jsonp) = (None, None, None);
+    let grip = grip(condition, targets, &mut remarks);
     #[rustfmt::skip]
     let mut route = Route {
         path, pool, set, remove, over_http, debug, upstream_path, channel_prefix, grip, jsonp, remarks,
     };
     route.upstream_path = upstream_path_of(&route.path, condition, &mut route.remarks);
     route.channel_prefix = condition.get("prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
-    if let Some(host) = targets.iter().find_map(|target| target.get("host")) {
-        route.set.push(("Host".into(), host.to_owned()));
-    }
     for (name, value) in condition.properties.iter().filter(|(name, _)| name == "header") {
         match value.split_once(':') {
             Some((field, value)) if !value.trim().is_empty() => {
@@ -208,8 +202,14 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
             None => route.remarks.push(format!("{name}={value}: a field has a colon")),
         }
     }
+    // What a target says of the host comes later there, and counts.
+    let host = targets.iter().find_map(|target| target.get("host")).or_else(|| condition.get("as_host"));
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
+        route.set.push(("Host".into(), host.to_owned()));
+    }
+    let last = last_of_each(route.set);
     // A field that no request may carry would make the whole file a bad one.
-    let (good, bad) = route.set.into_iter().partition(|(name, value)| is_field(name, value));
+    let (good, bad) = last.into_iter().partition(|(name, value)| is_field(name, value));
     route.set = good;
     let bad: Vec<(String, String)> = bad;
     route.remarks.extend(bad.iter().map(|(name, _)| format!("header={name}: no such field can be sent")));
@@ -240,21 +240,6 @@ fn upstream_path_of(path: &str, condition: &Part, remarks: &mut Vec<String>) -> 
         }
     }
     None
-}
-
-/// The keys of `grip` for the properties of a rule.
-fn grip(targets: &[Part], remarks: &mut Vec<String>) -> Vec<String> {
-    let channels = targets.iter().flat_map(|target| target.all("sub"));
-    let (good, bad): (BTreeSet<&str>, _) =
-        channels.filter(|name| !name.is_empty()).partition(|name| is_name(name));
-    remarks.extend(bad.iter().map(|name| format!("sub={name}: it can't be named so here")));
-    let names: Vec<_> = good.iter().map(|name| quoted(name)).collect();
-    if names.is_empty() { Vec::new() } else { vec![format!("channels: [{}]", names.join(", "))] }
-}
-
-/// What a configuration of ours may name so.
-fn is_name(text: &str) -> bool {
-    (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The keys of `jsonp` for the properties of a rule.
@@ -302,6 +287,16 @@ fn without_aco(condition: &Part) -> impl Iterator<Item = String> + '_ {
     names
         .filter(|name| name.starts_with("jsonp_"))
         .map(|name| format!("{name}: without aco it has no effect"))
+}
+
+/// A field that is set again was not set before.
+fn last_of_each(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut last: Vec<(String, String)> = Vec::new();
+    for field in fields {
+        last.retain(|(name, _)| !name.eq_ignore_ascii_case(&field.0));
+        last.push(field);
+    }
+    last
 }
 
 fn is_field(name: &str, value: &str) -> bool {
@@ -369,15 +364,22 @@ impl Route {
         }
         out.line(&format!("      - path: {}", quoted(&self.path)));
         out.line(&format!("        pool: {}", quoted(&self.pool)));
-        out.line(&format!("        websockets: {}", if self.over_http { "over_http" } else { "grip" }));
+        let websockets = match (self.over_http, &self.grip) {
+            (true, _) => "over_http",
+            (false, Grip::On(_)) => "grip",
+            (false, Grip::Off) => "through",
+        };
+        out.line(&format!("        websockets: {websockets}"));
         if let Some(path) = &self.upstream_path {
             out.line(&format!("        upstream_path: {}", quoted(path)));
         }
         if let Some(prefix) = &self.channel_prefix {
             out.line(&format!("        channel_prefix: {}", quoted(prefix)));
         }
-        if !self.grip.is_empty() {
-            out.line(&format!("        grip: {{ {} }}", self.grip.join(", ")));
+        match &self.grip {
+            Grip::Off => out.line("        grip: off"),
+            Grip::On(keys) if keys.is_empty() => {}
+            Grip::On(keys) => out.line(&format!("        grip: {{ {} }}", keys.join(", "))),
         }
         if self.debug {
             out.line("        debug: true");

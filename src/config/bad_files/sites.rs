@@ -234,4 +234,24 @@ sites:
             r"10:42: `authorize` can't be `app` (expected a path of the site, or a URL such as http://127.0.0.1:8000/authorize)",
         ],
     },
+    Bad {
+        text: r"listen: 127.0.0.1:0
+pools: {app: http://127.0.0.1:8000}
+sites:
+  a.org:
+    routes:
+      - { path: /a, pool: app, grip: none }
+      - { path: /b, pool: app, grip: { chanels: a, key: base64:?, issuer: [] } }
+      - { path: /c, pool: app, grip: { channels: [] } }
+      - { path: /d, pool: app, grip: off, websockets: over_http }
+",
+        problems: &[
+            r"6:38: `grip` is text (expected `off`, or a mapping with key, issuer and channels)",
+            r"7:40: unknown key `chanels` (expected key, issuer or channels; did you mean `channels`?)",
+            r"7:57: `key` can't be used as a secret (expected text, or base64 behind `base64:`)",
+            r"7:75: `issuer` is a list (expected 1 to 200 characters, none of them a control character)",
+            r"8:50: `channels` is empty (expected at least one)",
+            r"9:38: `grip` can't be `off` (expected another value where `websockets` is grip or over_http, which are GRIP's)",
+        ],
+    },
 ];

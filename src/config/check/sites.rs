@@ -3,9 +3,11 @@
 use super::{Lines, Pools, Rules};
 use crate::config::draft::{ActionDraft, BodyLimit, RouteDraft, SiteDraft};
 use crate::config::edge::EdgeDraft;
+use crate::config::form;
 use crate::config::pool::UPSTREAM_POOL;
 use crate::config::problem::{Fault, Place, Placed, Problem, nearest, quote};
 use crate::config::route::ROUTE_PATH;
+use crate::config::route_grip::RouteGripDraft;
 use crate::config::site::UPSTREAM_SITE;
 use crate::config::{
     Action, Authority, BayeuxConfig, Buffer, CorsConfig, EdgeConfig, PoolConfig, RouteConfig, RouteGrip,
@@ -196,12 +198,27 @@ impl Rules<'_> {
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
         let RouteDraft { websockets, debug, upstream_path, channel_prefix, grip, .. } = draft;
+        let grip = self.grip(grip, websockets);
         #[rustfmt::skip]
         let route = RouteConfig {
             path, action, buffer, request_body, internal, websockets, debug, upstream_path, channel_prefix, grip,
             edge,
         };
         Some(route)
+    }
+
+    /// What a route says of GRIP, if it is understood there at all.
+    fn grip(&mut self, draft: RouteGripDraft, websockets: Websockets) -> Option<RouteGrip> {
+        let Some(place) = draft.off else { return Some(draft.grip) };
+        if websockets != Websockets::Through {
+            let fault = Fault::BadValue { key: "grip".into(), value: form::OFF.into() };
+            self.tell(
+                place,
+                fault,
+                "another value where `websockets` is grip or over_http, which are GRIP's",
+            );
+        }
+        None
     }
 
     /// The one action of a route that begins at `place`.
@@ -262,7 +279,7 @@ impl Rules<'_> {
             debug: false,
             upstream_path: None,
             channel_prefix: None,
-            grip: RouteGrip::default(),
+            grip: Some(RouteGrip::default()),
             edge,
         }
     }

@@ -1,0 +1,65 @@
+//! What a rule says of GRIP: its key and issuer, channels that every client is on, or that it isn't spoken.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::routes::Part;
+use super::yaml::quoted;
+
+/// `grip` of a route.
+pub(super) enum Grip {
+    Off,
+    /// These keys.
+    On(Vec<String>),
+}
+
+/// For the properties of a rule.
+pub(super) fn grip(condition: &Part, targets: &[Part], remarks: &mut Vec<String>) -> Grip {
+    let over_http = targets.iter().any(|target| target.has("over_http"));
+    if condition.has("no_grip") && !over_http {
+        let unused = targets.iter().flat_map(|target| target.all("sub"));
+        remarks.extend(unused.map(|sub| format!("sub={sub}: with no_grip nobody is held")));
+        return Grip::Off;
+    }
+    if condition.has("no_grip") {
+        remarks.push("no_grip: WebSocket-over-HTTP is a part of GRIP here".into());
+    }
+    let key = condition.get("sig_key").filter(|key| !key.is_empty());
+    let key = key.and_then(|key| key_of(key, remarks)).map(|key| format!("key: {key}"));
+    let issuer = named("sig_iss", condition.get("sig_iss"), remarks).into_iter().next();
+    let issuer = issuer.map(|issuer| format!("issuer: {issuer}"));
+    let channels = named("sub", targets.iter().flat_map(|target| target.all("sub")), remarks);
+    let channels = (!channels.is_empty()).then(|| format!("channels: [{}]", channels.join(", ")));
+    Grip::On([key, issuer, channels].into_iter().flatten().collect())
+}
+
+/// Names that a configuration of ours may have, each once, as scalars.
+fn named<'p>(
+    property: &str,
+    values: impl IntoIterator<Item = &'p str>,
+    remarks: &mut Vec<String>,
+) -> Vec<String> {
+    let values: BTreeSet<&str> = values.into_iter().filter(|value| !value.is_empty()).collect();
+    let fits = |name: &&str| name.len() <= 200 && !name.chars().any(char::is_control);
+    let (good, bad): (Vec<&str>, Vec<&str>) = values.into_iter().partition(fits);
+    remarks.extend(bad.iter().map(|name| format!("{property}={name}: it can't be named so here")));
+    good.into_iter().map(quoted).collect()
+}
+
+/// A key as a scalar: text, `base64:` and the like, or `file:` and a path.
+pub(super) fn key_of(key: &str, remarks: &mut Vec<String>) -> Option<String> {
+    if let Some(path) = key.strip_prefix("file:") {
+        let remark = "Pushpin reads a PEM key or hexadecimal digits there; here the file holds text, or base64 \
+                      behind `base64:`, and tokens are signed with HS256";
+        remarks.push(format!("sig_key={key}: {remark}"));
+        return Some(format!("\"${{file:{}}}\"", path.replace(['"', '\\', '\n', '}'], "")));
+    }
+    let is_key = |encoded: &str| STANDARD.decode(encoded).is_ok_and(|key| !key.is_empty());
+    if key.strip_prefix("base64:").is_some_and(|encoded| !is_key(encoded)) {
+        remarks.push("sig_key: what stands behind base64: is none".into());
+        return None;
+    }
+    Some(quoted(key))
+}
