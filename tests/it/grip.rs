@@ -198,6 +198,7 @@ fn the_status_and_the_headers_are_those_that_the_application_means() {
     assert_eq!(raw.body_behind(head).text(), "tea");
     let unchanged = raw.get("/unchanged");
     assert_eq!((unchanged.status(), unchanged.text().as_str()), (304, ""));
+    assert!(!unchanged.head.has("content-length"), "{:?}", unchanged.head);
     let plain = raw.get("/plain");
     assert_eq!((plain.text().as_str(), plain.head.has("grip-channel")), ("plain", false));
     let mut held = ask(&proxy, "/missing");

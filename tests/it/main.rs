@@ -30,6 +30,7 @@ mod grip;
 mod grip_filters;
 mod grip_links;
 mod grip_routes;
+mod grip_streams;
 mod headers;
 mod health;
 mod hold;

@@ -113,6 +113,29 @@ fn the_application_and_its_publishers_speak_to_one_client() {
 }
 
 #[test]
+fn an_application_may_have_no_prefix_or_one_of_its_own() {
+    for (extension, opening) in
+        [("grip; message-prefix=\"\"", &b"\x81\x02hi"[..]), ("grip; message-prefix=x", b"\x81\x03xhi")]
+    {
+        let origin = Origin::new(move |_: &Received, socket: &mut Socket| {
+            let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-App: kept\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: ";
+            let subscribe = text("c:{\"type\":\"subscribe\",\"channel\":\"room\"}");
+            let said = [head.as_bytes(), extension.as_bytes(), b"\r\n\r\n", opening, &subscribe].concat();
+            socket.write_all(&said).unwrap();
+            while heard(socket).is_some() {}
+            Then::Close
+        });
+        let proxy = start(&origin);
+        let mut raw = open(&proxy);
+        assert_eq!(frame(&mut raw), (0x81, b"hi".to_vec()), "{extension}");
+        proxy.wait_subscribers("room", 1);
+        publish(&proxy, "published");
+        assert_eq!(frame(&mut raw), (0x81, b"published".to_vec()), "{extension}");
+    }
+}
+
+#[test]
 fn an_application_that_detaches_leaves_its_client_to_publishers() {
     let origin = speaking(GRIP, &[]);
     let proxy = start(&origin);

@@ -162,3 +162,82 @@ fn text<'a>(name: &'static str, value: &'a HeaderValue) -> Result<&'a str, BadIn
     let bytes = value.as_bytes();
     std::str::from_utf8(bytes).map_err(|_| bad(name, &String::from_utf8_lossy(bytes), "UTF-8 was expected"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(fields: &[(&'static str, &str)]) -> Result<Terms, BadInstruction> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        read(&headers)
+    }
+
+    #[test]
+    fn channels_come_from_all_lines_and_the_rest_from_the_first() {
+        let many: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+        let read = terms(&[
+            ("grip-hold", "response"),
+            ("grip-hold", "stream"),
+            ("grip-channel", "a; prev-id=1; prev-id=2; filter=skip-self; Filter=x, b; x=\"open, c"),
+            ("grip-channel", "\u{fc}; prev-id=\"x, y\", a; prev-id=9"),
+            ("grip-channel", &many.join(", ")),
+            ("grip-set-meta", "user=\"alice, \\\"a\\\"\", id_format=x; y=z"),
+            ("grip-set-meta", "user=bob"),
+            ("grip-timeout", "7"),
+            ("grip-timeout", "x"),
+        ])
+        .unwrap();
+        assert_eq!((read.mode, read.response_timeout().as_secs()), (Some(Mode::Response), 7));
+        let names: Vec<_> = read.channels.iter().map(|channel| channel.name.as_str()).collect();
+        // What breaks off is left out, a name counts once, and twenty are all.
+        assert_eq!((&names[..3], names.len()), (&["a", "\u{fc}", "0"][..], CHANNELS_MAX));
+        let last: Vec<_> = read.channels.iter().filter_map(|channel| channel.prev_id.as_deref()).collect();
+        assert_eq!(last, ["1", "x, y"]);
+        let meta: Vec<_> = read.meta.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(meta, [("user", "alice, \"a\""), ("id_format", "x"), ("user", "bob")]);
+    }
+
+    #[test]
+    fn times_are_those_of_pushpin_where_nothing_is_said() {
+        let seconds = |timeout: Option<&str>| {
+            let fields: Vec<_> = timeout.into_iter().map(|timeout| ("grip-timeout", timeout)).collect();
+            terms(&fields).unwrap().response_timeout().as_secs()
+        };
+        assert_eq!([None, Some("0"), Some("4"), Some("6")].map(seconds), [55, 5, 5, 6]);
+        let link = |value: &str| terms(&[("grip-link", value)]).map(|terms| terms.next);
+        for (value, seconds) in
+            [("</a>; rel=next", 120), ("</a>; rel=next; timeout=0", 1), ("<a>; timeout=9; rel=next", 9)]
+        {
+            assert_eq!(link(value).unwrap().unwrap().timeout.as_secs(), seconds, "{value}");
+        }
+        for nowhere in ["</a>", "a", "</a>; rel=gone", "</a>; rel=other"] {
+            assert_eq!(link(nowhere), Ok(None), "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_header() {
+        for (name, value) in [
+            ("Grip-Hold", "Stream"),
+            ("Grip-Channel", "a; filter=1; filter=2; filter=3; filter=4; filter=5; filter=6"),
+            ("Grip-Timeout", "-1"),
+            ("Grip-Timeout", "1.5"),
+            ("Grip-Keep-Alive", ""),
+            ("Grip-Keep-Alive", "a; timeout=-1"),
+            ("Grip-Keep-Alive", "a; format=hex"),
+            ("Grip-Status", "1000"),
+            ("Grip-Status", "OK 200"),
+            ("Grip-Link", "/a; rel=next"),
+            ("Grip-Link", "<>; rel=next"),
+            ("Grip-Link", "</a>; rel=next; timeout=x"),
+        ] {
+            let lower = HeaderName::try_from(name).unwrap();
+            let mut headers = HeaderMap::new();
+            headers.insert(lower, value.parse().unwrap());
+            assert_eq!(read(&headers).map_err(|bad| bad.header).err(), Some(name), "{name}: {value}");
+        }
+    }
+}
