@@ -10,7 +10,7 @@ import { Perihelion } from "../../deploy/npm/perihelion.mjs";
 import { LockManager } from "./locks.mjs";
 
 const QUICK = { retry: 5, retryMax: 40, interval: 5, patience: 5000, silence: 5000, share: false };
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 const toClose = [];
 afterEach(async () => {

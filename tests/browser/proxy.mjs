@@ -12,7 +12,7 @@ import { join } from "node:path";
 const ADDRESS = `127.255.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 const PORT = 8080;
 const CONTROL_PORT = 7070;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 /** Where applications publish. */
 export const CONTROL = `http://${ADDRESS}:${CONTROL_PORT}`;

@@ -13,7 +13,7 @@ import Faye from "faye";
 
 import { Proxy } from "../browser/proxy.mjs";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 // Not the one of the proxy's own tests, since files run beside each other.
 const APPLICATION = `127.253.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 

@@ -15,7 +15,7 @@ import { Middlebox } from "../browser/middlebox.mjs";
 import { Proxy } from "../browser/proxy.mjs";
 import { Relay } from "../browser/relay.mjs";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const JSON_TYPE = { "content-type": "application/json" };
 
 adapt();

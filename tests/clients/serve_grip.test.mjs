@@ -11,7 +11,7 @@ import { WebSocket } from "ws";
 
 import { CONTROL, Proxy } from "../browser/proxy.mjs";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const serveGrip = new ServeGrip({ grip: `${CONTROL}/?iss=pushpin&key=changeme`, gripProxyRequired: true, prefix: "app-" });
 let proxy;
 
@@ -25,10 +25,10 @@ const views = {
     instruct.setKeepAlive("alive\n", 2);
     response.end("[stream open]\n");
   },
-  "/poll": (request, response) => {
+  "/poll": (request, response, query) => {
     const instruct = response.grip.startInstruct();
     instruct.addChannel("room");
-    instruct.setHoldLongPoll(5);
+    instruct.setHoldLongPoll(Number(query.get("timeout") ?? 300));
     response.setHeader("X-App", "held");
     response.end("nothing for now\n");
   },
@@ -115,7 +115,7 @@ test("serve-grip holds a long poll, which is answered by what it publishes, or b
   await get("say?text=hello");
   const { status, headers, text } = await answer;
   assert.deepEqual([status, headers.get("x-app"), text], [203, "held", "hello"]);
-  assert.equal((await get("poll")).text, "nothing for now\n");
+  assert.equal((await get("poll?timeout=2")).text, "nothing for now\n");
 });
 
 test("serve-grip says by Grip-Status what it means", async () => {

@@ -17,7 +17,7 @@ def send(request):
 def poll(request):
     """Waits for what is said in a room; long enough that it is compressed."""
     assert request.grip.signed, "the proxy's signature is wrong"
-    set_hold_longpoll(request, request.GET["room"], timeout=5)
+    set_hold_longpoll(request, request.GET["room"], timeout=int(request.GET.get("timeout", 300)))
     return HttpResponse(LONG, content_type="text/plain")
 
 
