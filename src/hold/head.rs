@@ -1,6 +1,9 @@
 //! The head of an answer on an HTTP/1 connection that is held (RFC 9112 §4, §5).
 
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, LAST_MODIFIED, TRANSFER_ENCODING,
+};
 use hyper::{StatusCode, Version};
 
 use super::ClientSide;
@@ -29,6 +32,22 @@ impl Length {
     }
 }
 
+/// Whose the bytes behind a head are.
+#[derive(Debug, Clone, Copy)]
+pub enum Writer<'a> {
+    /// The application's, just as it said.
+    Application,
+    /// A transport's, which has this media type where it isn't the application's. What the application says of its own
+    /// bytes isn't true of them: a client that kept them under its `ETag` would be told later that they are still good.
+    Transport(Option<&'a str>),
+}
+
+/// Fields that say something of certain bytes (RFC 9110 §8.8, §14; RFC 9530).
+fn describes_bytes(name: &HeaderName) -> bool {
+    matches!(*name, ETAG | LAST_MODIFIED | ACCEPT_RANGES | CONTENT_RANGE)
+        || matches!(name.as_str(), "content-md5" | "digest" | "content-digest" | "repr-digest")
+}
+
 /// Puts words of somebody's own behind the status of a head that was just written.
 pub fn write_reason(reason: &str, head: &mut Vec<u8>) {
     // `HTTP/1.1 200 `.
@@ -44,7 +63,7 @@ pub fn write_reason(reason: &str, head: &mut Vec<u8>) {
 pub fn write_head(
     status: StatusCode,
     headers: &HeaderMap,
-    media_type: Option<&str>,
+    writer: Writer<'_>,
     fields: &[Field],
     length: Length,
     client: ClientSide,
@@ -55,10 +74,15 @@ pub fn write_head(
     for part in [version, " ", status.as_str(), " ", reason, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
+    let (media_type, of_transport) = match writer {
+        Writer::Application => (None, false),
+        Writer::Transport(media_type) => (media_type, true),
+    };
     for (name, value) in headers {
         let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
         let replaced = *name != CACHE_CONTROL && fields.iter().any(|(own, _)| name == own);
-        if !(ours || replaced || media_type.is_some() && *name == CONTENT_TYPE) {
+        let untrue = of_transport && describes_bytes(name);
+        if !(ours || replaced || untrue || media_type.is_some() && *name == CONTENT_TYPE) {
             field(name.as_str(), value.as_bytes(), out);
         }
     }
@@ -110,7 +134,8 @@ mod tests {
         headers.append("set-cookie", "b=2".parse().unwrap());
         let mut out = Vec::new();
         let client = ClientSide { version, keep_alive };
-        write_head(StatusCode::OK, &headers, Some("text/event-stream"), &[], length, client, &mut out);
+        let writer = Writer::Transport(Some("text/event-stream"));
+        write_head(StatusCode::OK, &headers, writer, &[], length, client, &mut out);
         let text = String::from_utf8(out).unwrap();
         let cookies = "set-cookie: a=1\r\nset-cookie: b=2\r\ncontent-type: text/event-stream\r\n";
         let (before, after) = text.split_once(cookies).unwrap();
@@ -144,9 +169,28 @@ mod tests {
         let fields = [("cache-control", "no-transform".into()), ("pragma", "no-cache".into())];
         let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
         let mut out = Vec::new();
-        write_head(StatusCode::OK, &headers, None, &fields, Length::Known(0), client, &mut out);
+        let writer = Writer::Application;
+        write_head(StatusCode::OK, &headers, writer, &fields, Length::Known(0), client, &mut out);
         let expected = "HTTP/1.1 200 OK\r\ncache-control: private\r\ncache-control: no-transform\r\n\
             pragma: no-cache\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_an_application_says_of_its_own_bytes_is_not_said_of_others() {
+        let mut headers = HeaderMap::new();
+        for name in ["etag", "last-modified", "accept-ranges", "content-range", "digest", "content-md5"] {
+            headers.insert(HeaderName::from_static(name), "x".parse().unwrap());
+        }
+        headers.insert("vary", "cookie".parse().unwrap());
+        let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
+        let written = |writer| {
+            let mut out = Vec::new();
+            write_head(StatusCode::OK, &headers, writer, &[], Length::Known(0), client, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let expected = "HTTP/1.1 200 OK\r\nvary: cookie\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(written(Writer::Transport(None)), expected);
+        assert_eq!(written(Writer::Application).matches(": x\r\n").count(), 6);
     }
 }

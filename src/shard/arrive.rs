@@ -12,7 +12,7 @@ use super::memberships::Memberships;
 use super::runs;
 use super::socket::Conversation;
 use crate::hold::{
-    Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, write_head, write_reason,
+    Answer, ClientSide, Departure, Ear, Hold, Home, Length, Permit, Source, Writer, write_head, write_reason,
 };
 use crate::hub::{ChannelId, Joined};
 use crate::message::{Frame, Framing, Position, Sequence};
@@ -308,14 +308,15 @@ fn stream_head(hold: &Hold, opening: &Opening) -> Vec<u8> {
 /// The head of what the transport writes.
 fn write_own_head(hold: &Hold, opening: &Opening, length: Length, out: &mut Vec<u8>) {
     let Answer { status, headers, .. } = &hold.answer;
-    let status = if Length::of(*status, 0) == Length::Bodiless { StatusCode::OK } else { *status };
+    let is_whole = Length::of(*status, 0) != Length::Bodiless && *status != StatusCode::PARTIAL_CONTENT;
+    let status = if is_whole { *status } else { StatusCode::OK };
     let media_type = match transport::transport(hold.transport).media_type() {
         MediaType::Own(media_type) => Some(media_type),
         MediaType::Nothing => None,
         MediaType::Default(media_type) => (!headers.contains_key(CONTENT_TYPE)).then_some(media_type),
     };
     let fields = transport::fields(hold.transport, opening);
-    write_head(status, headers, media_type, &fields, length, hold.client, out);
+    write_head(status, headers, Writer::Transport(media_type), &fields, length, hold.client, out);
     if let Some(reason) = reason(hold) {
         write_reason(reason, out);
     }
@@ -355,7 +356,7 @@ pub(super) fn whole_answer(answer: &Answer, reason: Option<&str>, client: Client
     let Answer { status, headers, body } = answer;
     let length = Length::of(*status, body.len());
     let mut out = Vec::with_capacity(512 + body.len());
-    write_head(*status, headers, None, &[], length, client, &mut out);
+    write_head(*status, headers, Writer::Application, &[], length, client, &mut out);
     if let Some(reason) = reason {
         write_reason(reason, &mut out);
     }

@@ -7,7 +7,7 @@ use super::cold::Manner;
 use super::event_loop::{EventLoop, Outcome};
 use super::held::{Reason, Stage};
 use super::socket::Farewell;
-use crate::hold::{Ear, End, Kind, Length, SPEECHES_AHEAD, Speech, WORDS_AHEAD, write_head};
+use crate::hold::{Ear, End, Kind, Length, SPEECHES_AHEAD, Speech, WORDS_AHEAD, Writer, write_head};
 use crate::message::Frame;
 use crate::transport::websocket;
 
@@ -91,7 +91,8 @@ impl EventLoop {
             Speech::Refuse => {
                 let mut error = Vec::new();
                 let (status, client) = (StatusCode::INTERNAL_SERVER_ERROR, held.cold.client);
-                write_head(status, &HeaderMap::new(), None, &[], Length::Known(0), client, &mut error);
+                let (nothing, writer) = (HeaderMap::new(), Writer::Application);
+                write_head(status, &nothing, writer, &[], Length::Known(0), client, &mut error);
                 if let Manner::Poll(poll) = &mut held.cold.manner {
                     poll.fallback = Frame::raw(error);
                 }

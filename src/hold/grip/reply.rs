@@ -7,7 +7,7 @@ use hyper::header::{
 
 use super::body::fields;
 use super::session::Deed;
-use crate::hold::{ClientSide, Length, write_head, write_reason};
+use crate::hold::{ClientSide, Length, Writer, write_head, write_reason};
 use crate::message::{Reply, ReplyBody};
 use crate::transport::call::{Call, MEDIA_TYPE, Told};
 
@@ -76,7 +76,7 @@ fn write(
     out: &mut Vec<u8>,
 ) {
     let length = Length::of(status, body.len());
-    write_head(status, headers, None, &[], length, client, out);
+    write_head(status, headers, Writer::Application, &[], length, client, out);
     if let Some(reason) = reason {
         write_reason(reason, out);
     }
