@@ -29,12 +29,12 @@ use hyper::{HeaderMap, StatusCode, Version};
 
 use crate::message::{ChannelName, Position, Start, TransportId};
 use crate::transport::call::Call;
-use crate::transport::{self, Parameters};
+use crate::transport::{self, Parameters, percent_decoded};
 
 pub use crate::transport::BadCallback;
 pub use counting::Counting;
 pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
-pub use head::{Length, write_head, write_reason};
+pub use head::{Length, Writer, write_head, write_reason};
 pub use moment::{moment, moment_of_revocation};
 pub use revocations::Whose;
 pub use route_channels::RouteChannels;
@@ -358,6 +358,11 @@ pub fn client_start(headers: &HeaderMap, query: Option<&str>) -> Option<Start> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let query = || query?.split('&').find_map(|pair| pair.strip_prefix("lastEventId="));
     let said = header.or_else(query).filter(|said| !said.is_empty())?;
+    // Some libraries encode more of a query than they have to.
+    if header.is_none() && said.contains('%') {
+        let said = percent_decoded(said).and_then(|said| String::from_utf8(said).ok()).unwrap_or_default();
+        return Some(said.parse().map_or(Start::Unknown, Start::After));
+    }
     Some(said.parse().map_or(Start::Unknown, Start::After))
 }
 
@@ -397,6 +402,8 @@ mod tests {
         assert_eq!(starts("a", None, None), [Start::After(at(5))]);
         assert_eq!(starts("a", Some("e-3"), Some("lastEventId=e-2")), [Start::After(at(3))]);
         assert_eq!(starts("a", None, Some("x=1&lastEventId=e-2")), [Start::After(at(2))]);
+        assert_eq!(starts("a", None, Some("lastEventId=e%2d2")), [Start::After(at(2))]);
+        assert_eq!(starts("a", None, Some("lastEventId=e%2")), [Start::Unknown]);
         assert_eq!(starts("a", Some("junk"), None), [Start::Unknown]);
         assert_eq!(starts("a", Some(""), Some("lastEventId=")), [Start::After(at(5))]);
         let mixed = starts("a;since=now, b;since=earliest, c;since=e-1, d", Some("e-3"), None);
