@@ -35,7 +35,7 @@ pub struct Timeouts {
 pub struct DrainConfig {
     /// After this the rest is cut.
     pub timeout: Duration,
-    /// Held streams end spread over this.
+    /// Held streams end spread over this, or less where they are few.
     pub spread: Duration,
     /// How long `/readyz` says 503 before listeners close.
     pub lameduck: Duration,

@@ -43,6 +43,15 @@ impl Stage {
     }
 }
 
+/// What one held connection adds to the time in which they end: clients that come back at this pace are noticed by no
+/// application, so that few need not make the process wait.
+const GENTLE: Duration = Duration::from_millis(20);
+
+/// Over what time so many connections end.
+fn time_to_leave(held: usize, spread: Duration) -> Duration {
+    spread.min(GENTLE.saturating_mul(u32::try_from(held).unwrap_or(u32::MAX)))
+}
+
 /// Between two looks whether everything has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -56,7 +65,7 @@ impl Server {
         for worker in &self.workers {
             worker.tell(Order::Drain).await;
         }
-        self.comet.drain(drain.spread);
+        self.comet.drain(time_to_leave(self.comet.open(), drain.spread));
         if tokio::time::timeout(drain.timeout, self.empty()).await.is_err() {
             let (connections, held) = (self.places.open(), self.comet.open());
             tracing::warn!(connections, held, "drain.timeout is over: cuts what is left");
@@ -70,5 +79,19 @@ impl Server {
             tokio::time::sleep(LOOK).await;
             quiet = if self.places.open() + self.comet.open() == 0 { quiet + 1 } else { 0 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_connections_need_no_spread_and_many_have_no_more() {
+        let spread = Duration::from_secs(10);
+        for (held, millis) in [(0, 0), (1, 20), (100, 2_000), (500, 10_000), (1_000_000, 10_000)] {
+            assert_eq!(time_to_leave(held, spread), Duration::from_millis(millis), "{held}");
+        }
+        assert_eq!(time_to_leave(usize::MAX, Duration::ZERO), Duration::ZERO);
     }
 }

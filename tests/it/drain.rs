@@ -123,6 +123,35 @@ fn streams_under_tls_end_as_cleanly() {
 }
 
 #[test]
+fn few_held_connections_need_no_spread() {
+    let (origin, _tell) = slow();
+    let mut proxy = Perihelion::before_with(&origin, "drain: { spread: 60s, timeout: 120s }");
+    let mut events: Vec<EventSource> = (0..4).map(|_| EventSource::open(proxy.http(), "/sse")).collect();
+    proxy.wait_subscribers("news", 4);
+    proxy.signal("QUIT");
+    // Each waits for less than the deadline of a test, which is less than the spread.
+    for client in &mut events {
+        assert_eq!(client.next_or_end(), None);
+    }
+    drop(events);
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn signals_that_other_servers_know_end_nothing() {
+    let (origin, _tell) = slow();
+    let proxy = Perihelion::before(&origin);
+    let mut client = EventSource::open(proxy.http(), "/sse");
+    proxy.wait_subscribers("news", 1);
+    for name in ["USR1", "USR2"] {
+        proxy.signal(name);
+        wait_until("it is said", || proxy.stderr().contains(&format!("{name} does nothing")));
+    }
+    proxy.publish("news", "still here");
+    assert_eq!(client.next().data, "still here");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let (origin, _tell) = slow();
     let mut proxy = Perihelion::before_with(&origin, "drain: { spread: 60s, timeout: 120s }");
