@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::{Method, StatusCode};
 use rustls::ServerConfig;
 use subtle::ConstantTimeEq;
@@ -19,6 +19,8 @@ use subtle::ConstantTimeEq;
 use super::reply::Failure;
 use crate::config::{Endpoint, Role, Subject, SubjectConfig, TokenConfig};
 use crate::jwt;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What opens the control port.
 #[derive(Debug, Default)]
@@ -100,6 +102,13 @@ impl Guard {
     fn check_stranger(&self, headers: &HeaderMap) -> Result<(), Failure> {
         if headers.contains_key(ORIGIN) {
             return Err(Failure::new(StatusCode::FORBIDDEN, "a request with Origin needs a token"));
+        }
+        // Pictures and scripts are asked for without `Origin`; `none` is what a person has typed.
+        if let Some(site) = headers.get(SEC_FETCH_SITE)
+            && site != "none"
+            && site != "same-origin"
+        {
+            return Err(Failure::new(StatusCode::FORBIDDEN, "a request of a web page needs a token"));
         }
         if !self.host_is_ours(headers) {
             let error = "without a token Host has to be the control port's address";
@@ -319,6 +328,15 @@ mod tests {
             assert!(!allowed(&open, &[("host", host)]), "{host}");
         }
         assert!(!allowed(&open, &[("host", "127.0.0.1:7070"), ("origin", "null")]));
+        for (site, may) in
+            [("cross-site", false), ("same-site", false), ("none", true), ("same-origin", true)]
+        {
+            assert_eq!(
+                allowed(&open, &[("host", "127.0.0.1:7070"), ("sec-fetch-site", site)]),
+                may,
+                "{site}"
+            );
+        }
         assert!(!allowed(&open, &[]));
         assert!(allowed(&guard("/run/control.sock", &[]), &[("host", "whatever")]));
     }

@@ -415,9 +415,29 @@ async fn settled<T>(outcome: Outcome<T>) -> Result<T, Failure> {
     }
 }
 
+/// What of a body that is too large is read away, and for how long.
+const PASSED_OVER: u64 = 64 << 20;
+const PASSED_OVER_IN: Duration = Duration::from_secs(5);
+
+/// Reads a body away, so that the connection isn't reset under whoever sends it.
+async fn pass_over(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if bytes > PASSED_OVER {
+                break;
+            }
+        }
+    };
+    // What is left then ends with the connection.
+    let _ = tokio::time::timeout(PASSED_OVER_IN, reading).await;
+}
+
 /// The whole body, within bounds of size and time.
 async fn read_body(body: Incoming, headers: &hyper::HeaderMap, limit: usize) -> Result<Bytes, Failure> {
-    if headers.contains_key(hyper::header::CONTENT_ENCODING) {
+    let coding = headers.get(hyper::header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "a body with Content-Encoding is not accepted",
@@ -426,6 +446,10 @@ async fn read_body(body: Incoming, headers: &hyper::HeaderMap, limit: usize) -> 
     let too_large =
         || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body here has at most {limit} bytes"));
     if hyper::body::Body::size_hint(&body).lower() > limit as u64 {
+        // Who waits for `100 Continue` sends nothing of it; all others read the answer only when they have sent it.
+        if !headers.contains_key(hyper::header::EXPECT) {
+            pass_over(body).await;
+        }
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {

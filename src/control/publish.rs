@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::grip_ids::RecentIds;
@@ -107,6 +107,9 @@ pub(super) fn read_batch(
 ) -> Result<(Batch, bool), Failure> {
     let Items { items } = serde_json::from_slice(text).map_err(|error| match is_grip {
         true => publish_grip::no_items(text),
+        false if !text.trim_ascii_start().starts_with(b"{") => {
+            Failure::bad("the body is an object with a list `items`, and nothing else")
+        }
         false => Failure::bad(format!("no list of items: {error}")),
     })?;
     if items.len() > limits.batch {
@@ -189,8 +192,15 @@ struct Item<'a> {
     data: &'a RawValue,
     event: Option<String>,
     id: Option<String>,
-    expected_last: Option<String>,
+    /// `null` is what the answer to a conflict says of a channel without a message.
+    #[serde(default, deserialize_with = "even_null")]
+    expected_last: Option<Option<String>>,
     key: Option<String>,
+}
+
+/// Else serde takes `null` for a key that isn't there.
+fn even_null<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Option<Expected>), Failure> {
@@ -207,14 +217,18 @@ fn read_item(item: &RawValue, index: usize, limit: usize) -> Result<(Message, Op
     let event = item.event.map(|event| checked_event(event.into())).transpose()?;
     let id = item.id.map(|id| checked_id(id.into())).transpose()?;
     let key = item.key.map(|key| checked_key(key.into())).transpose()?;
-    let expected = item.expected_last.map(|last| expected_last(&last, index)).transpose()?;
+    let expected = item.expected_last.map(|last| last.unwrap_or_else(|| NO_MESSAGE.into()));
+    let expected = expected.map(|last| expected_last(&last, index)).transpose()?;
     Ok((Message { event, id, key, content_type, ..Message::new(channel, data) }, expected))
 }
+
+/// What is expected of a channel without a message.
+const NO_MESSAGE: &str = "none";
 
 /// `none`, or the position of what has to be the channel's last message.
 fn expected_last(last: &str, item: usize) -> Result<Expected, Failure> {
     let position = match last {
-        "none" => None,
+        NO_MESSAGE => None,
         _ => Some(last.parse().map_err(|_| {
             Failure::bad(format!("expected_last is a position or \"none\", and {last:?} is neither"))
         })?),

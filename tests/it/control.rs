@@ -190,6 +190,29 @@ fn a_batch_with_one_bad_item_publishes_nothing_and_says_which() {
 }
 
 #[test]
+fn what_a_conflict_says_of_a_channel_without_messages_can_be_expected_of_it() {
+    let proxy = proxy();
+    let publish = |last: &str| {
+        let body =
+            format!("{{\"items\":[{{\"channel\":\"news\",\"data\":\"x\",\"expected_last\":{last}}}]}}");
+        proxy.control("POST", "/publish", &body)
+    };
+    let conflict = publish("\"e-1\"");
+    assert_error(&conflict, 409);
+    assert!(conflict.json()["last"].is_null());
+    assert_eq!(publish("null").status(), 200);
+    assert_error(&publish("null"), 409);
+}
+
+#[test]
+fn whoever_sends_a_whole_body_that_is_too_large_reads_why_it_is_refused() {
+    let proxy = Perihelion::before_with(&Origin::replying(|_| Reply::ok("")), "limits: { message: 1KiB }");
+    // More than all buffers on the way take.
+    let answer = proxy.control("POST", "/channels/news", &"x".repeat(20_000_000));
+    assert_error(&answer, 413);
+}
+
+#[test]
 fn what_is_no_publish_is_refused_in_json() {
     let proxy = Perihelion::before_with(
         &Origin::replying(|_| Reply::ok("")),
