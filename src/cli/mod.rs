@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Endpoint, LogLevel, UpstreamTls};
 use crate::demo::{DEFAULT_LISTEN, Demo};
 use crate::pulse::count_panics;
-use crate::server::{Server, raise_descriptor_limit, warn_of_descriptor_limit};
+use crate::server::{Server, raise_descriptor_limit, tell_of_descriptor_limit};
 
 use control_client::ControlClient;
 
@@ -36,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until told to stop: TERM or INT drains and stops, HUP reads the configuration again.
+    /// Serve until told to stop: TERM, INT or QUIT drains and stops, HUP reads the configuration again.
     Run(File),
     /// Read a configuration and say every error in it.
     Check(File),
@@ -87,6 +88,7 @@ struct File {
 #[derive(Debug, Args)]
 struct Publish {
     /// The channel.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     channel: String,
     /// The message; standard input where it is left out.
     #[arg(allow_hyphen_values = true)]
@@ -160,7 +162,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     log_to_standard_error(config.log.level);
     count_panics();
     raise_descriptor_limit();
-    warn_of_descriptor_limit(config.limits.held_connections);
+    tell_of_descriptor_limit(config.limits.held_connections, config.limits.held_is_typed);
     Server::start(config, Some(file.to_owned()))?.wait();
     Ok(ExitCode::SUCCESS)
 }

@@ -139,6 +139,7 @@ fn the_full_example_has_every_key_with_its_default() {
     // What has no default, since another key or nothing stands for it, is shown by some value.
     let mut limits = config.limits.clone();
     (limits.per_address.burst, limits.per_address.except) = (None, Vec::new());
+    limits.held_is_typed = false;
     let mut tickets = config.tickets.clone();
     tickets.keys.clear();
     let mut presence = config.presence[0].clone();

@@ -11,7 +11,7 @@ use super::{
     AccessFormat, Action, Buffer, ChannelLimits, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig,
     GripConfig, HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig,
     ReproxyConfig, RetriesConfig, Role, RouteGrip, Secret, SignConfig, SlowReader, StoreConfig, SyncTime,
-    Target, UploadConfig, UrlPattern, VerifyConfig,
+    Target, UploadConfig, UrlPattern, VerifyConfig, Websockets,
 };
 
 fn config(text: &str) -> Config {
@@ -321,4 +321,26 @@ fn a_file_that_cannot_be_read_is_named() {
     for (name, expected) in table {
         assert_eq!(load(name), expected.map_err(str::to_owned), "{name}");
     }
+}
+
+#[test]
+fn a_way_of_websockets_has_a_second_name() {
+    let way = |typed: &str| {
+        let text = format!(
+            "listen: 127.0.0.1:0\npools: {{ a: b:80 }}\nsites: {{ '*': {{ routes: [{{ path: /, pool: a, {typed} }}] }} }}"
+        );
+        config(&text).sites[0].routes[0].websockets
+    };
+    assert_eq!(way("websocket: over-http"), Websockets::OverHttp);
+    assert_eq!(way("websockets: over_http"), Websockets::OverHttp);
+}
+
+#[test]
+fn it_is_known_whether_somebody_counts_on_the_number_of_holds() {
+    let typed = |limits: &str| {
+        let text = format!("listen: 127.0.0.1:0\nupstream: b:80\nlimits: {{ {limits} }}");
+        config(&text).limits.held_is_typed
+    };
+    assert!(typed("held_connections: 1000000"));
+    assert!(!typed("connections: 5"));
 }

@@ -21,6 +21,8 @@ pub struct Limits {
     pub http2: Http2Limits,
     /// Held connections of the whole process.
     pub held_connections: Option<usize>,
+    /// Whether the file says so, and somebody counts on it.
+    pub held_is_typed: bool,
     /// Connections taken over in a time, polls included; `None` is `off`.
     pub new_holds: Option<Rate>,
     /// Bytes of a request's head.
@@ -92,6 +94,7 @@ impl Default for Limits {
             http2: Http2Limits::default(),
             // About 1 GiB of memory at what a held connection costs.
             held_connections: Some(1_000_000),
+            held_is_typed: false,
             // Only the operator knows what the application can render in a second.
             new_holds: None,
             // Room for the cookies and tokens of large sites.
@@ -155,6 +158,7 @@ pub(super) static LIMITS: Section<Limits> = Section {
         }),
         Key::section("http2", ".", &HTTP2, |limits, value| HTTP2.fill(&mut limits.http2, value)),
         Key::new("held_connections", |limits, value| {
+            limits.held_is_typed = true;
             value.put(&mut limits.held_connections, &form::COUNT_OR_OFF);
         }),
         Key::new("new_holds", |limits, value| value.put(&mut limits.new_holds, &form::RATE_OR_OFF)),

@@ -214,6 +214,9 @@ pub enum Fault {
     /// A control port that anyone can reach.
     #[error("the control port on `{0}` can be reached from other machines and asks for nothing")]
     OpenControl(String),
+    /// A server that is this process: each request would come back to it until nothing is left.
+    #[error("`{0}` is where the proxy itself listens")]
+    Ourselves(String),
     /// A key that means something only beside another.
     #[error("`{key}` means nothing without `{other}`")]
     Needs {

@@ -115,7 +115,10 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
         Key::new("request_body", |route, value| {
             route.request_body = value.read(&form::SIZE_OR_OFF).map(BodyLimit);
         }),
-        Key::new("websockets", |route, value| value.put(&mut route.websockets, &form::WEBSOCKETS)),
+        Key::<RouteDraft>::new("websockets", |route, value| {
+            value.put(&mut route.websockets, &form::WEBSOCKETS)
+        })
+        .or("websocket"),
         Key::new("upstream_path", |route, value| route.upstream_path = value.read(&form::PATH)),
         Key::new("channel_prefix", |route, value| route.channel_prefix = value.read(&form::NAME)),
         Key::section("grip", ".", &ROUTE_GRIP, |route, value| route_grip(&mut route.grip, value)),

@@ -20,6 +20,8 @@ pub(super) struct Section<T: 'static> {
 /// One key of a section.
 pub(super) struct Key<T> {
     name: &'static str,
+    /// What it may be called as well.
+    alias: Option<&'static str>,
     set: fn(&mut T, Value<'_>),
     below: Option<Below>,
 }
@@ -49,7 +51,7 @@ impl<T> Keyed for Section<T> {
 
 impl<T> Key<T> {
     pub(super) const fn new(name: &'static str, set: fn(&mut T, Value<'_>)) -> Self {
-        Key { name, set, below: None }
+        Key { name, alias: None, set, below: None }
     }
 
     /// A key whose value is read by a section of its own. `link` stands between them in the path of a key: `.` for
@@ -60,7 +62,18 @@ impl<T> Key<T> {
         section: &'static (dyn Keyed + Sync),
         set: fn(&mut T, Value<'_>),
     ) -> Self {
-        Key { name, set, below: Some(Below { link, section }) }
+        Key { name, alias: None, set, below: Some(Below { link, section }) }
+    }
+
+    /// The same key under a second name.
+    pub(super) const fn or(self, alias: &'static str) -> Self {
+        Key { alias: Some(alias), ..self }
+    }
+}
+
+impl<T> Key<T> {
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.alias == Some(name)
     }
 }
 
@@ -70,7 +83,7 @@ impl<T> Section<T> {
         match &value.node.content {
             Content::Map(entries) => {
                 for entry in entries {
-                    match self.keys.iter().find(|key| key.name == entry.key) {
+                    match self.keys.iter().find(|key| key.is(&entry.key)) {
                         Some(key) => {
                             let problems = &mut *value.problems;
                             (key.set)(target, Value { key: &entry.key, node: &entry.value, problems });

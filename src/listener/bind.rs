@@ -23,7 +23,8 @@ pub struct BindError {
     reason: io::Error,
 }
 
-fn explain(error: &io::Error) -> String {
+/// The usual reasons in words that help.
+pub fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another process uses the address".into(),
         io::ErrorKind::PermissionDenied => {

@@ -29,6 +29,7 @@ fn limits() -> Limits {
         per_address: PerAddress::default(),
         http2: Http2Limits::default(),
         held_connections: None,
+        held_is_typed: false,
         new_holds: None,
         request_header: 4096,
         request_headers: 100,

@@ -33,7 +33,7 @@ pub mod request_reader;
 mod taking;
 mod tls;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, explain};
 pub use connection::{Arrival, Connection, Ended, RefusedHead, Serve, Terms};
 pub use door::{Door, Entered, Guest, accept};
 pub use http2::{Flood, Host, Protocol, serve_http2};

@@ -48,7 +48,7 @@ use crate::access_log::AccessLog;
 use crate::config::{Config, ControlConfig, Endpoint, GripConfig};
 use crate::control::{Control, ControlListener, Entrances, Guard, Operations, SiteInUse};
 use crate::edge::Maintenance;
-use crate::listener::{BindError, Places, Terms, TlsError};
+use crate::listener::{BindError, Places, Terms, TlsError, explain};
 use crate::metrics::Metrics;
 use crate::pulse::{Pulse, pulse};
 use crate::quota::Quota;
@@ -67,7 +67,7 @@ use supervisor::Supervisor;
 use watchdog::{Ward, Watchdog};
 use worker::{Surroundings, Worker};
 
-pub use process::{raise_descriptor_limit, warn_of_descriptor_limit};
+pub use process::{raise_descriptor_limit, tell_of_descriptor_limit};
 
 /// Why the process can't start. The reason is part of the text, so that one line says all.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The control port's address.
-    #[error("the control port can't listen on {address}: {reason}")]
+    #[error("the control port can't listen on {address}: {}", explain(reason))]
     Control {
         /// As configured.
         address: String,

@@ -92,14 +92,22 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Warns where the process may not open as many files as it is to hold connections.
-pub fn warn_of_descriptor_limit(held_connections: Option<usize>) {
+/// Says where the process may not open as many files as it is to hold connections: a warning if somebody has asked for so
+/// many.
+pub fn tell_of_descriptor_limit(held_connections: Option<usize>, is_typed: bool) {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
     let wanted = held_connections.map_or(u64::MAX, |held| held as u64);
-    if wanted.saturating_add(DESCRIPTORS_OF_OUR_OWN) > limit {
+    if wanted.saturating_add(DESCRIPTORS_OF_OUR_OWN) <= limit {
+        return;
+    }
+    if is_typed {
         tracing::warn!(
             "limits.held_connections is more than the {limit} files that this process may open: raise \
              LimitNOFILE= (systemd) or `ulimit -Hn`, or lower the key"
+        );
+    } else {
+        tracing::info!(
+            "this process may open {limit} files, a few less than that are the clients that it can have"
         );
     }
 }

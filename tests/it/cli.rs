@@ -24,7 +24,9 @@ fn version_and_help_end_with_0() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for arguments in [&["nonsense"][..], &["run"], &["run", "--nonsense"], &["publish"], &[]] {
+    for arguments in
+        [&["nonsense"][..], &["run"], &["run", "--nonsense"], &["publish"], &["publish", "", "x"], &[]]
+    {
         let finished = run(arguments, "");
         assert_eq!(finished.code, Some(2), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains("Usage"), "{finished:?}");

@@ -149,6 +149,29 @@ control: 127.0.0.1:80
         ],
     },
     Bad {
+        text: r"listen: [127.0.0.1:80, 0.0.0.0:81]
+control: 127.0.0.1:82
+pools:
+  a: {servers: [http://a:80, http://127.0.0.1:81, http://127.0.0.2:80], max_connections: 4}
+  b: http://localhost
+  c: [127.0.0.1:8000, 127.0.0.1:82]
+sites: {'*': a}
+",
+        problems: &[
+            r"4:16: `http://127.0.0.1:81` is where the proxy itself listens (expected where the application listens)",
+            r"5:6: `http://localhost` is where the proxy itself listens (expected where the application listens)",
+            r"6:6: `127.0.0.1:82` is where the proxy itself listens (expected where the application listens)",
+        ],
+    },
+    Bad {
+        text: r"listen: 127.0.0.1:80
+upstream: http://127.0.0.1:80
+",
+        problems: &[
+            r"2:11: `http://127.0.0.1:80` is where the proxy itself listens (expected where the application listens)",
+        ],
+    },
+    Bad {
         text: r"listen: 127.0.0.1:0
 upstream: http://127.0.0.1:8000
 control: 0.0.0.0:7070

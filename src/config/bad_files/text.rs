@@ -134,7 +134,7 @@ sites:
       - {path: /y}
       - app
       - {path: /z, pool: app}
-      - {path: /z, pool: app, websocket: over-http}
+      - {path: /z, pool: app, web_sockets: over-http}
       - {path: /p, pool: app, files: /}
       - {path: /q, files: /none/at/all, internal: yes}
       - {path: /r, files: {index: [a/b, .x], cache_control: é}}
@@ -150,7 +150,7 @@ sites:
             r"9:9: the route leads nowhere (expected `pool`, `files`, `redirect`, `bayeux` or `script`)",
             r"10:9: `routes` is text (expected a mapping with path, pool, files, internal, buffer, request_body, websockets, upstream_path, channel_prefix, grip, debug, cross_origin, jsonp, redirect, bayeux, script, allow, deny, headers, errors and compress)",
             r"12:16: path `/z` is given twice, first on line 11 (expected each path once in a site)",
-            r"12:31: unknown key `websocket` (expected path, pool, files, internal, buffer, request_body, websockets, upstream_path, channel_prefix, grip, debug, cross_origin, jsonp, redirect, bayeux, script, allow, deny, headers, errors or compress; did you mean `websockets`?)",
+            r"12:31: unknown key `web_sockets` (expected path, pool, files, internal, buffer, request_body, websockets, upstream_path, channel_prefix, grip, debug, cross_origin, jsonp, redirect, bayeux, script, allow, deny, headers, errors or compress; did you mean `websockets`?)",
             r"13:26: `pool` can't stand beside `files`, since a route leads to one place (expected one of them)",
             r"14:27: `/none/at/all` can't be read: No such file or directory (os error 2) (expected a folder)",
             r"14:51: `internal` can't be `yes` (expected true or false)",

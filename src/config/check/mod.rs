@@ -7,7 +7,7 @@ mod sites;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -16,8 +16,8 @@ use super::draft::{CertificateDraft, Draft, ListenerDraft};
 use super::problem::{Fault, Place, Placed, Problem, quote};
 use super::tree::Node;
 use super::{
-    BuffersConfig, Certificate, Config, DrainConfig, HTTPS_PORT, Limits, ListenerConfig, PoolConfig,
-    certificate, user,
+    BuffersConfig, Certificate, Config, ControlConfig, DrainConfig, Endpoint, HTTPS_PORT, Limits,
+    ListenerConfig, PoolConfig, Target, certificate, user,
 };
 
 /// Checks a draft against the tree that it was read from. Reads the certificates that it names.
@@ -29,6 +29,7 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
     rules.tls_port = tls_port(&listen);
     let control = draft.control.and_then(|control| rules.control(control, &mut addresses));
     let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
+    rules.not_ourselves(&pools, &listen, control.as_ref());
     let limits = rules.limits(draft.limits);
     let buffers = rules.buffers(draft.buffers);
     let drain = rules.drain(draft.drain);
@@ -137,6 +138,36 @@ impl Rules<'_> {
             }
             None => {
                 seen.insert(value, place.line);
+            }
+        }
+    }
+
+    /// Servers are others. What a name means is looked up later, and isn't known here.
+    fn not_ourselves(&mut self, pools: &Pools, listen: &[ListenerConfig], control: Option<&ControlConfig>) {
+        let control = control.map(|control| &control.address);
+        let is_ours = |target: &Target| match target {
+            Target::Unix(path) => matches!(control, Some(Endpoint::Unix(own)) if own == path),
+            Target::Tcp { host, port } => {
+                let host = if host == "localhost" { "127.0.0.1" } else { host.as_str() };
+                let Ok(ip) = host.parse::<IpAddr>() else { return false };
+                let control = control.and_then(|control| match control {
+                    Endpoint::Tcp(own) => Some(*own),
+                    Endpoint::Unix(_) => None,
+                });
+                let mut own = listen.iter().map(|listener| listener.address).chain(control);
+                // A socket for every address of IPv6 takes nothing of IPv4 here.
+                let takes =
+                    |own: IpAddr| own.is_unspecified() && ip.is_loopback() && own.is_ipv4() == ip.is_ipv4();
+                own.any(|own| own.port() == *port && (own.ip() == ip || takes(own.ip())))
+            }
+        };
+        for (pool, config) in pools {
+            for server in config.servers.iter().filter(|server| is_ours(&server.target)) {
+                let typed = self.root.below("pools").and_then(|pools| pools.below(pool));
+                let typed = typed.or_else(|| self.root.below("upstream"));
+                let place =
+                    typed.map_or(self.root.place, |typed| typed.below("servers").unwrap_or(typed).place);
+                self.tell(place, Fault::Ourselves(server.name.clone()), "where the application listens");
             }
         }
     }

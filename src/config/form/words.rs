@@ -36,6 +36,7 @@ pub(in crate::config) static WEBSOCKETS: Form<Websockets> = Form {
             ("through", Websockets::Through),
             ("grip", Websockets::Grip),
             ("over_http", Websockets::OverHttp),
+            ("over-http", Websockets::OverHttp),
         ];
         choice(text, &ways)
     },
