@@ -17,7 +17,10 @@ pub(super) struct Carried<'a> {
 /// A request that carries nothing which could be answered in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// Neither POST nor a GET with messages.
+    /// Neither POST nor GET.
+    #[error("messages come by POST, or by GET in `message`")]
+    Method,
+    /// A GET without messages.
     #[error("messages come by POST, or by GET in `message`")]
     Empty,
     /// No UTF-8, no JSON, no objects in it, or nothing at all.
@@ -45,7 +48,7 @@ pub(super) fn read<'a>(
             let named = transport::callback(query).map_err(|_| BadRequest::Callback)?;
             Ok(Carried { texts, callback: Some(named.unwrap_or_else(|| CALLBACK.into())) })
         }
-        _ => Err(BadRequest::Empty),
+        _ => Err(BadRequest::Method),
     }
 }
 
@@ -117,6 +120,6 @@ mod tests {
         assert_eq!(called("jsonp=f"), Err(BadRequest::Empty));
         assert_eq!(get(None), Err(BadRequest::Empty));
         let put = read(&Method::PUT, &HeaderMap::new(), None, b"[]");
-        assert_eq!(put, Err(BadRequest::Empty));
+        assert_eq!(put, Err(BadRequest::Method));
     }
 }

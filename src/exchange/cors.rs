@@ -1,7 +1,7 @@
 //! Which pages of other origins may read what is held, and their preflights (WHATWG Fetch §3.2); pure.
 //!
-//! Only held answers and the proxy's own refusals are marked, and only preflights of what can be held are answered here:
-//! what else an application does with other origins stays between it and them.
+//! Only held answers and refusals, the proxy's own and the application's, are marked, and only preflights of what can be held
+//! are answered here: what else an application does with other origins stays between it and them.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use hyper::header::{
     RETRY_AFTER, VARY,
 };
 use hyper::http::request::Parts;
+use hyper::http::response;
 use hyper::{Method, Response, StatusCode};
 
 use crate::body::Body;
@@ -86,6 +87,14 @@ impl Cors {
             answer
                 .entry(ACCESS_CONTROL_EXPOSE_HEADERS)
                 .or_insert(const { HeaderValue::from_static("retry-after") });
+        }
+    }
+
+    /// Marks an answer by which the application refuses what it could have held. A page that can't read it takes it for
+    /// a network that is away, and comes back for ever.
+    pub(super) fn mark_refusal(&self, origin: Option<&HeaderValue>, answer: &mut response::Parts) {
+        if self.is_on() && (answer.status.is_client_error() || answer.status.is_server_error()) {
+            self.mark_own(origin, &mut answer.headers);
         }
     }
 

@@ -56,7 +56,7 @@ pub async fn serve_file(
     };
     client.clock.start(rules.body_timeout);
     answered.unwrap_or_else(|refusal| {
-        record.refused(&refusal);
+        record.refused(&refusal, parts);
         answer(&refusal, !body.is_end_stream(), &parts.headers)
     })
 }

@@ -46,7 +46,7 @@ pub async fn inquire(ctx: Context<'_>, parts: &Parts, question: Bytes, limit: Du
             Some(inquired)
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, parts);
             None
         }
     }

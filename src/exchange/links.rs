@@ -117,7 +117,7 @@ pub async fn recover(
             resumed
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, parts);
             Err(match refusal {
                 Refusal::BadInstruction(_) | Refusal::BadAnswer(_) | Refusal::HoldBody => Unrecovered::Never,
                 _ => Unrecovered::Later,
@@ -163,7 +163,7 @@ pub async fn ask_again(
     let mut record = Record::begin(ctx.client, ctx.rules, ctx.site, ctx.log, parts, &marks);
     let asking = ctx.client.clock.drive(Box::pin(again(&ctx, (parts, body, &marks), last_ids, &mut record)));
     let said = asking.await.unwrap_or(Err(Refusal::ResponseTimeout));
-    said.inspect_err(|refusal| record.refused(refusal)).ok().flatten()
+    said.inspect_err(|refusal| record.refused(refusal, parts)).ok().flatten()
 }
 
 async fn again(
@@ -217,7 +217,7 @@ pub async fn tell_gone(ctx: Context<'_>, parts: &Parts) {
     match asking.await.unwrap_or(Err(Refusal::ResponseTimeout)) {
         Ok(Asked::Page(page)) => record.answers(page.answer.status),
         Ok(Asked::Not(status)) => record.answers(status),
-        Err(refusal) => return record.refused(&refusal),
+        Err(refusal) => return record.refused(&refusal, parts),
     }
     record.ends(End::Ok);
 }

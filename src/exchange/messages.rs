@@ -98,7 +98,7 @@ pub async fn carry(ctx: Context<'_>, parts: &Parts, data: Bytes) -> Answered {
             said
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, parts);
             lost(ctx.site, &refusal)
         }
     }
@@ -114,7 +114,7 @@ pub fn not_carried(
     refusal: &Refusal,
 ) -> Answered {
     let marks = Marks::new(client, rules, &parts.headers);
-    Record::begin(client, rules, site, log, parts, &marks).refused(refusal);
+    Record::begin(client, rules, site, log, parts, &marks).refused(refusal, parts);
     lost(site, refusal)
 }
 

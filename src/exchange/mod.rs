@@ -48,6 +48,7 @@ mod tests;
 use std::sync::Arc;
 
 use hyper::body::Body as _;
+use hyper::header::ORIGIN;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
@@ -141,7 +142,7 @@ fn finish(
 ) -> Outcome {
     ended.unwrap_or_else(|refusal| {
         let unread = had_body && !record.request_is_whole();
-        record.refused(&refusal);
+        record.refused(&refusal, parts);
         ctx.client.clock.start(ctx.rules.body_timeout);
         let mut response = answer(&refusal, unread, &parts.headers);
         if ctx.route.debug {
@@ -161,7 +162,7 @@ pub fn refuse(
     refusal: &Refusal,
 ) -> Response<Body> {
     let marks = Marks::new(client, rules, &parts.headers);
-    Record::begin(client, rules, site, log, parts, &marks).refused(refusal);
+    Record::begin(client, rules, site, log, parts, &marks).refused(refusal, parts);
     client.clock.start(rules.body_timeout);
     answer(refusal, !body.is_end_stream(), &parts.headers)
 }
@@ -205,7 +206,7 @@ async fn steps(
     {
         return Ok(Outcome::Answered(response));
     }
-    let answer = match forward::forward(ctx, parts, asked, marks, body, record).await? {
+    let mut answer = match forward::forward(ctx, parts, asked, marks, body, record).await? {
         Forwarded::Answer(answer) => answer,
         Forwarded::Hidden(hidden) => return Ok(Outcome::Answered(relay::whole(ctx, asked, *hidden, record))),
     };
@@ -215,7 +216,10 @@ async fn steps(
         false => classify::classify(asked, &answer.head, (ctx.rules, &ctx.route.grip), ctx.handoffs),
     };
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
-        Verdict::Relay => relay::relay(ctx, asked, answer, record).map(Outcome::Answered),
+        Verdict::Relay => {
+            ctx.cors.mark_refusal(parts.headers.get(ORIGIN), &mut answer.head);
+            relay::relay(ctx, asked, answer, record).map(Outcome::Answered)
+        }
         Verdict::Hold(instruction) => {
             // A future of its own, so that ordinary requests don't carry its size.
             let request = (parts, asked, first_hand);

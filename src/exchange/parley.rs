@@ -87,7 +87,7 @@ pub async fn parley<'a>(
             Ok(Parley { host, parts, record, keep_alive, wants_socket, body })
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, parts);
             client.clock.start(rules.body_timeout);
             Err(answer(&refusal, !body.is_end_stream(), &parts.headers))
         }
@@ -108,7 +108,7 @@ pub(super) fn resumed<'a>(
             Ok(Parley { host, parts, record, keep_alive, wants_socket: false, body: Bytes::new() })
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, parts);
             host.client.clock.start(host.rules.body_timeout);
             Err(Box::new(answer(&refusal, false, &parts.headers)))
         }
@@ -210,7 +210,7 @@ impl Parley<'_> {
 
     /// Refuses it.
     pub fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
-        self.record.refused(refusal);
+        self.record.refused(refusal, self.parts);
         self.host.client.clock.start(self.host.rules.body_timeout);
         answer(refusal, false, &self.parts.headers)
     }

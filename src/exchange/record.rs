@@ -240,9 +240,9 @@ impl Record {
     }
 
     /// The proxy answers by itself.
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
-        refusal.tell();
+    pub(super) fn refused(&mut self, refusal: &Refusal, request: &Parts) {
         self.change(|entry| {
+            refusal.tell(entry.site.name(), request.uri.path());
             entry.site.refused(refusal);
             entry.head_after = Some(entry.began.elapsed());
             (entry.status, entry.end) = (refusal.status().as_u16(), refusal.end());

@@ -39,6 +39,9 @@ pub enum Refusal {
     /// A file can be read, and nothing else be done with it.
     #[error("only GET and HEAD are allowed here")]
     ReadOnly,
+    /// Messages are taken here, and nothing else is done.
+    #[error("messages come by POST, or by GET in `message`")]
+    MessagesOnly,
     /// The system doesn't give a file out.
     #[error("the file can not be read")]
     File(std::io::Error),
@@ -137,7 +140,7 @@ impl Refusal {
         match self {
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::NoRoute | Refusal::NoFile => StatusCode::NOT_FOUND,
-            Refusal::Method | Refusal::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Method | Refusal::ReadOnly | Refusal::MessagesOnly => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Denied | Refusal::ForeignOrigin | Refusal::ForgedEvents => StatusCode::FORBIDDEN,
             Refusal::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Refusal::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -208,7 +211,7 @@ impl Refusal {
         match self {
             Refusal::BadRequest(_) => 0,
             Refusal::NoRoute => 1,
-            Refusal::Method | Refusal::ReadOnly => 2,
+            Refusal::Method | Refusal::ReadOnly | Refusal::MessagesOnly => 2,
             Refusal::BodyTimeout => 3,
             Refusal::BodyBroken => 4,
             Refusal::BodyTooLarge => 5,
@@ -258,9 +261,9 @@ impl Refusal {
     }
 
     /// Tells the operator what only he can mend; a client's mistake is a counter.
-    pub(super) fn tell(&self) {
+    pub(super) fn tell(&self, site: &str, path: &str) {
         match self.reasons() {
-            Some(reasons) => tracing::warn!("{reasons}"),
+            Some(reasons) => tracing::warn!(site, path, "{reasons}"),
             None if self.status().is_server_error() => tracing::debug!("{self}"),
             None => {}
         }
@@ -282,6 +285,7 @@ impl Refusal {
     pub(super) fn allowed(&self) -> &'static str {
         match self {
             Refusal::ReadOnly => "GET, HEAD",
+            Refusal::MessagesOnly => "GET, POST",
             _ => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         }
     }

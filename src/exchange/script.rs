@@ -47,7 +47,7 @@ pub fn serve_script(
     client.clock.start(rules.body_timeout);
     // No body is read here, so that none is too large.
     if let Err(refusal) = check::check(parts, body, None).and_then(|_| read_only(&parts.method)) {
-        record.refused(&refusal);
+        record.refused(&refusal, parts);
         return answer(&refusal, !body.is_end_stream(), &parts.headers);
     }
     let mut headers = head(cache_control);

@@ -95,7 +95,7 @@ pub async fn open(ctx: Context<'_>, parts: &Parts, body: ClientBody) -> Opened {
         Err(refusal) => Err(refusal),
     };
     opened.unwrap_or_else(|refusal| {
-        record.refused(&refusal);
+        record.refused(&refusal, parts);
         ctx.client.clock.start(ctx.rules.body_timeout);
         let mut response = answer(&refusal, had_body, &parts.headers);
         if ctx.route.debug {
@@ -160,7 +160,7 @@ pub async fn tell(ctx: Context<'_>, session: &mut EventSession) -> Told {
             Told::Speeches(session.said(script))
         }
         Err(refusal) => {
-            record.refused(&refusal);
+            record.refused(&refusal, &parts);
             match refusal {
                 Refusal::NoLease(_) => Told::Again(refusal),
                 refusal => Told::Speeches(lost(session, ctx.site, &refusal)),

@@ -46,6 +46,7 @@ impl Site {
         match self.bayeux.ask(terms, question, authority).await {
             Ok(Reply::Answer(headers, body)) => Ok(parley.answer(headers, body)),
             Ok(Reply::Hold(hold)) => parley.hold(hold),
+            Err(BadRequest::Method) => Ok(parley.refuse(&Refusal::MessagesOnly)),
             Err(bad) => Ok(parley.refuse(&Refusal::BadRequest(reason(bad)))),
         }
     }
@@ -112,7 +113,7 @@ fn word(action: CometdAction) -> &'static str {
 
 fn reason(bad: BadRequest) -> &'static str {
     match bad {
-        BadRequest::Empty => "messages come by POST, or by GET in `message`",
+        BadRequest::Method | BadRequest::Empty => "messages come by POST, or by GET in `message`",
         BadRequest::NoMessages => "the body is no list of Bayeux messages",
         BadRequest::Callback => "the callback is not the name of a function",
     }

@@ -498,6 +498,17 @@ fn scripts_are_called_by_a_safe_name_and_wake_each_other() {
 }
 
 #[test]
+fn a_method_that_carries_no_messages_is_told_which_ones_do() {
+    let proxy = proxy();
+    let mut raw = proxy.connect();
+    raw.send("PUT /cometd HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\n[]");
+    let answer = raw.answer();
+    assert_eq!((answer.status(), answer.head.get("allow")), (405, Some("GET, POST")));
+    raw.send("DELETE /cometd HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(raw.answer().status(), 405);
+}
+
+#[test]
 fn messages_come_alone_in_forms_and_never_as_junk() {
     let proxy = proxy();
     let id = client(&proxy);

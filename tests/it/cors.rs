@@ -16,6 +16,7 @@ fn holding() -> Origin {
             Reply::hold("news").with("X-Comet-Timeout", "1").with("Access-Control-Allow-Origin", "*")
         }
         (_, "/ordinary") => Reply::ok("ordinary"),
+        (_, "/refused") => Reply::status("403 Forbidden", "log in").with("Retry-After", "9"),
         _ => Reply::hold("news").with("X-Comet-Transport", "sse"),
     })
 }
@@ -48,6 +49,17 @@ fn a_named_origin_reads_what_is_held_and_no_other_does() {
     // Ordinary answers are the application's alone.
     let answer = ask(&proxy, "GET /ordinary", NAMED).answer();
     assert!(!answer.head.has("access-control-allow-origin") && !answer.head.has("vary"), "{answer:?}");
+}
+
+#[test]
+fn a_page_of_a_named_origin_can_read_that_the_application_refuses_it() {
+    let origin = holding();
+    let proxy = proxy(&origin, "https://www.example.com");
+    let answer = ask(&proxy, "GET /refused", NAMED).answer();
+    assert_eq!((answer.status(), answer.text().as_str()), (403, "log in"));
+    assert_eq!(answer.head.get("access-control-allow-origin"), Some("https://www.example.com"));
+    assert_eq!(answer.head.get("access-control-expose-headers"), Some("retry-after"));
+    assert!(!ask(&proxy, "GET /refused", FOREIGN).answer().head.has("access-control-allow-origin"));
 }
 
 #[test]

@@ -135,6 +135,30 @@ fn a_poll_is_answered_with_what_is_waiting_and_its_connection_goes_on() {
 }
 
 #[test]
+fn what_the_application_says_of_its_own_bytes_is_not_said_of_messages() {
+    const OWN: &[(&str, &str)] = &[
+        ("ETag", "\"app\""),
+        ("Last-Modified", "Mon, 30 Nov 2020 07:00:00 GMT"),
+        ("Content-Range", "bytes 0-1/9"),
+        ("X-Comet-Timeout", "1"),
+    ];
+    let origin = holding(OWN, "nothing happened");
+    let proxy = Perihelion::before(&origin);
+    let mut raw = ask(&proxy, "/hold?news", "");
+    proxy.wait_subscribers("news", 1);
+    proxy.publish("news", "happened");
+    let head = raw.answer().head;
+    for name in ["etag", "last-modified", "content-range"] {
+        assert!(!head.has(name), "{head:?}");
+    }
+    let mut events = EventSource::open(proxy.http(), "/hold?news");
+    assert_eq!(events.next_or_end(), None);
+    let mut raw = ask(&proxy, "/hold?news", "");
+    let answer = raw.answer();
+    assert_eq!((answer.text().as_str(), answer.head.get("etag")), ("nothing happened", Some("\"app\"")));
+}
+
+#[test]
 fn a_poll_in_which_nothing_happens_gets_the_applications_response() {
     let origin = holding(&[("X-Comet-Timeout", "1"), ("Content-Type", "text/x-quiet")], "nothing happened");
     let proxy = Perihelion::before(&origin);
@@ -298,8 +322,9 @@ fn an_instruction_that_can_not_be_understood_is_502_and_quoted_in_the_log() {
         let answer = proxy.get("/hold");
         assert_eq!(answer.status(), 502, "{name}: {value}");
         assert!(!answer.text().contains("secret") && answer.text().len() > 10, "{}", answer.text());
-        let quoted = || proxy.stderr().lines().any(|line| line.contains(name) && line.contains(value));
-        wait_until("the log quotes it", quoted);
+        let said = [name, value, "site=\"*\"", "path=\"/hold\""];
+        let quoted = || proxy.stderr().lines().any(|line| said.iter().all(|part| line.contains(part)));
+        wait_until("the log quotes it and says where", quoted);
         proxy.wait_metric("perihelion_comet_takeovers_total", &[("result", "bad_header")], 1.0);
         proxy.wait_metric("perihelion_comet_streams_opened_total", &[], 0.0);
         assert_eq!(proxy.get("/").text(), "ordinary");

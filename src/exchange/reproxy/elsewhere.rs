@@ -145,7 +145,7 @@ impl Elsewhere {
     }
 
     fn refuse(mut self, client: &Client, rules: &Rules, refusal: &Refusal) -> Response<Body> {
-        self.record.refused(refusal);
+        self.record.refused(refusal, &self.parts);
         client.clock.start(rules.body_timeout);
         answer(refusal, false, &self.parts.headers)
     }
