@@ -21,9 +21,9 @@ pub(super) fn combined(subject: &Subject, status: u16, bytes: u64) -> Vec<u8> {
     line.push(b' ');
     escaped(&subject.target, &mut line);
     let _ = write!(line, " {}\" {status:03} {bytes} \"", protocol(subject.version));
-    escaped(subject.referer.as_deref().unwrap_or("-"), &mut line);
+    escaped_bytes(subject.referer.as_deref().unwrap_or(b"-"), &mut line);
     line.extend_from_slice(b"\" \"");
-    escaped(subject.user_agent.as_deref().unwrap_or("-"), &mut line);
+    escaped_bytes(subject.user_agent.as_deref().unwrap_or(b"-"), &mut line);
     line.extend_from_slice(b"\"\n");
     line
 }
@@ -100,9 +100,9 @@ struct JsonSubject<'a> {
     target: &'a str,
     proto: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    referer: Option<&'a str>,
+    referer: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
+    user_agent: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -195,8 +195,8 @@ fn json_subject(subject: &Subject) -> JsonSubject<'_> {
         method: subject.method.as_str(),
         target: &subject.target,
         proto: protocol(subject.version),
-        referer: subject.referer.as_deref(),
-        user_agent: subject.user_agent.as_deref(),
+        referer: subject.referer.as_deref().map(String::from_utf8_lossy),
+        user_agent: subject.user_agent.as_deref().map(String::from_utf8_lossy),
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) fn samples() -> (Subject, Exchange) {
         target: "/a?b=\"c\"".into(),
         version: Version::HTTP_11,
         referer: None,
-        user_agent: Some("curl/8\\\u{e4}\n".into()),
+        user_agent: Some(b"curl/8\\\xc3\xa4\xe9\n".as_slice().into()),
         request_id: Some("abc".into()),
         began: UNIX_EPOCH + Duration::from_millis(784_111_777_042),
     };
@@ -267,7 +267,7 @@ mod tests {
         let line = String::from_utf8(combined(&subject, 200, 5)).unwrap();
         let expected = concat!(
             r#"192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET /a?b=\x22c\x22 HTTP/1.1" 200 5 "-" "#,
-            r#""curl/8\x5C\xC3\xA4\x0A""#,
+            r#""curl/8\x5C\xC3\xA4\xE9\x0A""#,
             "\n"
         );
         assert_eq!(line, expected);

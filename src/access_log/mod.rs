@@ -35,10 +35,10 @@ pub struct Subject {
     pub target: Box<str>,
     /// HTTP version.
     pub version: hyper::Version,
-    /// `Referer`.
-    pub referer: Option<Box<str>>,
-    /// `User-Agent`.
-    pub user_agent: Option<Box<str>>,
+    /// `Referer`, which need not be UTF-8.
+    pub referer: Option<Box<[u8]>>,
+    /// `User-Agent`, the same.
+    pub user_agent: Option<Box<[u8]>>,
     /// `X-Request-Id`, where the form of the log has room for it.
     pub request_id: Option<Box<str>>,
     /// When the head of the request was there.

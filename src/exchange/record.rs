@@ -327,17 +327,17 @@ fn subject(
     parts: &Parts,
     marks: &Marks,
 ) -> Subject {
-    let owned = |value: &[u8]| String::from_utf8_lossy(value).into_owned().into_boxed_str();
-    let text = |name: &HeaderName| parts.headers.get(name).map(|value| owned(value.as_bytes()));
+    let sent = |name: &HeaderName| parts.headers.get(name).map(|value| value.as_bytes().into());
+    let request_id = || String::from_utf8_lossy(marks.id()).into_owned().into_boxed_str();
     Subject {
         client: client.address_behind(rules, &parts.headers),
         site: site.name.clone(),
         method: parts.method.clone(),
         target: parts.uri.to_string().into(),
         version: parts.version,
-        referer: text(&REFERER),
-        user_agent: text(&USER_AGENT),
-        request_id: log.names_requests().then(|| owned(marks.id())),
+        referer: sent(&REFERER),
+        user_agent: sent(&USER_AGENT),
+        request_id: log.names_requests().then(request_id),
         began: SystemTime::now(),
     }
 }

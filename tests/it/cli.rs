@@ -24,13 +24,14 @@ fn version_and_help_end_with_0() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for arguments in
-        [&["nonsense"][..], &["run"], &["run", "--nonsense"], &["publish"], &["publish", "", "x"], &[]]
-    {
+    for arguments in [&["nonsense"][..], &["run"], &["run", "--nonsense"], &["publish"], &[]] {
         let finished = run(arguments, "");
         assert_eq!(finished.code, Some(2), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains("Usage"), "{finished:?}");
     }
+    let nameless = run(&["publish", "", "x"], "");
+    assert_eq!(nameless.code, Some(2), "{nameless:?}");
+    assert!(nameless.stderr.contains("<CHANNEL>"), "{nameless:?}");
 }
 
 #[test]
