@@ -150,6 +150,7 @@ pub(super) struct RouteDraft {
     /// Where it was typed.
     pub(super) request_body: Option<BodyLimit>,
     pub(super) websockets: Websockets,
+    pub(super) websocket_pool: Option<Placed<String>>,
     pub(super) debug: bool,
     pub(super) upstream_path: Option<String>,
     pub(super) channel_prefix: Option<String>,

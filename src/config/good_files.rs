@@ -89,7 +89,7 @@ sites:
     https: { port: 8443 }
     routes:
       - { path: /, pool: app }
-      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB, grip: { channels: [news, a b], key: base64:AAEC, issuer: me } }
+      - { path: /blog, pool: blog, buffer: request, request_body: 1MiB, grip: { channels: [news, a b], key: base64:AAEC, issuer: me }, websocket_pool: alone }
       - { path: /static, files: /, grip: off }
       - { path: /kept, internal: true, files: { root: /dev, index: [a, b], cache_control: no-store } }
   blog.example: { pool: blog, https: redirect }
@@ -189,6 +189,7 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
     assert_eq!((&blog.cors, &rest.cors), (&CorsConfig::default(), &CorsConfig::Any));
     assert_eq!(first.hosts, ["example.com", "*.example.com"]);
     assert_eq!(first.routes[1].path, "/blog");
+    assert_eq!(first.routes[1].websocket_pool.as_deref(), Some("alone"));
     let grip = first.routes[1].grip.as_ref().unwrap();
     assert_eq!(
         (&grip.channels[..], grip.issuer.as_deref()),

@@ -35,6 +35,8 @@ pub struct RouteConfig {
     pub request_body: Option<u64>,
     /// How WebSockets reach the application.
     pub websockets: Websockets,
+    /// The pool that WebSockets reach where it isn't that of `action`, which is a pool then.
+    pub websocket_pool: Option<String>,
     /// Whether clients are told what is wrong with the application.
     pub debug: bool,
     /// What takes the place of `path` in requests to the application.
@@ -119,6 +121,7 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             value.put(&mut route.websockets, &form::WEBSOCKETS)
         })
         .or("websocket"),
+        Key::new("websocket_pool", |route, value| route.websocket_pool = value.placed(&form::POOL)),
         Key::new("upstream_path", |route, value| route.upstream_path = value.read(&form::PATH)),
         Key::new("channel_prefix", |route, value| route.channel_prefix = value.read(&form::NAME)),
         Key::section("grip", ".", &ROUTE_GRIP, |route, value| route_grip(&mut route.grip, value)),

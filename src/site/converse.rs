@@ -124,6 +124,7 @@ impl Site {
                     Err(refusal) => return lost(session, site, &refusal),
                 };
                 let edits = route.edge.as_ref().map_or(&[][..], |edge| &edge.request);
+                let pool = route.sockets.as_ref().map_or(pool, |sockets| &sockets.0);
                 let ctx = self.context(snapshot, &client, site, (route, pool), edits);
                 match tell(ctx, session).await {
                     Told::Speeches(speeches) => return speeches,

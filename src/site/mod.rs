@@ -177,6 +177,10 @@ impl Site {
         let log = &self.log;
         match &route.action {
             Action::Pool(pool, handoffs) => {
+                let (pool, handoffs) = match &route.sockets {
+                    Some(sockets) if asks_for_socket(parts) => (&sockets.0, &sockets.1),
+                    _ => (pool, handoffs),
+                };
                 let websockets = route.rules.websockets;
                 let over_http = websockets == Websockets::OverHttp;
                 let offered;

@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub(super) path: String,
     /// What answers.
     pub(super) action: Action,
+    /// The pool that WebSockets reach where it isn't that of `action`, and where its answers may point.
+    pub(super) sockets: Option<Box<(Arc<Pool>, Option<Handoffs>)>>,
     /// Whether only applications lead here, and clients find nothing.
     pub(super) is_internal: bool,
     /// What holds whatever answers.
@@ -49,7 +51,7 @@ impl Route {
         config: &RouteConfig,
         message: usize,
         rules: RouteRules,
-        pool: impl FnOnce(&String) -> Option<(Arc<Pool>, Option<Handoffs>)>,
+        pool: impl Fn(&String) -> Option<(Arc<Pool>, Option<Handoffs>)>,
     ) -> Option<Arc<Route>> {
         let action = match &config.action {
             config::Action::Pool(name) => {
@@ -64,8 +66,9 @@ impl Route {
             config::Action::Redirect(to) => Action::Redirect(Box::new(Redirect::new(&config.path, to))),
         };
         let (path, is_internal) = (config.path.clone(), config.internal);
+        let sockets = config.websocket_pool.as_ref().and_then(&pool).map(Box::new);
         let (edge, cors) = (Edge::new(site, &config.edge), Cors::new(&site.cors));
-        Some(Arc::new(Route { path, action, is_internal, edge, cors, rules }))
+        Some(Arc::new(Route { path, action, sockets, is_internal, edge, cors, rules }))
     }
 }
 

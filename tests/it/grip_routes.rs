@@ -263,3 +263,39 @@ fn the_key_and_the_issuer_of_a_route_count_more_than_those_of_all() {
     assert_eq!(proxy.get("/").status(), 200);
     assert!(!origin.last().head.has("grip-feature"));
 }
+
+#[test]
+fn websockets_may_have_a_pool_of_their_own_by_requests_and_as_they_are() {
+    let pages = Origin::replying(|_: &Received| Reply::ok("page"));
+    let sockets = Origin::new(|request: &Received, socket: &mut Socket| match &request.body[..] {
+        b"OPEN\r\n" => events("OPEN\r\n", &[]).send_to(request, socket),
+        said if said.starts_with(b"TEXT") => events("TEXT 5\r\nheard\r\n", &[]).send_to(request, socket),
+        _ if request.method() == "POST" => events("", &[]).send_to(request, socket),
+        _ => {
+            let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            socket.write_all(&[head.as_bytes(), b"\x81\x02hi"].concat()).unwrap();
+            let _ = std::io::copy(&mut &*socket, &mut std::io::sink());
+            Then::Close
+        }
+    });
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{pages: {{servers: [\"{}\"]}}, sockets: {{servers: [\"{}\"]}}}}\n\
+         sites:\n  \"*\":\n    routes:\n\
+         \x20     - {{ path: /, pool: pages, websocket_pool: sockets, websockets: over_http }}\n\
+         \x20     - {{ path: /native, pool: pages, websocket_pool: sockets }}\n\
+         \x20     - {{ path: /grip, pool: pages, websocket_pool: sockets, websockets: grip }}\n",
+        pages.url(),
+        sockets.url()
+    ));
+    let (mut over_http, _) = open(&proxy, "/ws");
+    over_http.send(masked("hello"));
+    assert_eq!(said(&mut over_http), "heard");
+    for target in ["/native", "/grip"] {
+        assert_eq!(said(&mut open(&proxy, target).0), "hi", "{target}");
+    }
+    for target in ["/ws", "/native", "/grip"] {
+        assert_eq!(proxy.get(target).text(), "page", "{target}");
+    }
+    assert_eq!(pages.received().len(), 3);
+}

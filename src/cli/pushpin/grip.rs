@@ -16,8 +16,7 @@ pub(super) enum Grip {
 }
 
 /// For the properties of a rule.
-pub(super) fn grip(condition: &Part, targets: &[Part], remarks: &mut Vec<String>) -> Grip {
-    let over_http = targets.iter().any(|target| target.has("over_http"));
+pub(super) fn grip(condition: &Part, targets: &[Part], over_http: bool, remarks: &mut Vec<String>) -> Grip {
     if condition.has("no_grip") && !over_http {
         let unused = targets.iter().flat_map(|target| target.all("sub"));
         remarks.extend(unused.map(|sub| format!("sub={sub}: with no_grip nobody is held")));

@@ -31,7 +31,7 @@ pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, JsonpArgument, JsonpConfig, RouteConfig, Websockets};
+    use crate::config::{Action, Config, JsonpArgument, JsonpConfig, RouteConfig, Websockets};
 
     /// Text that loads, since nobody can use another.
     fn imported(routes: &str, conf: Option<&str>) -> (String, Config) {
@@ -174,6 +174,31 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
             assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
         }
         assert!(text.contains("grip: { issuer: \"pushpin\" }\n"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_for_websockets_alone_is_a_pool_of_the_route_for_the_rest() {
+        let routes = "\
+h,proto=ws,prefix=x-,path_beg=/ ws:80,over_http,sub=all
+h,proto=http http:80
+*,proto=ws alone:80
+*,path_beg=/t test
+*,path_beg=/t,proto=ws a:80
+";
+        let (text, config) = imported(routes, None);
+        let site = |name: &str| config.sites.iter().find(|site| site.name == name).unwrap();
+        let [both] = &site("h").routes[..] else { panic!("{text}") };
+        assert_eq!((&both.action, both.websockets), (&Action::Pool("http-80".into()), Websockets::OverHttp));
+        assert_eq!(both.websocket_pool.as_deref(), Some("ws-80"));
+        assert_eq!(both.grip.as_ref().unwrap().channels, ["all"]);
+        let [alone, tested] = &site("*").routes[..] else { panic!("{text}") };
+        assert_eq!(tested.action, Action::Pool("a-80".into()));
+        assert!(!text.contains("not taken over: path_beg"), "{text}");
+        assert_eq!((&alone.action, &alone.websocket_pool), (&Action::Pool("alone-80".into()), &None));
+        for said in ["prefix of the rule with proto=ws", "proto=ws: a route"] {
+            assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
+        }
+        assert!(!text.contains("not taken over: proto=http"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) struct Rule {
 }
 
 /// A value with its properties.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) value: String,
     /// Names with values; those without one have an empty one.

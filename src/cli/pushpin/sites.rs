@@ -44,6 +44,8 @@ struct Route {
     remove: Vec<String>,
     /// Whether WebSockets are told of by requests.
     over_http: bool,
+    /// Where they go, if not to `pool`.
+    websocket_pool: Option<String>,
     /// Whether clients are told what is wrong.
     debug: bool,
     /// What takes the place of the path.
@@ -80,13 +82,25 @@ impl Layout {
     pub(super) fn of(rules: &[Rule], settings: &Settings) -> Layout {
         let (open, debug) = (settings.has_open_origins(), settings.tells_reasons());
         let mut layout = Layout { open, debug, ..Layout::default() };
+        let place = |rule: &Rule| (rule.condition.value.to_lowercase(), path_of(&rule.condition));
+        let is_for_sockets = |rule: &Rule| rule.condition.get("proto") == Some("ws");
+        // The other rule that is for the same, and for WebSockets, or for the rest.
+        let other = |rule: &Rule| {
+            let is_other =
+                |other: &&Rule| is_for_sockets(other) != is_for_sockets(rule) && place(other) == place(rule);
+            rules.iter().find(is_other).filter(|other| !other.condition.value.is_empty())
+        };
         for rule in rules {
-            layout.add(rule);
+            match (other(rule), is_for_sockets(rule)) {
+                (Some(_), true) => {}
+                (sockets, _) => layout.add(rule, sockets),
+            }
         }
         layout
     }
 
-    fn add(&mut self, Rule { condition, targets }: &Rule) {
+    fn add(&mut self, rule: &Rule, sockets: Option<&Rule>) {
+        let Rule { condition, targets } = rule;
         let host = condition.value.to_lowercase();
         if host.is_empty() {
             let id = condition.get("id").unwrap_or_default();
@@ -94,9 +108,12 @@ impl Layout {
                 "the rule with id={id}, which requests reach by that alone: routes have no ids"
             ));
         }
-        let path = condition.get("path_beg").filter(|path| path.starts_with('/')).unwrap_or("/").to_owned();
+        let path = path_of(condition);
         let what = format!("the rule for {host}{path}");
-        let Some(pool) = self.pool(&what, targets) else { return };
+        let Some(pool) = self.pool(&what, targets) else {
+            return sockets.into_iter().for_each(|sockets| self.add(sockets, None));
+        };
+        let websocket_pool = sockets.and_then(|sockets| self.pool(&what, &sockets.targets));
         let (is_open, tells) = (self.open || condition.has("aco"), self.debug);
         let site = self.site(&host);
         if !site.paths.insert(path.clone()) {
@@ -105,7 +122,8 @@ impl Layout {
                 targets[0].value
             ));
         }
-        let mut route = route(path, pool, condition, targets);
+        let mut route = route(path, pool, condition, targets, sockets);
+        route.websocket_pool = websocket_pool;
         route.debug |= tells;
         match is_open {
             true => route.jsonp = Some(jsonp(condition, &mut route.remarks)),
@@ -181,15 +199,23 @@ fn is_server(target: &Part) -> bool {
     target.value != "test" && !target.value.contains('/')
 }
 
-fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Route {
-    let over_http = targets.iter().any(|target| target.has("over_http"));
+fn path_of(condition: &Part) -> String {
+    condition.get("path_beg").filter(|path| path.starts_with('/')).unwrap_or("/").to_owned()
+}
+
+/// Of a rule, and the one that is for its WebSockets.
+fn route(path: String, pool: String, condition: &Part, targets: &[Part], sockets: Option<&Rule>) -> Route {
+    let socket_targets = sockets.map_or(targets, |sockets| &sockets.targets);
+    let over_http = socket_targets.iter().any(|target| target.has("over_http"));
     let (set, remove, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
     let debug = condition.has("debug");
     let (upstream_path, channel_prefix, jsonp) = (None, None, None);
-    let grip = grip(condition, targets, &mut remarks);
+    let all: Vec<Part> =
+        targets.iter().chain(sockets.iter().flat_map(|sockets| &sockets.targets)).cloned().collect();
+    let grip = grip(condition, &all, over_http, &mut remarks);
     #[rustfmt::skip]
     let mut route = Route {
-        path, pool, set, remove, over_http, debug, upstream_path, channel_prefix, grip, jsonp, remarks,
+        path, pool, set, remove, over_http, websocket_pool: None, debug, upstream_path, channel_prefix, grip, jsonp, remarks,
     };
     route.upstream_path = upstream_path_of(&route.path, condition, &mut route.remarks);
     route.channel_prefix = condition.get("prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
@@ -213,7 +239,17 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part]) -> Rout
     route.set = good;
     let bad: Vec<(String, String)> = bad;
     route.remarks.extend(bad.iter().map(|(name, _)| format!("header={name}: no such field can be sent")));
-    route.remarks.extend(without(condition, CONDITIONS));
+    if let Some(sockets) = sockets {
+        let more = sockets.condition.properties.iter().filter(|said| {
+            !["proto", "path_beg"].contains(&said.0.as_str()) && !condition.properties.contains(said)
+        });
+        route.remarks.extend(more.map(|(name, _)| {
+            format!("{name} of the rule with proto=ws: WebSockets have what the other rule says")
+        }));
+    }
+    let without_pair =
+        without(condition, CONDITIONS).filter(|remark| sockets.is_none() || !remark.starts_with("proto="));
+    route.remarks.extend(without_pair);
     for target in targets {
         route.remarks.extend(without(target, TARGETS));
     }
@@ -370,6 +406,9 @@ impl Route {
             (false, Grip::Off) => "through",
         };
         out.line(&format!("        websockets: {websockets}"));
+        if let Some(pool) = &self.websocket_pool {
+            out.line(&format!("        websocket_pool: {}", quoted(pool)));
+        }
         if let Some(path) = &self.upstream_path {
             out.line(&format!("        upstream_path: {}", quoted(path)));
         }

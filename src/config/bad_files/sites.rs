@@ -244,6 +244,8 @@ sites:
       - { path: /b, pool: app, grip: { chanels: a, key: base64:?, issuer: [] } }
       - { path: /c, pool: app, grip: { channels: [] } }
       - { path: /d, pool: app, grip: off, websockets: over_http }
+      - { path: /e, pool: app, websocket_pool: ap }
+      - { path: /f, redirect: /, websocket_pool: app }
 ",
         problems: &[
             r"6:38: `grip` is text (expected `off`, or a mapping with key, issuer and channels)",
@@ -252,6 +254,8 @@ sites:
             r"7:75: `issuer` is a list (expected 1 to 200 characters, none of them a control character)",
             r"8:50: `channels` is empty (expected at least one)",
             r"9:38: `grip` can't be `off` (expected another value where `websockets` is grip or over_http, which are GRIP's)",
+            r"10:48: there is no pool `ap` (expected a key of `pools`; did you mean `app`?)",
+            r"11:50: `websocket_pool` means nothing without `pool` (expected `pool` beside it)",
         ],
     },
 ];

@@ -197,14 +197,25 @@ impl Rules<'_> {
         let edge = draft.edge.below(site);
         let request_body = draft.request_body.map_or(self.request_body, |BodyLimit(limit)| limit);
         let (action, buffer, internal) = (action?, draft.buffer, draft.internal);
-        let RouteDraft { websockets, debug, upstream_path, channel_prefix, grip, .. } = draft;
+        let RouteDraft { websockets, websocket_pool, debug, upstream_path, channel_prefix, grip, .. } = draft;
+        let websocket_pool = websocket_pool.and_then(|pool| self.websocket_pool(pool, &action, pools));
         let grip = self.grip(grip, websockets);
         #[rustfmt::skip]
         let route = RouteConfig {
-            path, action, buffer, request_body, internal, websockets, debug, upstream_path, channel_prefix, grip,
-            edge,
+            path, action, buffer, request_body, internal, websockets, websocket_pool, debug, upstream_path,
+            channel_prefix, grip, edge,
         };
         Some(route)
+    }
+
+    /// The pool for the WebSockets of a route that has one for the rest.
+    fn websocket_pool(&mut self, pool: Placed<String>, action: &Action, pools: &Pools) -> Option<String> {
+        if !matches!(action, Action::Pool(_)) {
+            let fault = Fault::Needs { key: "websocket_pool", other: "pool" };
+            self.tell(pool.place, fault, "`pool` beside it");
+            return None;
+        }
+        self.known_pool(pool, pools)
     }
 
     /// What a route says of GRIP, if it is understood there at all.
@@ -276,6 +287,7 @@ impl Rules<'_> {
             request_body: self.request_body,
             internal: false,
             websockets: Websockets::default(),
+            websocket_pool: None,
             debug: false,
             upstream_path: None,
             channel_prefix: None,
