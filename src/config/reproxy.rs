@@ -1,5 +1,6 @@
 //! `reproxy` of a pool: where the answers of its servers may point.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -19,6 +20,9 @@ pub struct ReproxyConfig {
     pub files: Vec<PathBuf>,
     /// Names of sites that requests may be handed on to; each exists.
     pub sites: Vec<String>,
+    /// The control port, where URLs may be named at all. None reaches it whatever is listed: it would take the proxy for
+    /// somebody on this machine.
+    pub control: Option<SocketAddr>,
     /// Answers that are remembered; 0 is `off` in the file.
     pub cache: usize,
 }

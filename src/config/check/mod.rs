@@ -28,8 +28,12 @@ pub(super) fn check(draft: Draft, root: &Node, now: SystemTime, problems: &mut V
     let listen = rules.listeners(draft.listen, &mut addresses);
     rules.tls_port = tls_port(&listen);
     let control = draft.control.and_then(|control| rules.control(control, &mut addresses));
-    let (pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
+    let (mut pools, sites) = rules.way_of_requests(draft.upstream, draft.pools, draft.sites);
     rules.not_ourselves(&pools, &listen, control.as_ref());
+    if let Some(ControlConfig { address: Endpoint::Tcp(address), .. }) = &control {
+        let fetching = pools.values_mut().filter(|pool| !pool.reproxy.urls.is_empty());
+        fetching.for_each(|pool| pool.reproxy.control = Some(*address));
+    }
     let limits = rules.limits(draft.limits);
     let buffers = rules.buffers(draft.buffers);
     let drain = rules.drain(draft.drain);

@@ -3,21 +3,25 @@
 //! A name that is listed isn't enough to reach a private address: what it resolves to counts too, when it is
 //! connected to, so that a name that somebody else holds can't be pointed inside.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::UrlPattern;
 
 /// Patterns that were configured.
 #[derive(Debug, Default)]
-pub(super) struct Allowed(Box<[UrlPattern]>);
+pub(super) struct Allowed {
+    patterns: Box<[UrlPattern]>,
+    /// Our control port, which isn't reached whatever they say.
+    control: Option<SocketAddr>,
+}
 
 impl Allowed {
-    pub(super) fn new(patterns: &[UrlPattern]) -> Allowed {
-        Allowed(patterns.into())
+    pub(super) fn new(patterns: &[UrlPattern], control: Option<SocketAddr>) -> Allowed {
+        Allowed { patterns: patterns.into(), control }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.patterns.is_empty()
     }
 
     /// Whether a URL may name this host: a name in lower case, or an address without brackets.
@@ -30,19 +34,26 @@ impl Allowed {
 
     /// Whether a host that is allowed may be reached at this address.
     pub(super) fn address(&self, address: IpAddr, port: u16) -> bool {
-        is_public(address) || self.lists(address, port)
+        !self.is_control(address, port) && (is_public(address) || self.lists(address, port))
+    }
+
+    fn is_control(&self, address: IpAddr, port: u16) -> bool {
+        self.control.is_some_and(|control| {
+            let is_it = control.ip() == address.to_canonical() || control.ip().is_unspecified();
+            is_it && control.port() == port
+        })
     }
 
     fn lists(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|pattern| match pattern {
+        self.patterns.iter().any(|pattern| match pattern {
             UrlPattern::Net { net, port: only } => net.contains(&address) && is_port(*only, port),
             UrlPattern::Host { .. } => false,
         })
     }
 
     fn names(&self, name: &str, port: u16) -> bool {
-        self.0.iter().any(|pattern| match pattern {
+        self.patterns.iter().any(|pattern| match pattern {
             UrlPattern::Host { host, port: only } => is_host(host, name) && is_port(*only, port),
             UrlPattern::Net { .. } => false,
         })
@@ -97,12 +108,28 @@ mod tests {
     fn allowed() -> Allowed {
         let host = |host: &str, port| UrlPattern::Host { host: host.into(), port };
         let net = |net: &str, port| UrlPattern::Net { net: net.parse().unwrap(), port };
-        Allowed::new(&[
-            host("media.example", None),
-            host("*.cdn.example", Some(80)),
-            net("10.1.0.0/16", None),
-            net("127.0.0.1/32", Some(7500)),
-        ])
+        Allowed::new(
+            &[
+                host("media.example", None),
+                host("*.cdn.example", Some(80)),
+                net("10.1.0.0/16", None),
+                net("127.0.0.1/32", Some(7500)),
+            ],
+            None,
+        )
+    }
+
+    #[test]
+    fn the_control_port_is_reached_whatever_is_listed_by_nobody() {
+        let net = |net: &str| UrlPattern::Net { net: net.parse().unwrap(), port: None };
+        let listed = [net("127.0.0.0/8"), net("10.0.0.0/8")];
+        let reached = |control: &str, address: &str, port| {
+            Allowed::new(&listed, Some(control.parse().unwrap())).address(address.parse().unwrap(), port)
+        };
+        assert!(!reached("127.0.0.1:7070", "127.0.0.1", 7070));
+        assert!(!reached("127.0.0.1:7070", "::ffff:127.0.0.1", 7070));
+        assert!(!reached("0.0.0.0:7070", "10.0.0.1", 7070));
+        assert!(reached("127.0.0.1:7070", "127.0.0.1", 7071) && reached("127.0.0.1:7070", "10.0.0.1", 7070));
     }
 
     #[test]
@@ -126,7 +153,7 @@ mod tests {
         for (host, port, expected) in table {
             assert_eq!(allowed().host(host, port), expected, "{host}:{port}");
         }
-        let any = Allowed::new(&[UrlPattern::Host { host: "*".into(), port: None }]);
+        let any = Allowed::new(&[UrlPattern::Host { host: "*".into(), port: None }], None);
         assert!(any.host("anything.example", 1) && any.host("8.8.8.8", 1) && !any.host("10.1.2.3", 1));
     }
 

@@ -132,7 +132,7 @@ impl Reproxy {
         };
         let entries = metrics.reproxy_cache_entries.with_label_values(&[pool]);
         Reproxy {
-            allowed: Allowed::new(&config.urls),
+            allowed: Allowed::new(&config.urls, config.control),
             folders: config.files.iter().map(folder).collect(),
             sites: config.sites.iter().map(|site| site.as_str().into()).collect(),
             memory: NonZeroUsize::new(config.cache).map(|count| Memory::new(count, entries)),
@@ -305,6 +305,7 @@ mod tests {
             roots: Roots::default(),
             files: vec!["/srv/media".into(), "/srv/media/deep/".into()],
             sites: vec!["chat.example".into()],
+            control: None,
             cache: 10,
         };
         let reproxy = reproxy(&config);
