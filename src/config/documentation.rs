@@ -141,6 +141,7 @@ fn the_full_example_has_every_key_with_its_default() {
     let mut limits = config.limits.clone();
     (limits.per_address.burst, limits.per_address.except) = (None, Vec::new());
     limits.held_is_typed = false;
+    let drain = DrainConfig { spread_is_typed: false, ..config.drain.clone() };
     let mut tickets = config.tickets.clone();
     tickets.keys.clear();
     let mut presence = config.presence[0].clone();
@@ -155,7 +156,7 @@ fn the_full_example_has_every_key_with_its_default() {
         (format!("{:?}", limits), format!("{:?}", Limits::default())),
         (format!("{:?}", config.timeouts), format!("{:?}", Timeouts::default())),
         (format!("{tickets:?}"), format!("{:?}", TicketsConfig::default())),
-        (format!("{:?}", config.drain), format!("{:?}", DrainConfig::default())),
+        (format!("{drain:?}"), format!("{:?}", DrainConfig::default())),
         (format!("{:?}", config.log), format!("{:?}", LogConfig::default())),
     ];
     for (typed, default) in pairs {

@@ -35,8 +35,10 @@ pub struct Timeouts {
 pub struct DrainConfig {
     /// After this the rest is cut.
     pub timeout: Duration,
-    /// Held streams end spread over this, or less where they are few.
+    /// Held streams end spread over this, or over less where they are few and the file doesn't say it.
     pub spread: Duration,
+    /// Whether the file says it, and means it.
+    pub spread_is_typed: bool,
     /// How long `/readyz` says 503 before listeners close.
     pub lameduck: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for DrainConfig {
             timeout: Duration::from_secs(30),
             // Slow enough that those who come back don't arrive in the same second.
             spread: Duration::from_secs(10),
+            spread_is_typed: false,
             // Only behind a load balancer that asks `/readyz` is waiting of use.
             lameduck: Duration::ZERO,
         }
@@ -103,7 +106,10 @@ pub(super) static DRAIN: Section<DrainConfig> = Section {
     required: &[],
     keys: &[
         Key::new("timeout", |drain, value| value.put(&mut drain.timeout, &form::DURATION)),
-        Key::new("spread", |drain, value| value.put(&mut drain.spread, &form::DELAY)),
+        Key::new("spread", |drain, value| {
+            drain.spread_is_typed = true;
+            value.put(&mut drain.spread, &form::DELAY);
+        }),
         Key::new("lameduck", |drain, value| value.put(&mut drain.lameduck, &form::DELAY)),
     ],
 };

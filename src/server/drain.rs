@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::worker::Order;
+use crate::config::DrainConfig;
 use crate::metrics::Metrics;
 
 /// The state of the process, for `/readyz` and the metrics.
@@ -43,13 +44,16 @@ impl Stage {
     }
 }
 
-/// What one held connection adds to the time in which they end: clients that come back at this pace are noticed by no
-/// application, so that few need not make the process wait.
+/// What one held connection adds to the time in which they end, unless somebody has said how long that is: clients that
+/// come back at this pace are noticed by no application, so that few need not make the process wait.
 const GENTLE: Duration = Duration::from_millis(20);
 
 /// Over what time so many connections end.
-fn time_to_leave(held: usize, spread: Duration) -> Duration {
-    spread.min(GENTLE.saturating_mul(u32::try_from(held).unwrap_or(u32::MAX)))
+fn time_to_leave(held: usize, drain: &DrainConfig) -> Duration {
+    if drain.spread_is_typed {
+        return drain.spread;
+    }
+    drain.spread.min(GENTLE.saturating_mul(u32::try_from(held).unwrap_or(u32::MAX)))
 }
 
 /// Between two looks whether everything has ended.
@@ -65,7 +69,7 @@ impl Server {
         for worker in &self.workers {
             worker.tell(Order::Drain).await;
         }
-        self.comet.drain(time_to_leave(self.comet.open(), drain.spread));
+        self.comet.drain(time_to_leave(self.comet.open(), &drain));
         if tokio::time::timeout(drain.timeout, self.empty()).await.is_err() {
             let (connections, held) = (self.places.open(), self.comet.open());
             tracing::warn!(connections, held, "drain.timeout is over: cuts what is left");
@@ -87,11 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_connections_need_no_spread_and_many_have_no_more() {
-        let spread = Duration::from_secs(10);
-        for (held, millis) in [(0, 0), (1, 20), (100, 2_000), (500, 10_000), (1_000_000, 10_000)] {
-            assert_eq!(time_to_leave(held, spread), Duration::from_millis(millis), "{held}");
+    fn few_connections_need_no_spread_that_nobody_asked_for_and_many_have_no_more() {
+        let (default, second) = (DrainConfig::default(), Duration::from_secs(1));
+        for (held, millis) in [(0, 0), (1, 20), (100, 2_000), (500, 10_000), (usize::MAX, 10_000)] {
+            assert_eq!(time_to_leave(held, &default), Duration::from_millis(millis), "{held}");
         }
-        assert_eq!(time_to_leave(usize::MAX, Duration::ZERO), Duration::ZERO);
+        let typed = DrainConfig { spread: second, spread_is_typed: true, ..default };
+        assert_eq!([0, 1, 1_000].map(|held| time_to_leave(held, &typed)), [second; 3]);
     }
 }
