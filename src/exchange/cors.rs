@@ -92,9 +92,9 @@ impl Cors {
 
     /// Marks an answer by which the application refuses what it could have held. A page that can't read it takes it for
     /// a network that is away, and comes back for ever.
-    pub(super) fn mark_refusal(&self, origin: Option<&HeaderValue>, answer: &mut response::Parts) {
+    pub(super) fn mark_refusal(&self, request: &Parts, answer: &mut response::Parts) {
         if self.is_on() && (answer.status.is_client_error() || answer.status.is_server_error()) {
-            self.mark_own(origin, &mut answer.headers);
+            self.mark_own(request.headers.get(ORIGIN), &mut answer.headers);
         }
     }
 

@@ -48,7 +48,6 @@ mod tests;
 use std::sync::Arc;
 
 use hyper::body::Body as _;
-use hyper::header::ORIGIN;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
@@ -217,7 +216,7 @@ async fn steps(
     };
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => {
-            ctx.cors.mark_refusal(parts.headers.get(ORIGIN), &mut answer.head);
+            ctx.cors.mark_refusal(parts, &mut answer.head);
             relay::relay(ctx, asked, answer, record).map(Outcome::Answered)
         }
         Verdict::Hold(instruction) => {
