@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod date;
 pub mod demo;
 pub mod edge;
 pub mod exchange;

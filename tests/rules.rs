@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("message", &[], "a message knows neither its transports nor where it is kept"),
     ("body", &[], "a body is bytes, whoever makes them"),
     ("clock", &[], "a clock doesn't know what it limits"),
+    ("date", &[], "a date doesn't know what it stands on"),
     ("pulse", &[], "a pulse doesn't know whose it is"),
     ("config", &[], "nothing of the configuration depends on who reads it"),
     ("metrics", &[], "everybody counts, so counting depends on nobody"),
@@ -27,7 +28,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("quota", &["config", "metrics"], "whoever is counted is an address, and nothing else"),
     (
         "hold",
-        &["transport", "message", "wire", "body", "access_log", "quota"],
+        &["transport", "message", "wire", "body", "date", "access_log", "quota"],
         "the seam: an instruction in neutral words, which neither half lies behind",
     ),
     ("store", &["message"], "a store keeps what was numbered, and doesn't know who numbers and who reads"),
@@ -56,6 +57,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "metrics",
             "access_log",
             "clock",
+            "date",
             "message",
             "stretch",
             "jwt",
@@ -74,7 +76,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "listener",
-        &["hold", "wire", "body", "config", "metrics", "clock", "sys"],
+        &["hold", "wire", "body", "config", "metrics", "clock", "date", "sys"],
         "a listener drives connections, and doesn't know what serves their requests",
     ),
     (

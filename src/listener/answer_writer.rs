@@ -18,8 +18,8 @@ use hyper::http::response::Parts;
 use hyper::{StatusCode, Version};
 use tokio::io::AsyncWrite;
 
-use super::date;
 use crate::body::{Body, BodyError};
+use crate::date;
 use crate::wire::WireStream;
 
 /// Bytes of a piece that cost less to copy than to send from where they stand.

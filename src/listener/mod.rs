@@ -12,7 +12,6 @@ mod chunks;
 mod connection;
 #[cfg(test)]
 mod connection_cases;
-mod date;
 mod door;
 mod farewell;
 #[cfg(test)]

@@ -23,12 +23,13 @@ use super::takers::Taker;
 use super::{Common, Host};
 use crate::body::{Body, BodyError, ClientBody, Pipe};
 use crate::clock::Clock;
+use crate::date;
 use crate::hold::{Departure, TakeOver, Tunnel};
 use crate::listener::answer_writer::{declared, has_no_body};
 use crate::listener::connection::{RefusedHead, Serve};
+use crate::listener::farewell;
 use crate::listener::request_head::{Framing, Head};
 use crate::listener::request_reader::Refusal;
-use crate::listener::{date, farewell};
 use crate::wire::{HeldEnd, Wire, pipe};
 
 /// Serves a request to its end. A held stream keeps what this future has room for, so that what is large about a request

@@ -17,7 +17,7 @@ struct Written {
 }
 
 /// Appends the present date.
-pub(super) fn write(into: &mut Vec<u8>) {
+pub fn write(into: &mut Vec<u8>) {
     let now = SystemTime::now();
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     WRITTEN.with_borrow_mut(|written| {
