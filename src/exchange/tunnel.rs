@@ -7,7 +7,7 @@ use std::task::{Context as Turn, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, UPGRADE};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -16,6 +16,7 @@ use super::forwarding::to_client;
 use super::record::Record;
 use super::refusal::Refusal;
 use crate::access_log::End;
+use crate::date;
 use crate::hold::{Duplex, TakeOver, Tunnel};
 use crate::upstream::Tunnelled;
 
@@ -48,6 +49,11 @@ fn write_head(headers: &HeaderMap) -> Vec<u8> {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
         }
+    }
+    if !headers.contains_key(DATE) {
+        head.extend_from_slice(b"date: ");
+        date::write(&mut head);
+        head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head

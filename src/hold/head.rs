@@ -1,12 +1,13 @@
 //! The head of an answer on an HTTP/1 connection that is held (RFC 9112 §4, §5).
 
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, LAST_MODIFIED, TRANSFER_ENCODING,
+    ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use hyper::{StatusCode, Version};
 
 use super::ClientSide;
+use crate::date;
 use crate::transport::Field;
 
 /// How the end of the body will be known.
@@ -59,7 +60,8 @@ pub fn write_reason(reason: &str, head: &mut Vec<u8>) {
 }
 
 /// Writes a head, which for a stream of HTTP/2 says nothing of connection and framing. A media type and fields of our own replace the application's, but for directives to caches, which
-/// are added to it; framing headers are always our own.
+/// are added to it; framing headers are always our own. An application that says no date is said one for (RFC 9110 §6.6.1):
+/// that of its answer, however long the answer is held.
 pub fn write_head(
     status: StatusCode,
     headers: &HeaderMap,
@@ -78,7 +80,9 @@ pub fn write_head(
         Writer::Application => (None, false),
         Writer::Transport(media_type) => (media_type, true),
     };
+    let mut has_date = false;
     for (name, value) in headers {
+        has_date |= *name == DATE;
         let ours = matches!(*name, CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING);
         let replaced = *name != CACHE_CONTROL && fields.iter().any(|(own, _)| name == own);
         let untrue = of_transport && describes_bytes(name);
@@ -91,6 +95,11 @@ pub fn write_head(
     }
     for (name, value) in fields {
         field(name, value.as_bytes(), out);
+    }
+    if !has_date {
+        out.extend_from_slice(b"date: ");
+        date::write(out);
+        out.extend_from_slice(b"\r\n");
     }
     framing(length, client, out);
     if length != Length::Later {
@@ -125,10 +134,30 @@ fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use hyper::header::HeaderValue;
+
     use super::*;
 
+    fn dated() -> HeaderMap {
+        HeaderMap::from_iter([(DATE, HeaderValue::from_static("D"))])
+    }
+
+    #[test]
+    fn an_answer_without_a_date_gets_the_present_one() {
+        let client = ClientSide { version: Version::HTTP_11, keep_alive: true };
+        let mut out = Vec::new();
+        let (headers, writer) = (HeaderMap::new(), Writer::Application);
+        write_head(StatusCode::OK, &headers, writer, &[], Length::Later, client, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let date = text.strip_prefix("HTTP/1.1 200 OK\r\ndate: ").unwrap().trim_ascii_end();
+        let date = httpdate::parse_http_date(date).unwrap();
+        assert!(SystemTime::now().duration_since(date).unwrap().as_secs() < 10, "{text}");
+    }
+
     fn head(version: Version, keep_alive: bool, length: Length) -> String {
-        let mut headers = HeaderMap::new();
+        let mut headers = dated();
         headers.insert("content-type", "text/html".parse().unwrap());
         headers.append("set-cookie", "a=1".parse().unwrap());
         headers.append("set-cookie", "b=2".parse().unwrap());
@@ -147,23 +176,26 @@ mod tests {
         let (old, new) = (Version::HTTP_10, Version::HTTP_11);
         assert_eq!(
             head(new, true, Length::Unknown),
-            "HTTP/1.1 200 OK\r\n|transfer-encoding: chunked\r\n\r\n"
+            "HTTP/1.1 200 OK\r\ndate: D\r\n|transfer-encoding: chunked\r\n\r\n"
         );
-        assert_eq!(head(old, true, Length::Unknown), "HTTP/1.0 200 OK\r\n|connection: close\r\n\r\n");
+        assert_eq!(
+            head(old, true, Length::Unknown),
+            "HTTP/1.0 200 OK\r\ndate: D\r\n|connection: close\r\n\r\n"
+        );
         assert_eq!(
             head(old, true, Length::Known(3)),
-            "HTTP/1.0 200 OK\r\n|content-length: 3\r\nconnection: keep-alive\r\n\r\n"
+            "HTTP/1.0 200 OK\r\ndate: D\r\n|content-length: 3\r\nconnection: keep-alive\r\n\r\n"
         );
         assert_eq!(
             head(new, false, Length::Known(3)),
-            "HTTP/1.1 200 OK\r\n|content-length: 3\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 200 OK\r\ndate: D\r\n|content-length: 3\r\nconnection: close\r\n\r\n"
         );
-        assert_eq!(head(new, true, Length::Bodiless), "HTTP/1.1 200 OK\r\n|\r\n");
+        assert_eq!(head(new, true, Length::Bodiless), "HTTP/1.1 200 OK\r\ndate: D\r\n|\r\n");
     }
 
     #[test]
     fn fields_of_our_own_replace_the_applications_but_caches_hear_both() {
-        let mut headers = HeaderMap::new();
+        let mut headers = dated();
         headers.insert("pragma", "x".parse().unwrap());
         headers.insert("cache-control", "private".parse().unwrap());
         let fields = [("cache-control", "no-transform".into()), ("pragma", "no-cache".into())];
@@ -171,14 +203,14 @@ mod tests {
         let mut out = Vec::new();
         let writer = Writer::Application;
         write_head(StatusCode::OK, &headers, writer, &fields, Length::Known(0), client, &mut out);
-        let expected = "HTTP/1.1 200 OK\r\ncache-control: private\r\ncache-control: no-transform\r\n\
+        let expected = "HTTP/1.1 200 OK\r\ndate: D\r\ncache-control: private\r\ncache-control: no-transform\r\n\
             pragma: no-cache\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
     fn what_an_application_says_of_its_own_bytes_is_not_said_of_others() {
-        let mut headers = HeaderMap::new();
+        let mut headers = dated();
         for name in ["etag", "last-modified", "accept-ranges", "content-range", "digest", "content-md5"] {
             headers.insert(HeaderName::from_static(name), "x".parse().unwrap());
         }
@@ -189,7 +221,7 @@ mod tests {
             write_head(StatusCode::OK, &headers, writer, &[], Length::Known(0), client, &mut out);
             String::from_utf8(out).unwrap()
         };
-        let expected = "HTTP/1.1 200 OK\r\nvary: cookie\r\ncontent-length: 0\r\n\r\n";
+        let expected = "HTTP/1.1 200 OK\r\ndate: D\r\nvary: cookie\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(written(Writer::Transport(None)), expected);
         assert_eq!(written(Writer::Application).matches(": x\r\n").count(), 6);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use hyper::header::{DATE, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Version};
 use tokio::sync::mpsc;
 
@@ -103,6 +104,7 @@ impl House {
     pub(super) fn wish(&self, channels: &str) -> Hold {
         let head = Start::After(self.hub.head());
         let wishes = channels.split(',').map(|name| (ChannelName::parse(name).unwrap(), head)).collect();
+        let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static("D"))]);
         Hold {
             wishes,
             transport: transport::SSE,
@@ -110,7 +112,7 @@ impl House {
             timeout: None,
             keepalive: None,
             retry: None,
-            answer: Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: bytes::Bytes::new() },
+            answer: Answer { status: StatusCode::OK, headers, body: bytes::Bytes::new() },
             at: std::time::SystemTime::now(),
             source: Source::Application,
             tag: None,
@@ -164,7 +166,7 @@ pub(super) fn read_until(client: &mut TcpStream, end: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+const HEAD: &str = "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-type: text/event-stream\r\n\
     cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[test]
@@ -255,7 +257,7 @@ fn a_poll_is_answered_once_and_its_socket_goes_home_with_what_was_read_ahead() {
     let body = "{\"position\":\"e-2\",\"gap\":false,\"messages\":[\
         {\"id\":\"e-1\",\"channel\":\"news\",\"data\":\"a\"},{\"id\":\"e-2\",\"channel\":\"news\",\"data\":\"b\"}]}";
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-cache, no-transform\r\n\
+        "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-type: application/json\r\ncache-control: no-cache, no-transform\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );
@@ -283,7 +285,7 @@ fn a_poll_without_messages_gets_the_applications_answer() {
         hold.timeout = Some(Duration::from_millis(300));
         hold.answer.body = "nothing".into();
     });
-    let expected = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nnothing";
+    let expected = "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-length: 7\r\n\r\nnothing";
     assert_eq!(read_until(&mut client, "nothing"), expected);
     assert!(house.returns.blocking_recv().is_some());
 }
@@ -429,7 +431,10 @@ fn draining_ends_streams_with_a_time_to_come_back_and_polls_with_their_answer() 
     house.drain(Duration::from_millis(100));
     let text = read_until(&mut stream, "0\r\n\r\n");
     assert!(text.contains("retry: 1"), "{text}");
-    assert_eq!(read_until(&mut poll, "later"), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlater");
+    assert_eq!(
+        read_until(&mut poll, "later"),
+        "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-length: 5\r\n\r\nlater"
+    );
     drop((stream, poll));
     wait(|| house.held.load(Ordering::Relaxed) == 0);
 }

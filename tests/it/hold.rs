@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use crate::support::{EventSource, Origin, Perihelion, Raw, Received, Reply, wait_until};
 
@@ -48,6 +49,31 @@ fn an_event_stream_is_the_applications_beginning_and_then_each_message() {
     assert_eq!(raw.chunk().unwrap(), format!("id: {second}\nevent: chat\ndata: three\n\n").as_bytes());
     proxy.wait_metric("perihelion_comet_streams", &[("transport", "sse")], 1.0);
     proxy.wait_metric("perihelion_comet_deliveries_total", &[("transport", "sse")], 2.0);
+}
+
+#[test]
+fn held_answers_have_the_date_that_the_application_leaves_out() {
+    let origin = Origin::replying(|request| {
+        let hold = Reply::hold("news").with("X-Comet-Timeout", "1");
+        match request.target() {
+            "/dated" => hold.with("Date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            "/grip" => Reply::ok("").with("Grip-Hold", "stream").with("Grip-Channel", "news"),
+            target => hold.with("X-Comet-Transport", target.trim_start_matches('/')),
+        }
+    });
+    let proxy = Perihelion::before(&origin);
+    let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (target, headers, status) in
+        [("/sse", "", 200), ("/long-poll", "", 200), ("/grip", "", 200), ("/websocket", socket, 101)]
+    {
+        let head = ask(&proxy, target, headers).head();
+        assert_eq!(head.status(), status, "{target}");
+        let date = httpdate::parse_http_date(head.get("date").unwrap()).unwrap();
+        assert!(SystemTime::now().duration_since(date).unwrap() < Duration::from_secs(60), "{head:?}");
+    }
+    let head = ask(&proxy, "/dated", "").head();
+    assert_eq!(head.get("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
 }
 
 #[test]

@@ -188,7 +188,7 @@ async fn an_instruction_takes_the_connection_over_and_frees_the_application() {
 #[tokio::test]
 async fn a_websocket_becomes_a_tunnel_with_nothing_lost_at_its_beginning() {
     let (address, heard) = application(&[
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: k\r\n\r\nfirst!",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: k\r\nDate: D\r\n\r\nfirst!",
     ]);
     let proxy = Rc::new(Proxy::new(address));
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
@@ -197,7 +197,7 @@ async fn a_websocket_becomes_a_tunnel_with_nothing_lost_at_its_beginning() {
     assert_eq!(body, "first");
     assert_eq!(
         head,
-        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: k\r\nconnection: upgrade\r\nupgrade: websocket"
+        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: k\r\ndate: D\r\nconnection: upgrade\r\nupgrade: websocket"
     );
     assert!(heard.recv().unwrap().contains("connection: upgrade\r\nupgrade: websocket\r\n"));
     assert_eq!(proxy.pool.connections(0), (0, 0));

@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
 
 use super::body::fields;
@@ -59,8 +59,10 @@ pub fn scripted(answer: &[u8], call: &Call, client: ClientSide) -> Vec<u8> {
     let mut own = HeaderMap::new();
     own.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     own.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for value in headers.get_all(CACHE_CONTROL) {
-        own.append(CACHE_CONTROL, value.clone());
+    for name in [CACHE_CONTROL, DATE] {
+        for value in headers.get_all(&name) {
+            own.append(&name, value.clone());
+        }
     }
     let mut out = Vec::new();
     write(StatusCode::OK, None, &own, &script, client, &mut out);
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     const HELD: &[u8] =
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-app: 1\r\ncontent-length: 8\r\n\r\n{\"a\":1}\n";
+        b"HTTP/1.1 200 OK\r\ndate: D\r\ncontent-type: text/plain\r\nx-app: 1\r\ncontent-length: 8\r\n\r\n{\"a\":1}\n";
     const CLIENT: ClientSide = ClientSide { version: Version::HTTP_11, keep_alive: true };
 
     fn written(reply: Reply) -> String {
@@ -143,7 +145,7 @@ mod tests {
     fn published_headers_stand_in_place_of_the_held_ones() {
         assert_eq!(
             written(reply(201, ReplyBody::Whole("yes\n".into()))),
-            "HTTP/1.1 201 Created\r\ncontent-type: text/plain\r\nx-app: 2\r\ncontent-length: 4\r\n\r\nyes\n"
+            "HTTP/1.1 201 Created\r\ndate: D\r\ncontent-type: text/plain\r\nx-app: 2\r\ncontent-length: 4\r\n\r\nyes\n"
         );
         let teapot =
             Reply { reason: Some("Short and Stout".into()), ..reply(418, ReplyBody::Whole("".into())) };
@@ -157,11 +159,11 @@ mod tests {
         let call = Call { function: "f".into(), argument: crate::transport::call::Argument::Answer };
         let teapot = Reply { reason: Some("A Teapot".into()), ..reply(418, ReplyBody::Whole("tea".into())) };
         let written = scripted(written(teapot).as_bytes(), &call, CLIENT);
-        let body = "/**/f({\"code\": 418, \"reason\": \"A Teapot\", \"headers\": {\"Content-Type\": \"text/plain\", \
-                    \"X-App\": \"2\"}, \"body\": \"tea\"});\n";
+        let body = "/**/f({\"code\": 418, \"reason\": \"A Teapot\", \"headers\": {\"Date\": \"D\", \
+                    \"Content-Type\": \"text/plain\", \"X-App\": \"2\"}, \"body\": \"tea\"});\n";
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/javascript\r\nx-content-type-options: nosniff\r\n\
-             content-length: {}\r\n\r\n",
+             date: D\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         assert_eq!(String::from_utf8(written).unwrap(), head + body);
@@ -185,7 +187,7 @@ mod tests {
         let text = String::from_utf8(answer(&deed, HELD, CLIENT).unwrap()).unwrap();
         assert_eq!(
             text,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-app: 1\r\ncontent-length: 2\r\n\r\n{}"
+            "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-type: application/json\r\nx-app: 1\r\ncontent-length: 2\r\n\r\n{}"
         );
     }
 }
