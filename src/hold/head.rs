@@ -17,13 +17,18 @@ pub enum Length {
     Known(usize),
     /// By chunks, or for HTTP/1.0 by the end of the connection.
     Unknown,
-    /// After bytes that are counted later: the head is left open for `content-length` and the empty line.
+    /// After bytes that are counted later: the head is left open before the fields of the framing.
     Later,
     /// Everything behind the head is another protocol (RFC 9110 §7.8).
     Upgraded,
     /// There is none, and no header may claim one (RFC 9110 §8.6: 204, 304).
     Bodiless,
 }
+
+/// The last field of a head whose connection closes behind the answer.
+const CLOSE: &[u8] = b"connection: close\r\n";
+/// The same where it stays, and its client would close it otherwise.
+const KEEP_ALIVE: &[u8] = b"connection: keep-alive\r\n";
 
 impl Length {
     /// That of an answer that is all there (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
@@ -101,15 +106,31 @@ pub fn write_head(
         date::write(out);
         out.extend_from_slice(b"\r\n");
     }
-    framing(length, client, out);
     if length != Length::Later {
-        out.extend_from_slice(b"\r\n");
+        end_head(length, client, out);
     }
+}
+
+/// Ends a head that was left open.
+pub fn end_head(length: Length, client: ClientSide, out: &mut Vec<u8>) {
+    framing(length, client, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An answer that was written here, for a client whose connection was to stay and closes now: it is told (RFC 9112 §9.6),
+/// so that it doesn't ask again on a connection that is dead.
+pub fn closing(answer: &[u8]) -> Vec<u8> {
+    let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n").map(|end| end + 2) else {
+        return answer.to_vec();
+    };
+    let (head, rest) = answer.split_at(end);
+    let head = [KEEP_ALIVE, CLOSE].iter().find_map(|last| head.strip_suffix(*last)).unwrap_or(head);
+    [head, CLOSE, rest].concat()
 }
 
 fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
     match length {
-        Length::Known(bytes) => field("content-length", bytes.to_string().as_bytes(), out),
+        Length::Known(bytes) => field("content-length", itoa::Buffer::new().format(bytes).as_bytes(), out),
         Length::Unknown if client.version == Version::HTTP_11 => field("transfer-encoding", b"chunked", out),
         Length::Upgraded => return field("connection", b"upgrade", out),
         Length::Unknown | Length::Later | Length::Bodiless => {}
@@ -119,9 +140,9 @@ fn framing(length: Length, client: ClientSide, out: &mut Vec<u8>) {
     }
     let until_close = length == Length::Unknown && client.version == Version::HTTP_10;
     if !client.keep_alive || until_close {
-        field("connection", b"close", out);
+        out.extend_from_slice(CLOSE);
     } else if client.version == Version::HTTP_10 {
-        field("connection", b"keep-alive", out);
+        out.extend_from_slice(KEEP_ALIVE);
     }
 }
 
@@ -191,6 +212,18 @@ mod tests {
             "HTTP/1.1 200 OK\r\ndate: D\r\n|content-length: 3\r\nconnection: close\r\n\r\n"
         );
         assert_eq!(head(new, true, Length::Bodiless), "HTTP/1.1 200 OK\r\ndate: D\r\n|\r\n");
+    }
+
+    #[test]
+    fn an_answer_whose_connection_closes_after_all_says_so_once() {
+        let closing = |last: &str| {
+            let answer = format!("HTTP/1.1 200 OK\r\nx-app: 1\r\n{last}\r\n\r\n\r\n");
+            String::from_utf8(super::closing(answer.as_bytes())).unwrap()
+        };
+        let expected = "HTTP/1.1 200 OK\r\nx-app: 1\r\nconnection: close\r\n\r\n\r\n\r\n";
+        for last in ["", "connection: close\r\n", "connection: keep-alive\r\n"] {
+            assert_eq!(closing(last), expected, "{last:?}");
+        }
     }
 
     #[test]

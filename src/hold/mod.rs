@@ -34,7 +34,7 @@ use crate::transport::{self, Parameters, percent_decoded};
 pub use crate::transport::BadCallback;
 pub use counting::Counting;
 pub use departure::{Crowd, Departure, Home, Keeper, Passport, Permit, Refuse, Return, TakeOver};
-pub use head::{Length, Writer, write_head, write_reason};
+pub use head::{Length, Writer, closing, end_head, write_head, write_reason};
 pub use moment::{moment, moment_of_revocation};
 pub use revocations::Whose;
 pub use route_channels::RouteChannels;

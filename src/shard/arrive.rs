@@ -25,6 +25,7 @@ impl EventLoop {
         // A wire that is dropped is so before its mooring.
         let Departure { mooring, wire, read_ahead, mut hold, permit, home } = departure;
         self.spread_return(&mut hold, &permit);
+        hold.client.keep_alive &= self.drain.is_none();
         // Before it can be seen on its channels: an order to end that is given later comes later, too.
         let is_revoked = self.tickets.have_revoked(&hold);
         self.entries.clear();
@@ -341,7 +342,7 @@ fn poll_answer(hold: &Hold, opening: &Opening, grip: Option<Grip>, ear: Option<B
     let mut answer = PollAnswer { fallback: Frame::raw(fallback), head: head.into(), with, ear };
     if hold.source == Source::Ticket {
         let nothing = runs::shared(opening.position, opening.gap);
-        answer.fallback = answer.whole(&runs::answer(&[], &nothing, hold.transport));
+        answer.fallback = answer.whole(&runs::answer(&[], &nothing, hold.transport), hold.client);
     }
     answer
 }

@@ -1,12 +1,10 @@
 //! What a held connection needs rarely, a box away: at its end, at a timer, when its client speaks.
 
-use std::io::Write as _;
-
 use super::grip::Grip;
 use super::socket::{Conversation, Farewell};
 use super::talk::Talk;
 use crate::access_log::Subject;
-use crate::hold::{ClientSide, Ear, Home, Permit};
+use crate::hold::{ClientSide, Ear, Home, Length, Permit, end_head};
 use crate::message::Frame;
 use crate::transport::Around;
 
@@ -171,7 +169,7 @@ impl Cold {
 pub(super) struct PollAnswer {
     /// The application's own, whole.
     pub(super) fallback: Frame,
-    /// Status line and headers of an answer with messages, up to the length.
+    /// Status line and headers of an answer with messages, up to the framing.
     pub(super) head: Box<[u8]>,
     /// What makes such an answer another one for this client.
     pub(super) with: Option<Box<With>>,
@@ -179,8 +177,8 @@ pub(super) struct PollAnswer {
     pub(super) ear: Option<Box<Ear>>,
 }
 
-/// Bytes of the field with the longest length, and of the empty line.
-const LENGTH_FIELD_MAX: usize = 40;
+/// Bytes of the field with the longest length, of one of the connection, and of the empty line.
+const FRAMING_MAX: usize = 64;
 
 /// What makes the answer of a poll its own.
 pub(super) enum With {
@@ -192,17 +190,17 @@ pub(super) enum With {
 
 impl PollAnswer {
     /// The head of an answer whose body has so many bytes.
-    pub(super) fn head_for(&self, length: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.head.len() + LENGTH_FIELD_MAX);
+    pub(super) fn head_for(&self, length: usize, client: ClientSide) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.head.len() + FRAMING_MAX);
         head.extend_from_slice(&self.head);
-        write!(head, "content-length: {length}\r\n\r\n").expect("memory takes everything");
+        end_head(Length::Known(length), client, &mut head);
         head
     }
 
     /// Head and body, where the body is one that others share.
-    pub(super) fn whole(&self, shared: &Frame) -> Frame {
+    pub(super) fn whole(&self, shared: &Frame, client: ClientSide) -> Frame {
         let body = self.body(shared);
-        let head = self.head_for(body.payload().len());
+        let head = self.head_for(body.payload().len(), client);
         Frame::raw([&head, body.payload()].concat())
     }
 

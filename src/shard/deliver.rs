@@ -215,7 +215,7 @@ impl EventLoop {
         let held = &mut self.held[key];
         let Some(poll) = held.cold.poll() else { return Outcome::Broken(Reason::WriteError) };
         let body = &poll.body(body);
-        let head = poll.head_for(body.payload().len());
+        let head = poll.head_for(body.payload().len(), held.cold.client);
         held.stage = Stage::Ending(Reason::Answered);
         held.events = held.events.saturating_add(events as u32);
         let sent = held.send_answer(head, body, &mut self.scratch);

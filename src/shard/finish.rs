@@ -4,12 +4,15 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use hyper::Version;
+
 use super::event_loop::{EventLoop, Outcome, TICK, ticks};
 use super::held::{Held, Reason, Stage};
 use super::runs;
 use super::socket::Farewell;
 use crate::access_log::HoldEnd;
 use crate::config::Rate;
+use crate::hold::{ClientSide, closing};
 use crate::hub::ChannelId;
 use crate::message::{Frame, Framing};
 use crate::transport::{self, Closing, websocket};
@@ -61,7 +64,10 @@ impl EventLoop {
         let parting = self.parting(key);
         let held = &mut self.held[key];
         if let Some(fallback) = held.fallback() {
-            return parting.unwrap_or(fallback);
+            let last = parting.unwrap_or(fallback);
+            let ClientSide { version, keep_alive } = held.cold.client;
+            let is_told = keep_alive || version == Version::HTTP_2;
+            return if is_told { last } else { Frame::raw(closing(last.payload())) };
         }
         let unsaid = held.cold.talk().map_or(Vec::new(), |talk| talk.take_waiting().0);
         if let Some(Farewell { code, reason }) = held.cold.farewell() {
@@ -103,7 +109,7 @@ impl EventLoop {
         self.leave(key, reason);
         let held = &mut self.held[key];
         let until_close = held.cold.poll().is_none() && held.framing == Framing::UntilClose;
-        if held.cold.client.keep_alive && !until_close && self.drain.is_none() {
+        if held.cold.client.keep_alive && !until_close {
             return self.stay(key);
         }
         held.stage = Stage::Lingering;
@@ -183,10 +189,11 @@ impl EventLoop {
         self.log.hold_ended(subject, &end);
     }
 
-    /// Draws the order in which connections end.
+    /// Draws the order in which connections end. None of them stays for another request from now on, however it ends.
     pub(super) fn begin_draining(&mut self, spread: Duration) {
         self.close_those_between();
         let mut left: Vec<u32> = self.held.keys().map(|key| key as u32).collect();
+        left.iter().for_each(|key| self.held[*key as usize].cold.client.keep_alive = false);
         left.sort_by_cached_key(|key| RandomState::new().hash_one(key));
         self.drain = Some(Drain { total: left.len(), left, began: self.now, spread });
     }

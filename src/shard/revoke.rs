@@ -88,7 +88,10 @@ impl EventLoop {
         let position = Position { epoch: self.epoch, sequence: held.position };
         let entry = Arc::new(Entry::new(position, 0, Instant::now(), message));
         Some(match held.cold.poll() {
-            Some(poll) => poll.whole(&runs::answer(&[entry], &runs::shared(position, false), held.transport)),
+            Some(poll) => {
+                let body = runs::answer(&[entry], &runs::shared(position, false), held.transport);
+                poll.whole(&body, held.cold.client)
+            }
             None => runs::chunk(|out| transport::transport(held.transport).piece(&entry, out)),
         })
     }

@@ -433,7 +433,7 @@ fn draining_ends_streams_with_a_time_to_come_back_and_polls_with_their_answer() 
     assert!(text.contains("retry: 1"), "{text}");
     assert_eq!(
         read_until(&mut poll, "later"),
-        "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-length: 5\r\n\r\nlater"
+        "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlater"
     );
     drop((stream, poll));
     wait(|| house.held.load(Ordering::Relaxed) == 0);

@@ -93,7 +93,34 @@ fn held_streams_end_with_their_last_chunk_and_polls_with_the_applications_respon
     }
     assert_eq!(stream.chunk().unwrap(), b"last words");
     assert_eq!(stream.chunk(), None);
-    assert_eq!(poll.answer().text(), "nothing happened");
+    let last = poll.answer();
+    assert_eq!((last.text().as_str(), last.head.get("connection")), ("nothing happened", Some("close")));
+    assert_eq!(answer.head.get("connection"), None);
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn polls_that_are_answered_while_the_process_leaves_say_that_their_connections_close() {
+    let (origin, _tell) = slow();
+    let mut proxy = Perihelion::before_with(&origin, "drain: { spread: 15s, timeout: 15s }");
+    let poll = |version| {
+        let mut raw = proxy.connect();
+        raw.send(format!("GET /poll HTTP/1.{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"));
+        raw
+    };
+    let mut polls: Vec<Raw> = (0..10).map(|number| poll(number % 2)).collect();
+    proxy.wait_subscribers("news", 10);
+    proxy.signal("TERM");
+    wait_until("the listener is closed", || std::net::TcpStream::connect(proxy.http()).is_err());
+    proxy.publish("news", "last words");
+    let mut answers = Vec::new();
+    for raw in &mut polls {
+        let answer = raw.answer();
+        assert_eq!(answer.head.get("connection"), Some("close"), "{answer:?}");
+        raw.assert_closed();
+        answers.push(answer.text());
+    }
+    assert!(answers.iter().any(|answer| answer.contains("last words")), "{answers:?}");
     assert_eq!(proxy.wait_exit().code(), Some(0));
 }
 
