@@ -14,10 +14,12 @@ use bytes::Bytes;
 
 mod forms;
 mod frame;
+mod loose;
 mod nesting;
 
 pub use forms::{Form, Forms, Pairs, Reply, ReplyBody, SocketType, ToResponse, ToSocket, ToStream};
 pub use frame::{Frame, FrameBuilder, Framing};
+pub use loose::{Whole, base64, mended};
 pub use nesting::{NESTING_MAX, nesting};
 
 /// The name of a channel: 1 to 1,024 bytes of UTF-8 without control characters.

@@ -3,8 +3,6 @@
 //! Answers and refusals are those of Pushpin, word for word, since clients show them. Fields that are not known are passed
 //! over, as there.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap};
@@ -14,7 +12,7 @@ use super::publish::PublishDialect;
 use super::reply::{Failure, Reply as Answer, typed};
 use crate::message::{
     ChannelName, Data, Form, Forms, Message, Pairs, Reply, ReplyBody, SocketType, ToResponse, ToSocket,
-    ToStream,
+    ToStream, Whole, base64, mended,
 };
 
 /// The formats, by which an item is known to be one of GRIP.
@@ -23,12 +21,19 @@ const FORMATS: [&str; 3] = ["http-response", "http-stream", "ws-message"];
 /// The dialect. What has no data can't be one of our own.
 pub(super) const GRIP: PublishDialect = PublishDialect {
     words: &["\"formats\"", "\"http-response\"", "\"http-stream\"", "\"ws-message\""],
-    read: |text| match serde_json::from_str::<Map<String, Value>>(text) {
-        Ok(item) if is_item(&item) || !item.contains_key("data") => Some(read(&item)),
-        Ok(_) => None,
-        Err(_) => Some(Err("publish item is not an object".into())),
+    read: |text| match object(text) {
+        Some(item) if is_item(&item) || !item.contains_key("data") => Some(read(&item)),
+        Some(_) => None,
+        None => Some(Err(format!("{ITEM} is not an object"))),
     },
 };
+
+/// What Pushpin calls it.
+const ITEM: &str = "publish item object";
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&mended(text)?).ok())
+}
 
 /// What is wrong with a body that has no list of items.
 pub(super) fn no_items(text: &[u8]) -> Failure {
@@ -53,14 +58,13 @@ fn is_item(item: &Map<String, Value>) -> bool {
 /// # Errors
 /// What Pushpin says of it.
 fn read(item: &Map<String, Value>) -> Result<Message, String> {
-    let channel = required(item, "channel", "publish item object")?;
+    let channel = required(item, "channel", ITEM)?;
     let channel = ChannelName::parse(channel).map_err(|error| error.to_string())?;
-    let (id, prev_id) =
-        (text(item, "id", "publish item object")?, text(item, "prev-id", "publish item object")?);
+    let (id, prev_id) = (text(item, "id", ITEM)?, text(item, "prev-id", ITEM)?);
     let (formats, is_empty) = match item.get("formats") {
         None => (item, !FORMATS.iter().any(|name| item.contains_key(*name))),
         Some(Value::Object(formats)) => (formats, formats.is_empty()),
-        Some(_) => return Err("publish item object contains 'formats' with wrong type".into()),
+        Some(_) => return Err(wrong_type(ITEM, "formats")),
     };
     if is_empty {
         return Err("no formats specified".into());
@@ -83,7 +87,7 @@ fn no_seq(item: &Map<String, Value>) -> Result<bool, String> {
     match item.get("no-seq") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(no_seq)) => Ok(*no_seq),
-        Some(_) => Err("publish item object contains 'no-seq' with wrong type".into()),
+        Some(_) => Err(wrong_type(ITEM, "no-seq")),
     }
 }
 
@@ -91,123 +95,154 @@ fn meta(item: &Map<String, Value>) -> Result<Pairs, String> {
     let meta = match item.get("meta") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Object(meta)) => meta,
-        Some(_) => return Err("publish item object contains 'meta' with wrong type".into()),
+        Some(_) => return Err(wrong_type(ITEM, "meta")),
     };
     let pair = |(name, value): (&String, &Value)| match value {
         Value::String(value) => Ok((name.as_str().into(), value.as_str().into())),
-        _ => Err(format!("'meta' contains '{name}' with wrong type")),
+        _ => Err(wrong_type("'meta'", name)),
     };
     meta.iter().map(pair).collect()
+}
+
+/// What is to be done. Where that means nothing to a kind of client, the item is none for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Send,
+    Hint,
+    Close,
+    Refresh,
+}
+
+fn action(said: &Map<String, Value>, name: &str) -> Result<Action, String> {
+    match text(said, "action", name)?.unwrap_or("send") {
+        "send" => Ok(Action::Send),
+        "hint" => Ok(Action::Hint),
+        "close" => Ok(Action::Close),
+        "refresh" => Ok(Action::Refresh),
+        // Pushpin has no words for it.
+        _ => Err(String::new()),
+    }
 }
 
 fn form<T>(
     formats: &Map<String, Value>,
     name: &str,
-    read: impl Fn(&Map<String, Value>, &str) -> Result<T, String>,
+    read: impl Fn(Action, &Map<String, Value>, &str) -> Result<Option<Form<T>>, String>,
 ) -> Result<Option<Form<T>>, String> {
-    let said = match formats.get(name) {
-        None => return Ok(None),
-        Some(Value::Object(said)) => said,
-        Some(_) => return Err(format!("'{name}' is not an object")),
-    };
-    Ok(Some(Form { filters: filters(said, name)?, act: read(said, &format!("'{name}'"))? }))
+    let quoted = format!("'{name}'");
+    match formats.get(name) {
+        None => Ok(None),
+        Some(Value::Object(said)) => read(action(said, &quoted)?, said, &quoted),
+        Some(_) => Err(format!("{quoted} is not an object")),
+    }
+}
+
+/// One that no filter is counted on for.
+fn bare<T>(act: T) -> Option<Form<T>> {
+    Some(Form { filters: None, act })
 }
 
 fn filters(said: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str>>>, String> {
-    let wrong = || format!("'{name}' contains 'content-filters' with wrong type");
     let Some(filters) = said.get("content-filters") else { return Ok(None) };
-    let filters = filters.as_array().ok_or_else(wrong)?;
+    let filters = filters.as_array().ok_or_else(|| wrong_type(name, "content-filters"))?;
     let names = filters.iter().map(|filter| filter.as_str().map(Into::into));
-    names.collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
+    let names: Option<Vec<_>> = names.collect();
+    names.map(Some).ok_or_else(|| "content-filters contains element with wrong type".into())
 }
 
-fn response(said: &Map<String, Value>, name: &str) -> Result<ToResponse, String> {
-    match text(said, "action", name)?.unwrap_or("send") {
-        "hint" => return Ok(ToResponse::Hint),
-        "send" => {}
-        // Pushpin has no words for it.
-        _ => return Err(String::new()),
+fn response(
+    action: Action,
+    said: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<Form<ToResponse>>, String> {
+    match action {
+        Action::Hint => return Ok(bare(ToResponse::Hint)),
+        Action::Close | Action::Refresh => return Ok(None),
+        Action::Send => {}
     }
-    let code = match said.get("code") {
-        None => 200,
-        Some(code) => {
-            let code = code.as_u64().and_then(|code| u16::try_from(code).ok());
-            // What is no status can't be the end of an exchange (RFC 9110 §15.2).
-            let code = code.filter(|code| (200..=999).contains(code));
-            code.ok_or_else(|| format!("{name} contains 'code' with invalid value"))?
-        }
-    };
+    // What is no status can't be the end of an exchange (RFC 9110 §15.2).
+    let code = code(said, name)?.unwrap_or(200);
+    let code = Some(code).filter(|code| (200..=999).contains(code)).ok_or_else(|| invalid(name, "code"))?;
+    let reason = text(said, "reason", name)?.filter(|reason| !reason.is_empty()).map(Into::into);
+    let headers = headers(said, name)?;
+    let filters = filters(said, name)?;
     let body = match (said.get("body-bin"), said.get("body"), said.get("body-patch")) {
         (Some(_), ..) => ReplyBody::Whole(binary(said, "body-bin", name)?),
         (None, Some(_), _) => {
             ReplyBody::Whole(Bytes::from(text(said, "body", name)?.unwrap_or_default().to_owned()))
         }
         (None, None, Some(patch @ Value::Array(_))) => ReplyBody::Patch(patch.to_string().into()),
-        (None, None, Some(_)) => return Err(format!("{name} contains 'body-patch' with wrong type")),
+        (None, None, Some(_)) => return Err(wrong_type(name, "body-patch")),
         (None, None, None) => {
             return Err(format!("{name} does not contain 'body', 'body-bin', or 'body-patch'"));
         }
     };
-    let reason = text(said, "reason", name)?.filter(|reason| !reason.is_empty()).map(Into::into);
-    Ok(ToResponse::Send(Reply { code, reason, headers: headers(said, name)?, body }))
+    Ok(Some(Form { filters, act: ToResponse::Send(Reply { code, reason, headers, body }) }))
+}
+
+/// A code, where one is named.
+fn code(said: &Map<String, Value>, name: &str) -> Result<Option<u16>, String> {
+    let Some(code) = said.get("code") else { return Ok(None) };
+    if !(code.is_number() || code.is_string()) {
+        return Err(wrong_type(name, "code"));
+    }
+    let code = Whole::of(code).and_then(|code| u16::try_from(code.0).ok());
+    code.map(Some).ok_or_else(|| invalid(name, "code"))
 }
 
 /// An object, or a list of pairs.
 fn headers(said: &Map<String, Value>, name: &str) -> Result<Pairs, String> {
-    let wrong = || format!("{name} contains 'headers' with wrong type");
-    let pair = |name: &Value, value: &Value| {
-        Some((Box::from(name.as_str()?), Box::from(value.as_str()?)))
-            .filter(|(name, value): &(Box<str>, Box<str>)| is_field(name, value))
-    };
-    let pairs: Option<Vec<_>> = match said.get("headers") {
-        None | Some(Value::Null) => return Ok(Vec::new()),
+    match said.get("headers") {
+        None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Object(headers)) => {
-            headers.iter().map(|(name, value)| pair(&Value::String(name.clone()), value)).collect()
+            let pair = |(name, value): (&String, &Value)| match value {
+                Value::String(value) => header(name, value),
+                _ => Err(wrong_type("headers", name)),
+            };
+            headers.iter().map(pair).collect()
         }
-        Some(Value::Array(headers)) => headers
-            .iter()
-            .map(|header| match header.as_array().map(Vec::as_slice) {
-                Some([name, value]) => pair(name, value),
-                _ => None,
-            })
-            .collect(),
-        Some(_) => None,
-    };
-    pairs.ok_or_else(wrong)
-}
-
-/// Whether it can be written as a field, and is one line.
-fn is_field(name: &str, value: &str) -> bool {
-    hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
-        && hyper::header::HeaderValue::from_bytes(value.as_bytes()).is_ok()
-}
-
-fn stream(said: &Map<String, Value>, name: &str) -> Result<ToStream, String> {
-    match text(said, "action", name)?.unwrap_or("send") {
-        "send" => content(said, name)?
-            .map(|(bytes, _)| ToStream::Send(bytes))
-            .ok_or_else(|| format!("{name} does not contain 'content' or 'content-bin'")),
-        "hint" => Ok(ToStream::Hint),
-        "close" => Ok(ToStream::Close),
-        _ => Err(String::new()),
+        Some(Value::Array(headers)) => headers.iter().map(header_pair).collect(),
+        Some(_) => Err(wrong_type(name, "headers")),
     }
 }
 
-fn socket(said: &Map<String, Value>, name: &str) -> Result<ToSocket, String> {
-    match text(said, "action", name)?.unwrap_or("send") {
-        "send" => {}
-        "refresh" => return Ok(ToSocket::Refresh),
-        "close" => {
-            let code = match said.get("code") {
-                None => 1000,
-                Some(code) => code
-                    .as_u64()
-                    .and_then(|code| u16::try_from(code).ok())
-                    .ok_or_else(|| format!("{name} contains 'code' with invalid value"))?,
-            };
-            return Ok(ToSocket::Close(code, text(said, "reason", name)?.unwrap_or_default().into()));
+fn header_pair(pair: &Value) -> Result<(Box<str>, Box<str>), String> {
+    let pair = pair.as_array().ok_or("headers contains element with wrong type")?;
+    let [name, value] = &pair[..] else {
+        return Err("headers contains list with wrong number of elements".into());
+    };
+    let name = name.as_str().ok_or("header contains name element with wrong type")?;
+    header(name, value.as_str().ok_or("header contains value element with wrong type")?)
+}
+
+/// One that can be written as a field, and is one line.
+fn header(name: &str, value: &str) -> Result<(Box<str>, Box<str>), String> {
+    let is_field = hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && hyper::header::HeaderValue::from_bytes(value.as_bytes()).is_ok();
+    if is_field { Ok((name.into(), value.into())) } else { Err(invalid("headers", name)) }
+}
+
+fn stream(action: Action, said: &Map<String, Value>, name: &str) -> Result<Option<Form<ToStream>>, String> {
+    match action {
+        Action::Hint => return Ok(bare(ToStream::Hint)),
+        Action::Close => return Ok(bare(ToStream::Close)),
+        Action::Refresh => return Ok(None),
+        Action::Send => {}
+    }
+    let filters = filters(said, name)?;
+    let (bytes, _) = content(said, name)?.ok_or_else(|| no_content(name))?;
+    Ok(Some(Form { filters, act: ToStream::Send(bytes) }))
+}
+
+fn socket(action: Action, said: &Map<String, Value>, name: &str) -> Result<Option<Form<ToSocket>>, String> {
+    match action {
+        Action::Refresh => return Ok(bare(ToSocket::Refresh)),
+        Action::Hint => return Ok(None),
+        Action::Close => {
+            let code = code(said, name)?.unwrap_or(1000);
+            return Ok(bare(ToSocket::Close(code, text(said, "reason", name)?.unwrap_or_default().into())));
         }
-        _ => return Err(String::new()),
+        Action::Send => {}
     }
     let named = match text(said, "type", name)? {
         None => None,
@@ -217,11 +252,13 @@ fn socket(said: &Map<String, Value>, name: &str) -> Result<ToSocket, String> {
         Some("pong") => Some(SocketType::Pong),
         Some(_) => return Err(format!("{name} contains 'type' with unknown value")),
     };
-    match (content(said, name)?, named) {
-        (Some((bytes, kind)), named) => Ok(ToSocket::Send(named.unwrap_or(kind), bytes)),
-        (None, Some(kind @ (SocketType::Ping | SocketType::Pong))) => Ok(ToSocket::Send(kind, Bytes::new())),
-        (None, _) => Err(format!("{name} does not contain 'content' or 'content-bin'")),
-    }
+    let filters = filters(said, name)?;
+    let act = match (content(said, name)?, named) {
+        (Some((bytes, kind)), named) => ToSocket::Send(named.unwrap_or(kind), bytes),
+        (None, Some(kind @ (SocketType::Ping | SocketType::Pong))) => ToSocket::Send(kind, Bytes::new()),
+        (None, _) => return Err(no_content(name)),
+    };
+    Ok(Some(Form { filters, act }))
 }
 
 /// Bytes count more than text.
@@ -233,19 +270,28 @@ fn content(said: &Map<String, Value>, name: &str) -> Result<Option<(Bytes, Socke
     Ok(content.map(|content| (Bytes::from(content.to_owned()), SocketType::Text)))
 }
 
+fn no_content(name: &str) -> String {
+    format!("{name} does not contain 'content' or 'content-bin'")
+}
+
 fn binary(said: &Map<String, Value>, key: &str, name: &str) -> Result<Bytes, String> {
     let encoded = text(said, key, name)?.unwrap_or_default();
-    STANDARD
-        .decode(encoded)
-        .map(Bytes::from)
-        .map_err(|_| format!("{name} contains '{key}' with invalid value"))
+    base64(encoded).map(Bytes::from).ok_or_else(|| invalid(name, key))
+}
+
+fn wrong_type(name: &str, key: &str) -> String {
+    format!("{name} contains '{key}' with wrong type")
+}
+
+fn invalid(name: &str, key: &str) -> String {
+    format!("{name} contains '{key}' with invalid value")
 }
 
 fn text<'a>(said: &'a Map<String, Value>, key: &str, name: &str) -> Result<Option<&'a str>, String> {
     match said.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{name} contains '{key}' with wrong type")),
+        Some(_) => Err(wrong_type(name, key)),
     }
 }
 
@@ -381,6 +427,34 @@ mod tests {
                 r#"{"channel":"a","ws-message":{}}"#,
                 "'ws-message' does not contain 'content' or 'content-bin'",
             ),
+            (
+                r#"{"channel":"a","http-response":{"code":[]}}"#,
+                "'http-response' contains 'code' with wrong type",
+            ),
+            (
+                r#"{"channel":"a","http-response":{"headers":{"A":1}}}"#,
+                "headers contains 'A' with wrong type",
+            ),
+            (
+                r#"{"channel":"a","http-response":{"headers":[["A"]]}}"#,
+                "headers contains list with wrong number of elements",
+            ),
+            (
+                r#"{"channel":"a","http-response":{"headers":[[1,"b"]]}}"#,
+                "header contains name element with wrong type",
+            ),
+            (
+                r#"{"channel":"a","http-response":{"headers":{"A":"b\nc"}}}"#,
+                "headers contains 'A' with invalid value",
+            ),
+            (
+                r#"{"channel":"a","http-stream":{"content-filters":[1]}}"#,
+                "content-filters contains element with wrong type",
+            ),
+            (
+                r#"{"channel":"a","ws-message":{"content-bin":"?"}}"#,
+                "'ws-message' contains 'content-bin' with invalid value",
+            ),
         ] {
             assert_eq!(item(text), Err(error.into()), "{text}");
         }
@@ -390,9 +464,30 @@ mod tests {
             r#"{"channel":"a","ws-message":{"type":"ping"}}"#,
             r#"{"channel":"a","ws-message":{"action":"close","code":4001,"reason":"go"}}"#,
             r#"{"channel":"a","formats":{"carrier-pigeon":{}}}"#,
+            r#"{"channel":"a","http-response":{"body":"","code":"201","body-bin":"YQ"}}"#,
+            // What doesn't belong to the action isn't looked at.
+            r#"{"channel":"a","http-stream":{"action":"close","content":1,"content-filters":1}}"#,
         ] {
             assert!(item(fine).is_ok(), "{fine}");
         }
+    }
+
+    #[test]
+    fn an_action_that_a_kind_of_client_does_not_know_is_none_for_it() {
+        let forms = item(
+            r#"{"channel":"a","http-response":{"action":"close"},"http-stream":{"action":"refresh"},
+                "ws-message":{"action":"hint"}}"#,
+        )
+        .unwrap();
+        assert!(forms.response.is_none() && forms.stream.is_none() && forms.socket.is_none());
+    }
+
+    #[test]
+    fn a_half_of_a_character_is_no_reason_to_lose_the_item() {
+        let read = |text: &str| (GRIP.read)(text).unwrap().map(|message| *message.forms.unwrap());
+        let forms = read(r#"{"channel":"a","http-stream":{"content":"a\ud83d"}}"#).unwrap();
+        assert_eq!(forms.stream.unwrap().act, ToStream::Send("a\u{fffd}".into()));
+        assert_eq!(read("[]"), Err("publish item object is not an object".into()));
     }
 
     #[test]

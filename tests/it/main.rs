@@ -29,6 +29,7 @@ mod files;
 mod grip;
 mod grip_filters;
 mod grip_links;
+mod grip_loose;
 mod grip_routes;
 mod grip_streams;
 mod headers;

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -14,6 +12,7 @@ use super::headers::{add, channel};
 use super::keepalive::{KeepAlive, Pace};
 use super::{Mode, Status, Terms, bad};
 use crate::hold::{Answer, BadInstruction, is_instruction};
+use crate::message::{Whole, base64, mended};
 
 /// What the body says.
 #[derive(Debug, Default, Deserialize)]
@@ -29,7 +28,7 @@ pub struct Instruct<'a> {
 struct Hold<'a> {
     mode: Option<Cow<'a, str>>,
     channels: Vec<Channel>,
-    timeout: Option<u32>,
+    timeout: Option<Whole>,
     keep_alive: Option<KeepAliveSaid>,
     meta: Option<std::collections::BTreeMap<String, String>>,
 }
@@ -48,13 +47,13 @@ struct Channel {
 struct KeepAliveSaid {
     content: Option<String>,
     content_bin: Option<String>,
-    timeout: Option<u32>,
+    timeout: Option<Whole>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Response<'a> {
-    code: Option<u16>,
+    code: Option<Whole>,
     reason: Option<String>,
     headers: Option<Fields>,
     #[serde(borrow)]
@@ -88,8 +87,16 @@ impl Terms {
         if status != StatusCode::OK {
             return Err(wrong(format!("the status is {status}, and has to be 200")));
         }
+        let mended;
+        let read = match serde_json::from_slice(body) {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                mended = value(body);
+                mended.as_ref().ok_or(error).and_then(Instruct::deserialize)
+            }
+        };
         let Instruct { hold, response } =
-            serde_json::from_slice(body).map_err(|error| wrong(format!("its body is not right: {error}")))?;
+            read.map_err(|error| wrong(format!("its body is not right: {error}")))?;
         if let Some(hold) = hold {
             self.take(hold).map_err(wrong)?;
         }
@@ -108,14 +115,15 @@ impl Terms {
                 add(&mut self.channels, channel);
             }
         }
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let seconds = |seconds: Whole| Duration::from_secs(seconds.0.into());
         if let Some(timeout) = hold.timeout {
             self.timeout = Some(seconds(timeout));
         }
         if let Some(said) = hold.keep_alive {
             let data = bytes(said.content.as_deref(), said.content_bin.as_deref(), "hold.keep-alive")?;
             // A stream that is busy needs no signs of life.
-            self.keepalive = Some(KeepAlive::new(data, said.timeout.map(seconds), Pace::Idle));
+            let sign = |data| KeepAlive::new(data, said.timeout.map(seconds), Pace::Idle);
+            self.keepalive = Some(data).filter(|data| !data.is_empty()).map(sign);
         }
         let meta = hold.meta.into_iter().flatten();
         self.meta.extend(meta.map(|(name, value)| (name.into(), value.into())));
@@ -124,23 +132,22 @@ impl Terms {
 
     fn answer(&mut self, response: Response<'_>) -> Result<Answer, String> {
         let Response { code, reason, headers, body, body_bin } = response;
-        let status = StatusCode::from_u16(code.unwrap_or(200))
-            .ok()
-            .filter(|status| status.as_u16() >= 200)
-            .ok_or("response.code is no status")?;
-        // What the headers said is meant for an answer that nobody sees.
-        self.status = reason
-            .filter(|reason| !reason.is_empty())
-            .map(|reason| Status { code: status, reason: Some(reason.into()) });
+        // `Grip-Status` counts where no code stands here.
+        let said = self.status.take().filter(|_| code.is_none());
+        let status = match (code, &said) {
+            (Some(code), _) => u16::try_from(code.0).ok().and_then(|code| StatusCode::from_u16(code).ok()),
+            (None, said) => Some(said.as_ref().map_or(StatusCode::OK, |said| said.code)),
+        };
+        let status = status.filter(|status| status.as_u16() >= 200).ok_or("response.code is no status")?;
+        let reason = reason.filter(|reason| !reason.is_empty()).map(Into::into);
+        let reason = reason.or(said.and_then(|said| said.reason));
+        self.status = reason.map(|reason| Status { code: status, reason: Some(reason) });
         let pairs = match headers {
             None => Vec::new(),
             Some(Fields::List(pairs)) => pairs,
             Some(Fields::Object(object)) => object.into_iter().collect(),
         };
-        let body = match (&body, &body_bin) {
-            (None, None) => Bytes::new(),
-            _ => bytes(body.as_deref(), body_bin.as_deref(), "response")?,
-        };
+        let body = bytes(body.as_deref(), body_bin.as_deref(), "response")?;
         Ok(Answer { status, headers: fields(&pairs)?, body })
     }
 }
@@ -163,14 +170,19 @@ fn is_of_connection(name: &str) -> bool {
     names.contains(&name) || matches!(name, "upgrade" | "trailer" | "te")
 }
 
+/// What is JSON, but has a key twice, of which the last counts, or half a character.
+fn value(body: &[u8]) -> Option<serde_json::Value> {
+    let text = std::str::from_utf8(body).ok()?;
+    serde_json::from_str(mended(text).as_deref().unwrap_or(text)).ok()
+}
+
 /// Text, or bytes in base64, which count more.
 fn bytes(text: Option<&str>, binary: Option<&str>, of: &str) -> Result<Bytes, String> {
     match (binary, text) {
         (Some(binary), _) => {
-            STANDARD.decode(binary).map(Bytes::from).map_err(|error| format!("{of} has no base64: {error}"))
+            base64(binary).map(Bytes::from).ok_or_else(|| format!("what stands in {of} is no base64"))
         }
-        (None, Some(text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        (None, None) => Err(format!("{of} has no content")),
+        (None, text) => Ok(Bytes::copy_from_slice(text.unwrap_or_default().as_bytes())),
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::filter::{FILTERS_MAX, Filters};
 use super::headers::SECONDS_MAX;
 use super::keepalive::{KeepAlive, Pace};
-use crate::message::ChannelName;
+use crate::message::{ChannelName, Whole, base64};
 use crate::transport::websocket::{self, Kind};
 
 /// An order.
@@ -73,7 +71,7 @@ struct Sign {
     content: Option<String>,
     content_bin: Option<String>,
     message_type: Option<String>,
-    timeout: Option<u64>,
+    timeout: Option<Whole>,
 }
 
 /// How long something is delayed, where the application doesn't say.
@@ -131,19 +129,21 @@ impl Control {
 
 impl Sign {
     fn timeout(&self) -> Option<Duration> {
-        self.timeout.map(|seconds| Duration::from_secs(seconds.min(SECONDS_MAX)))
+        self.timeout.map(|seconds| Duration::from_secs(u64::from(seconds.0).min(SECONDS_MAX)))
     }
 
     fn frame(self) -> Result<Option<Vec<u8>>, BadControl> {
-        let (kind, content) = match (self.content_bin, self.content) {
-            (Some(encoded), _) => (Kind::Binary, STANDARD.decode(encoded).map_err(unclear)?),
-            (None, Some(text)) => (Kind::Text, text.into_bytes()),
+        let content = match (self.content_bin, self.content) {
+            (Some(encoded), _) => {
+                base64(&encoded).ok_or_else(|| unclear("what stands in content-bin is no base64"))?
+            }
+            (None, Some(text)) => text.into_bytes(),
             (None, None) => return Ok(None),
         };
         let kind = match self.message_type.as_deref() {
-            None => kind,
-            Some("text") if std::str::from_utf8(&content).is_ok() => Kind::Text,
-            Some("text" | "binary") => Kind::Binary,
+            // Whichever of the two it stands in, as in Pushpin.
+            None | Some("text") if std::str::from_utf8(&content).is_ok() => Kind::Text,
+            None | Some("text" | "binary") => Kind::Binary,
             Some("ping") => Kind::Ping,
             Some("pong") => Kind::Pong,
             Some(other) => {
@@ -207,8 +207,12 @@ mod tests {
                 sign(b"\x89\0", 20, Pace::Interval),
             ),
             (
-                r#"{"type":"keep-alive","content-bin":"AAEC","timeout":0}"#,
-                sign(b"\x82\x03\0\x01\x02", 1, Pace::Idle),
+                r#"{"type":"keep-alive","content-bin":"AAH/","timeout":0}"#,
+                sign(b"\x82\x03\0\x01\xff", 1, Pace::Idle),
+            ),
+            (
+                r#"{"type":"keep-alive","content-bin":"e30","timeout":2.0}"#,
+                sign(b"\x81\x02{}", 2, Pace::Idle),
             ),
             (r#"{"type":"keep-alive"}"#, Control::KeepAlive(None)),
             (r#"{"type":"send-delayed","content":"x"}"#, Control::Delay(b"\x81\x01x"[..].into(), DELAY)),

@@ -7,7 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::filter::{FILTERS_MAX, Filters};
 use super::keepalive::KeepAlive;
-use super::params::{Element, elements, param};
+use super::params::{Element, elements, link_elements, param};
 use super::{CHANNELS_MAX, Channel, GRIP, Link, Mode, Next, Status, Terms, bad, body};
 use crate::hold::{BadInstruction, Fields};
 use crate::message::ChannelName;
@@ -44,7 +44,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Terms, BadInstruction> {
             .filter_map(|element| param(&element.value))
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
-        status: first(fields, STATUS)?.map(status).transpose()?,
+        status: first(fields, STATUS)?.filter(|text| !text.is_empty()).map(status).transpose()?,
         expose: all(fields, EXPOSE)?
             .iter()
             .filter_map(|name| HeaderName::from_bytes(name.value.as_bytes()).ok())
@@ -122,14 +122,15 @@ fn status(text: &str) -> Result<Status, BadInstruction> {
 }
 
 fn links(fields: &Fields, terms: &mut Terms) -> Result<(), BadInstruction> {
-    for element in all(fields, LINK)?.iter().filter(|element| element.has_params()) {
+    let mut links = Vec::new();
+    for value in fields.values(LINK) {
+        links.extend(link_elements(text(LINK, value)?));
+    }
+    for element in links.iter().filter(|element| element.has_params()) {
         let wrong = |reason: &str| bad(LINK, &element.value, reason);
         let inner = element.value.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
         let inner = inner.ok_or_else(|| wrong("a link stands in <>"))?;
-        let link = match inner.chars().all(|letter| letter.is_ascii_graphic()) {
-            true if !inner.is_empty() => Link(inner.into()),
-            _ => return Err(wrong("it leads nowhere")),
-        };
+        let link = Link::read(inner).ok_or_else(|| wrong("it leads nowhere"))?;
         match element.get("rel") {
             Some("next") if terms.next.is_none() => {
                 let timeout = element.get("timeout").map(seconds).transpose();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+
+use crate::message::base64;
 
 /// The signs of life of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl KeepAlive {
 
 fn read_pace(mode: &str) -> Result<Pace, String> {
     match mode {
-        "idle" => Ok(Pace::Idle),
+        "" | "idle" => Ok(Pace::Idle),
         "interval" => Ok(Pace::Interval),
         _ => Err(format!("the mode is idle or interval, not {mode:?}")),
     }
@@ -67,9 +67,9 @@ fn read_pace(mode: &str) -> Result<Pace, String> {
 
 fn decoded(data: &str, format: &str) -> Result<Vec<u8>, String> {
     match format {
-        "raw" => Ok(data.as_bytes().to_vec()),
+        "" | "raw" => Ok(data.as_bytes().to_vec()),
         "cstring" => unescaped(data).ok_or_else(|| "an escape doesn't end".into()),
-        "base64" => STANDARD.decode(data).map_err(|error| format!("it is no base64: {error}")),
+        "base64" => base64(data).ok_or_else(|| "it is no base64".into()),
         _ => Err(format!("the format is raw, cstring or base64, not {format:?}")),
     }
 }

@@ -26,12 +26,17 @@ impl Element {
 
 /// Every element of a value that can be read; one with a quote that doesn't end is left out, as Pushpin does.
 pub(super) fn elements(text: &str) -> Vec<Element> {
-    split(text, ',').into_iter().filter_map(|element| read(element.trim())).collect()
+    split(text, ',', false).into_iter().filter_map(|element| read(element.trim(), false)).collect()
+}
+
+/// The same of links, in which `<…>` keeps together what stands in it.
+pub(super) fn link_elements(text: &str) -> Vec<Element> {
+    split(text, ',', true).into_iter().filter_map(|element| read(element.trim(), true)).collect()
 }
 
 /// One element, commas and all.
-pub(super) fn read(text: &str) -> Option<Element> {
-    let mut parts = split(text, ';').into_iter();
+fn read(text: &str, angles: bool) -> Option<Element> {
+    let mut parts = split(text, ';', angles).into_iter();
     let value = unquoted(parts.next()?.trim())?;
     let params = parts.map(str::trim).filter(|part| !part.is_empty()).map(param);
     let params = params.collect::<Option<Vec<_>>>()?;
@@ -44,8 +49,8 @@ pub(super) fn param(text: &str) -> Option<(String, String)> {
     Some((name.trim().to_owned(), unquoted(value.trim())?))
 }
 
-/// Cuts where a separator stands outside of quotes and of `<…>`.
-fn split(text: &str, separator: char) -> Vec<&str> {
+/// Cuts where a separator stands outside of quotes and, with `angles`, of `<…>`.
+fn split(text: &str, separator: char, angles: bool) -> Vec<&str> {
     let (mut pieces, mut from) = (Vec::new(), 0);
     let (mut quoted, mut escaped, mut angled) = (false, false, false);
     for (at, letter) in text.char_indices() {
@@ -53,7 +58,7 @@ fn split(text: &str, separator: char) -> Vec<&str> {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '<' if !quoted => angled = true,
+            '<' if angles && !quoted => angled = true,
             '>' if !quoted => angled = false,
             _ if letter == separator && !quoted && !angled => {
                 pieces.push(&text[from..at]);
@@ -92,7 +97,9 @@ mod tests {
         assert_eq!(read[0].all("filter").collect::<Vec<_>>(), ["x", "y, z"]);
         assert_eq!((read[0].get("prev-id"), read[2].get("prev-id")), (Some("1"), Some("\"q\"")));
         assert!(!read[1].has_params());
-        let links = elements("</a?x=1,2;3>; rel=next, <b>; rel=gone");
+        let names = elements("a<b, c").into_iter().map(|element| element.value);
+        assert_eq!(names.collect::<Vec<_>>(), ["a<b", "c"]);
+        let links = link_elements("</a?x=1,2;3>; rel=next, <b>; rel=gone");
         assert_eq!(links.iter().map(|link| link.value.as_str()).collect::<Vec<_>>(), ["</a?x=1,2;3>", "<b>"]);
     }
 }
