@@ -330,6 +330,15 @@ fn a_detached_client_gets_what_is_published_and_is_not_heard() {
 }
 
 #[test]
+fn what_stands_behind_an_order_to_detach_is_said_before() {
+    let origin = application(&[r#"c:{"type":"detach"}"#, "m:goodbye"], &[]);
+    let proxy = start(&origin);
+    let mut raw = open(&proxy);
+    assert_eq!(said(&mut raw), "goodbye");
+    told(&origin, b"CLOSE\r\n");
+}
+
+#[test]
 fn what_a_client_says_meanwhile_goes_together() {
     let (gate, wait) = gate();
     let origin = Origin::replying(move |request: &Received| match &request.body[..] {

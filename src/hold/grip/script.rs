@@ -85,6 +85,10 @@ impl Script {
                 EventKind::Disconnect => script.end(Speech::Cut),
             }
         }
+        // Last, wherever it stands: what is said besides is for the client all the same.
+        if script.detaches && !script.ends {
+            script.speeches.push(Speech::Grip(Box::new(Control::Detach), after));
+        }
         script
     }
 
@@ -102,10 +106,8 @@ impl Script {
 
     fn order(&mut self, tongue: &Tongue, order: &[u8], after: Sequence) {
         match Control::read(order).and_then(|control| tongue.meant(control)) {
-            Ok(control) => {
-                self.detaches |= control == Control::Detach;
-                self.speeches.push(Speech::Grip(Box::new(control), after));
-            }
+            Ok(Control::Detach) => self.detaches = true,
+            Ok(control) => self.speeches.push(Speech::Grip(Box::new(control), after)),
             Err(error @ BadControl::Filters) => {
                 tracing::warn!(%error, "a WebSocket is closed for an order of its application");
                 self.end(Speech::Close(INTERNAL_ERROR, "".into()));
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(said(&grip, &[(Text, b"a"), (Text, b"c:{}"), (Binary, b"c:{\"type\":\"detach\"}")]), "");
         assert_eq!(
             said(&grip, &[(Text, b"m:a"), (Text, b"c:{\"type\":\"detach\"}"), (Text, b"m:b")]),
-            "\u{fffd}.a | Detach | \u{fffd}.b"
+            "\u{fffd}.a\u{fffd}.b | Detach"
         );
         let own = tongue("x, grip; message-prefix=\"\"");
         assert_eq!(
