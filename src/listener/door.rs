@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::Terms;
 use super::http2::{self, Protocol};
 use super::places::{Place, Places};
+use super::plain_http;
 use super::proxy_header::{self, Parsed};
 use crate::hold::Keeper;
 use crate::metrics::Metrics;
-use crate::wire::WireStream;
+use crate::wire::{Unshaken, WireStream};
 
 /// A listening address.
 pub struct Door {
@@ -123,9 +124,12 @@ impl Door {
                 self.measures.shaken.inc();
                 Some(wire)
             }
-            Ok(Err(error)) => {
+            Ok(Err(Unshaken { error, plain })) => {
                 self.measures.unshaken.inc();
                 tracing::debug!(listener = %self.address, %error, "TLS handshake failed");
+                if let Some((wire, said)) = plain {
+                    Box::pin(plain_http::turn_away(wire, said)).await;
+                }
                 None
             }
             Err(_) => {
@@ -273,7 +277,7 @@ mod tests {
         let door = Door::new(listener.local_addr().unwrap(), Some(tls), Vec::new(), false, &metrics);
         let timeouts = Timeouts { request_head: Duration::from_millis(30), ..Timeouts::default() };
         let terms = Terms::new(&Limits::default(), &timeouts);
-        for bytes in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\n\r\n"] {
+        for bytes in [&b""[..], b"\x16\x03", b"SSH-2.0-OpenSSH\r\n"] {
             let client = tokio::net::TcpStream::connect(door.address).await.unwrap();
             client.writable().await.unwrap();
             client.try_write(bytes).unwrap();

@@ -25,6 +25,7 @@ mod http2;
 mod leaving;
 mod line;
 mod places;
+mod plain_http;
 mod proxy_header;
 mod request_head;
 mod request_line;

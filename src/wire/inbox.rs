@@ -28,6 +28,13 @@ impl Inbox {
         self.0.is_none()
     }
 
+    /// Everything, for somebody who knows what it is.
+    pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
+        let Kept { mut bytes, taken, .. } = *self.0?;
+        bytes.drain(..taken);
+        Some(bytes)
+    }
+
     /// Moves plaintext to `into`; 0 where there is none.
     pub(super) fn take_plaintext(&mut self, into: &mut [u8]) -> usize {
         let Some(kept) = &mut self.0 else { return 0 };

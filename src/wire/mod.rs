@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub use error::{Fault, WireError};
 pub use mooring::{Harbour, Mooring};
 pub use pipe::{Bell, HeldEnd, StreamEnd, Waiting, pipe};
-pub use stream::WireStream;
+pub use stream::{Unshaken, WireStream};
 
 use inbox::{INPUT, uninterrupted};
 use keyed::{Keyed, some};

@@ -23,6 +23,8 @@ pub(super) struct Session {
     inbox: Inbox,
     /// Plaintext at the front of the next [`Self::write`] that rustls has sealed already.
     sealed: usize,
+    /// Whether the client has sent a record.
+    heard: bool,
 }
 
 /// What [`Session::give_up`] has made of the session.
@@ -33,7 +35,7 @@ pub(super) enum Kept {
 
 impl Session {
     pub(super) fn new(connection: ServerConnection) -> Session {
-        Session { connection, inbox: Inbox::default(), sealed: 0 }
+        Session { connection, inbox: Inbox::default(), sealed: 0, heard: false }
     }
 
     pub(super) fn connection(&self) -> &ServerConnection {
@@ -183,7 +185,10 @@ impl Session {
         }
         let mut arrivals = self.inbox.resume(input);
         let outcome = match arrivals.next(PAYLOAD_MAX).map_err(io::Error::from) {
-            Ok(Some(record)) => self.give(record, socket),
+            Ok(Some(record)) => {
+                self.heard = true;
+                self.give(record, socket)
+            }
             Ok(None) => match arrivals.refill(socket) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -193,6 +198,11 @@ impl Session {
         };
         self.inbox.keep(&[], arrivals.rest());
         outcome.map(|()| false)
+    }
+
+    /// What the client has sent of something that is no record, before any.
+    pub(super) fn unheard(self) -> Option<Vec<u8>> {
+        if self.heard { None } else { self.inbox.into_bytes() }
     }
 
     /// Lets rustls have one record. What it answers to a bad one goes out if the socket takes it at once.

@@ -4,6 +4,7 @@
 //! socket didn't take is kept until it has, and nothing else is sealed before.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
@@ -41,6 +42,20 @@ pub struct WireStream {
     stretches: Stretches,
 }
 
+/// A handshake that came to nothing.
+pub struct Unshaken {
+    /// Why.
+    pub error: io::Error,
+    /// The connection as it came, and what the client has said on it, where none of it was TLS.
+    pub plain: Option<(WireStream, Vec<u8>)>,
+}
+
+impl fmt::Debug for Unshaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unshaken").field(&self.error).finish()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
     Open,
@@ -65,12 +80,17 @@ impl WireStream {
     ///
     /// # Errors
     /// The socket's, or rustls's inside an error of kind `InvalidData`; the client has got the alert if it could.
-    pub async fn shake_hands(mut self, config: Arc<ServerConfig>) -> io::Result<WireStream> {
-        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+    pub async fn shake_hands(mut self, config: Arc<ServerConfig>) -> Result<WireStream, Unshaken> {
+        let connection = ServerConnection::new(config)
+            .map_err(|error| Unshaken { error: io::Error::other(error), plain: None })?;
         let mut session = Session::new(connection);
-        poll_fn(|cx| self.poll_handshake(cx, &mut session)).await?;
-        self.tls = Some(Box::new(Tls::Session(Box::new(session))));
-        Ok(self)
+        match poll_fn(|cx| self.poll_handshake(cx, &mut session)).await {
+            Ok(()) => {
+                self.tls = Some(Box::new(Tls::Session(Box::new(session))));
+                Ok(self)
+            }
+            Err(error) => Err(Unshaken { error, plain: session.unheard().map(|said| (self, said)) }),
+        }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<io::Result<()>> {

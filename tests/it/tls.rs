@@ -160,8 +160,25 @@ fn plain_http_on_a_tls_port_reaches_nobody() {
     let site = site();
     let mut raw = Raw::connect(site.proxy.place.tls());
     raw.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
-    raw.until_close();
-    site.proxy.wait_metric("perihelion_tls_handshakes_total", &[("result", "failed")], 1.0);
+    let answer = raw.answer();
+    assert_eq!((answer.status(), answer.head.get("connection")), (400, Some("close")));
+    assert_eq!(answer.head.get("content-type"), Some("text/plain; charset=utf-8"));
+    assert!(answer.text().contains("this port speaks TLS"), "{}", answer.text());
+    raw.assert_closed();
+    // Letter by letter, and with a body that nobody reads.
+    let mut slow = Raw::connect(site.proxy.place.tls());
+    for letter in "POST /secret HTTP/1.1\r\nContent-Length: 60000\r\n\r\n".chars() {
+        slow.send(letter.to_string());
+    }
+    slow.send(vec![b'x'; 60_000]);
+    assert_eq!(slow.answer().status(), 400);
+    for other in ["EHLO mail.example\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\u{1}GET / HTTP/1.1\r\n\r\n"]
+    {
+        let mut raw = Raw::connect(site.proxy.place.tls());
+        raw.send(other);
+        assert_eq!(raw.until_close(), b"", "{other:?}");
+    }
+    site.proxy.wait_metric("perihelion_tls_handshakes_total", &[("result", "failed")], 5.0);
     assert_eq!(site.origin.received().len(), 0);
 }
 

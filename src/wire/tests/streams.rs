@@ -14,7 +14,7 @@ use super::peer::{
     AES_128, ALL, BUFFER, CHACHA, Kind, Turns, accept, certified, connected, fault, fill, noise, pair,
     runtime, sockets, spawn_slow_reader,
 };
-use crate::wire::{Fault, Scratch, WireError, WireStream};
+use crate::wire::{Fault, Scratch, Unshaken, WireError, WireStream};
 
 #[test]
 fn a_connection_goes_to_and_fro_with_bytes_under_way() {
@@ -236,5 +236,18 @@ fn a_client_that_speaks_no_tls_is_refused_at_its_first_bytes() {
     client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let config = certified().server(AES_128);
     let outcome = runtime().block_on(async { WireStream::plain(server).shake_hands(config).await });
-    assert_eq!(fault(outcome.map(drop)), Fault::NotTls);
+    let Err(Unshaken { error, plain }) = outcome else { panic!("a handshake by HTTP") };
+    assert_eq!(plain.map(|(_, said)| said).as_deref(), Some(&b"GET / HTTP/1.1\r\n"[..]));
+    assert_eq!(fault(Err::<(), _>(error)), Fault::NotTls);
+}
+
+#[test]
+fn a_client_that_has_spoken_tls_before_has_said_nothing_plain() {
+    let (server, mut client) = pair();
+    // A record with the beginning of a ClientHello.
+    client.write_all(b"\x16\x03\x01\x00\x02\x01\x00GET / HTTP/1.1\r\n").unwrap();
+    let config = certified().server(AES_128);
+    let outcome = runtime().block_on(async { WireStream::plain(server).shake_hands(config).await });
+    let Err(Unshaken { error, plain: None }) = outcome else { panic!("half a handshake by HTTP") };
+    assert_eq!(fault(Err::<(), _>(error)), Fault::NotTls);
 }
