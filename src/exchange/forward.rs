@@ -14,7 +14,6 @@ use super::Context;
 use super::chain::client_behind;
 use super::check::Asked;
 use super::forwarding::{Sender, edit, is_plain, to_upstream};
-use super::grip::Identity;
 use super::marks::Marks;
 use super::record::Record;
 use super::refusal::Refusal;
@@ -109,7 +108,7 @@ pub(super) async fn forward_with(
         record.asks(lease.server());
         let forwarded_at = ctx.keeper.head();
         let position = position_value(forwarded_at);
-        let identity = ctx.route.grip.identity().map(Identity::token);
+        let identity = ctx.route.grip.identity().map(|identity| identity.token());
         let head = write(ctx, (parts, &target), asked, marks, &position, identity.as_ref());
         let again = match send(ctx, &mut lease, &head, body.outgoing(), body.upload()).await {
             Ok(head) => match retries.after_answer(head.status) {
@@ -188,7 +187,7 @@ fn write<'a>(
     let sender = Sender { address, secure, certificate, trusted, passes_grip, takes_files, marks };
     let mut fields = to_upstream(&parts.headers, asked, &sender, position);
     if let Some(token) = identity {
-        let features = ctx.route.grip.identity().map_or("", Identity::features);
+        let features = ctx.route.grip.identity().map_or("", |identity| identity.features());
         fields.add("grip-feature", features.as_bytes());
         token.iter().for_each(|token| fields.add("grip-sig", token.as_bytes()));
     }

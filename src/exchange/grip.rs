@@ -55,10 +55,10 @@ impl GripRules {
     }
 
     /// How they know the proxy.
-    pub(super) fn identity(&self) -> Option<&Identity> {
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
         match self {
             GripRules::Off => None,
-            GripRules::On(identity) => identity.as_deref(),
+            GripRules::On(identity) => identity.as_ref(),
         }
     }
 

@@ -19,24 +19,29 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, FilterConfig, KeepaliveConfig, PostUrl};
-use crate::exchange::Identity;
 use crate::hold::grip::{Asks, Question, Ruling};
 use crate::hold::{Line, Speech};
 use crate::metrics::Metrics;
+use crate::site::Snapshots;
 use crate::upstream::{Poster, Unposted};
 
 /// Whoever asks, for all shards.
 pub(super) struct Filters {
-    letters: Mutex<Vec<(Question, Line)>>,
+    letters: Mutex<Vec<Letter>>,
     bell: Notify,
     terms: ArcSwap<Terms>,
     metrics: Metrics,
 }
 
+/// A question, the URL for which its client has asked, and where the answer goes.
+type Letter = (Question, Box<str>, Line);
+
+/// Those who ask, by what they ask and as whom.
+type Asked = Rc<RefCell<HashMap<(Question, Option<HeaderValue>), Vec<Line>>>>;
+
 /// What a configuration says about it.
 struct Terms {
     urls: Vec<Listed>,
-    identity: Option<Identity>,
     /// Bytes of what may stand in a message's place.
     message: usize,
 }
@@ -77,9 +82,9 @@ impl Filters {
         self.terms.store(Arc::new(Terms::new(config)));
     }
 
-    /// Asks, until it is dropped.
-    pub(super) async fn run(self: Arc<Self>) {
-        let asked: Rc<RefCell<HashMap<Question, Vec<Line>>>> = Rc::default();
+    /// Asks, until it is dropped; by the snapshot in use it is known how an application knows the proxy.
+    pub(super) async fn run(self: Arc<Self>, snapshots: Snapshots) {
+        let asked = Asked::default();
         let mut tasks = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
@@ -91,20 +96,23 @@ impl Filters {
                     continue;
                 }
             }
-            for (question, line) in std::mem::take(&mut *self.letters.lock()) {
+            for (question, origin, line) in std::mem::take(&mut *self.letters.lock()) {
+                let token = snapshots.load().identity_for(&origin).and_then(|identity| identity.token());
+                let asks = (question, token);
                 let mut lines = asked.borrow_mut();
-                if let Some(others) = lines.get_mut(&question) {
+                if let Some(others) = lines.get_mut(&asks) {
                     others.push(line);
                     continue;
                 }
-                lines.insert(question.clone(), vec![line]);
-                tasks.spawn_local(self.clone().answer(question, asked.clone()));
+                lines.insert(asks.clone(), vec![line]);
+                tasks.spawn_local(self.clone().answer(asks, asked.clone()));
             }
         }
     }
 
-    async fn answer(self: Arc<Self>, question: Question, asked: Rc<RefCell<HashMap<Question, Vec<Line>>>>) {
-        let ruled = self.terms.load_full().rule(&question).await;
+    async fn answer(self: Arc<Self>, asks: (Question, Option<HeaderValue>), asked: Asked) {
+        let (question, token) = &asks;
+        let ruled = self.terms.load_full().rule(question, token.as_ref()).await;
         let (ruling, word) = match ruled {
             Ok(Ruling::Drop) => (Ruling::Drop, "dropped"),
             Ok(ruling) => (ruling, "passed"),
@@ -114,14 +122,14 @@ impl Filters {
             }
         };
         self.metrics.grip_filters.with_label_values(&[word]).inc();
-        let lines = asked.borrow_mut().remove(&question).unwrap_or_default();
+        let lines = asked.borrow_mut().remove(&asks).unwrap_or_default();
         lines.iter().for_each(|line| line.speak(Speech::Ruled(ruling.clone())));
     }
 }
 
 impl Asks for Filters {
-    fn ask(&self, question: Question, line: Line) {
-        self.letters.lock().push((question, line));
+    fn ask(&self, question: Question, origin: &str, line: Line) {
+        self.letters.lock().push((question, origin.into(), line));
         self.bell.notify_one();
     }
 }
@@ -136,23 +144,26 @@ impl Terms {
         };
         Terms {
             urls: grip.map_or_else(Vec::new, |grip| grip.filters.iter().map(listed).collect()),
-            identity: grip.map(Identity::new),
             message: config.limits.message,
         }
     }
 
-    async fn rule(&self, question: &Question) -> Result<Ruling, Unruled> {
+    async fn rule(&self, question: &Question, token: Option<&HeaderValue>) -> Result<Ruling, Unruled> {
         let url = PostUrl::read(&question.url).ok_or(Unruled::Unlisted)?;
         let listed = self.urls.iter().filter(|listed| listed.lists(&url));
         let listed = listed.max_by_key(|listed| listed.config.url.target.len()).ok_or(Unruled::Unlisted)?;
-        let asking = self.ask(question, listed, listed.leads(url));
+        let asking = self.ask((question, token), listed, listed.leads(url));
         tokio::time::timeout(listed.config.timeout, asking).await.unwrap_or(Err(Unruled::Late))
     }
 
-    async fn ask(&self, question: &Question, listed: &Listed, url: PostUrl) -> Result<Ruling, Unruled> {
+    async fn ask(
+        &self,
+        (question, token): (&Question, Option<&HeaderValue>),
+        listed: &Listed,
+        url: PostUrl,
+    ) -> Result<Ruling, Unruled> {
         // Nobody closes it.
         let _place = listed.places.acquire().await.map_err(|_| Unruled::Late)?;
-        let token = self.identity.as_ref().and_then(Identity::token);
         let last_ids: Vec<String> =
             question.last_ids.iter().map(|(channel, id)| format!("{channel}; last-id={id}")).collect();
         let mut fields =

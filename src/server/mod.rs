@@ -277,7 +277,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(tick(self.comet.clone_hub(), self.snapshots.clone(), pulse.clone()));
         tasks.spawn_local(checkups::run_checkups(self.snapshots.clone()));
-        tasks.spawn_local(self.comet.filters().run());
+        tasks.spawn_local(self.comet.filters().run(self.snapshots.clone()));
         if let Some(watch) = self.comet.watch() {
             tasks.spawn_local(watch.run(self.comet.clone_hub()));
         }

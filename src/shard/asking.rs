@@ -90,7 +90,7 @@ impl EventLoop {
         let pending = waiting.pending.as_ref();
         let question = pending.and_then(|pending| session.question(pending, &waiting.entry.message, origin));
         match (question, &settings.asker) {
-            (Some(question), Some(asker)) => asker.0.ask(question, line),
+            (Some(question), Some(asker)) => asker.0.ask(question, origin, line),
             // Told like any other, so that nobody is led into itself by it.
             _ => line.speak(crate::hold::Speech::Ruled(Ruling::Drop)),
         }

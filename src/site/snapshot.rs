@@ -16,7 +16,7 @@ use crate::spool::Spools;
 use crate::upstream::Pool;
 
 use super::route::Route;
-use super::router::{self, Router};
+use super::router::{self, Found, Router};
 
 /// What a request is routed and bounded by.
 pub struct Snapshot {
@@ -129,6 +129,18 @@ impl Snapshot {
             spools,
             pools,
         }
+    }
+
+    /// How the application knows the proxy whose client asked for this URL.
+    pub fn identity_for(&self, origin: &str) -> Option<Arc<Identity>> {
+        let behind_scheme = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+        let (authority, path) =
+            behind_scheme.split_at(behind_scheme.find('/').unwrap_or(behind_scheme.len()));
+        let own = match self.router.find(authority, path) {
+            Found::Route(_, route) => route.rules.grip.identity(),
+            _ => None,
+        };
+        own.or(self.by_itself.0.grip.identity()).cloned()
     }
 
     /// The sites in the order of the configuration.

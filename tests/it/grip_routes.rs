@@ -213,13 +213,18 @@ fn what_a_trusted_proxy_says_in_grip_is_for_applications_that_no_grip_is_spoken_
 
 /// Issuer of a token, once it is known to be signed with this key.
 fn issuer_of(request: &Received, key: &[u8]) -> String {
+    issuer_if(request, key).expect("that key")
+}
+
+/// The same, if it is.
+fn issuer_if(request: &Received, key: &[u8]) -> Option<String> {
     let tokens = request.head.all("grip-sig");
     let [token] = tokens[..] else { panic!("{tokens:?}") };
     let (signed, tag) = token.rsplit_once('.').unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
-    ring::hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).unwrap()).expect("that key");
+    ring::hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).unwrap()).ok()?;
     let claims = URL_SAFE_NO_PAD.decode(signed.rsplit_once('.').unwrap().1).unwrap();
-    serde_json::from_slice::<serde_json::Value>(&claims).unwrap()["iss"].as_str().unwrap().to_owned()
+    Some(serde_json::from_slice::<serde_json::Value>(&claims).unwrap()["iss"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -262,6 +267,29 @@ fn the_key_and_the_issuer_of_a_route_count_more_than_those_of_all() {
     assert_eq!(issuer_of(&origin.last(), &[0, 1, 2]), "me");
     assert_eq!(proxy.get("/").status(), 200);
     assert!(!origin.last().head.has("grip-feature"));
+}
+
+#[test]
+fn questions_of_filters_are_signed_as_the_requests_of_their_clients_route() {
+    let origin = Origin::replying(|request: &Received| match request.target() {
+        "/f/check" => Reply::ok(""),
+        _ => Reply::ok("")
+            .with("Grip-Hold", "stream")
+            .with("Grip-Channel", "a; filter=http-check")
+            .with("Grip-Set-Meta", "url=\"/f/check\""),
+    });
+    let filter = format!("{{ url: 'http://example.com/f/', server: '{}' }}", origin.url());
+    let more = format!("grip: {{ key: changeme, issuer: all, filters: [{filter}] }}\n");
+    let proxy = start(&origin, &more, &["path: /own, grip: { key: of its own, issuer: me }", "path: /"]);
+    let mut streams = ["/own/stream", "/stream"].map(|target| ask(&proxy, target, ""));
+    streams.iter_mut().for_each(|raw| assert_eq!(raw.head().status(), 200));
+    proxy.wait_subscribers("a", 2);
+    publish(&proxy, r#"{"channel":"a","http-stream":{"content":"heard"}}"#);
+    streams.iter_mut().for_each(|raw| assert_eq!(raw.chunk().unwrap(), b"heard"));
+    let asked: Vec<_> =
+        origin.received().into_iter().filter(|request| request.target() == "/f/check").collect();
+    let issuers = |key| asked.iter().filter_map(|request| issuer_if(request, key)).collect::<Vec<_>>();
+    assert_eq!((issuers(b"of its own"), issuers(b"changeme")), (vec!["me".into()], vec!["all".into()]));
 }
 
 #[test]

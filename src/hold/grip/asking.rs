@@ -65,8 +65,9 @@ pub enum Ruled {
 
 /// Whoever asks.
 pub trait Asks: Send + Sync {
-    /// Asks, and tells the ruling through the line. Called by threads that must not wait.
-    fn ask(&self, question: Question, line: Line);
+    /// Asks for a client whose request was for this URL, and tells the ruling through the line. Called by threads that must
+    /// not wait.
+    fn ask(&self, question: Question, origin: &str, line: Line);
 }
 
 impl Session {
