@@ -95,9 +95,12 @@ pub(crate) const HOLDERS: [Contestant; 6] = [
     contestant(WITH_STORE, Server::PerihelionStore),
 ];
 
-/// Who holds what an application that speaks GRIP hands over, in the order of a round.
-pub(crate) const GRIP_PROXIES: [Contestant; 2] =
-    [contestant("perihelion-grip", Server::PerihelionGrip), contestant("pushpin", Server::Pushpin)];
+/// Who holds what an application that speaks GRIP hands over, and the floor, in the order of a round.
+pub(crate) const GRIP_PROXIES: [Contestant; 3] = [
+    contestant("perihelion-grip", Server::PerihelionGrip),
+    contestant("bare", Server::Bare),
+    contestant("pushpin", Server::Pushpin),
+];
 
 /// Measured where it is named: it answers another question than the others.
 pub(crate) const WITH_STORE: &str = "perihelion-store";
@@ -304,9 +307,11 @@ impl Server {
             | Server::PerihelionFiles
             | Server::PerihelionGrip
             | Server::PerihelionQueue => answers_ok(addresses.control, "/readyz"),
-            Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal | Server::Pushpin => {
+            Server::Nginx | Server::Haproxy | Server::HaproxyQueue | Server::Perlbal => {
                 answers_ok(addresses.listen, "/")
             }
+            // It proxies before the process that holds is up, and answers what is to be held with 500 until then.
+            Server::Pushpin => answers_ok(addresses.listen, self.path()),
             Server::Nchan | Server::Workers => TcpStream::connect(addresses.listen).is_ok(),
             Server::Bare => TcpStream::connect(addresses.control).is_ok(),
         }
