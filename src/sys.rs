@@ -5,11 +5,13 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use io_uring::{IoUring, opcode, types};
 use libmimalloc_sys::{
     mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
 };
+use rustix::net::{SendFlags, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -108,9 +110,153 @@ pub fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
 }
 
+/// Sends on many sockets by one system call: io_uring (io_uring(7)), where the system lets the program have it, else one
+/// call after the other.
+pub struct SendRing(Option<IoUring>);
+
+/// Bytes for a socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// A connected stream socket.
+    pub socket: BorrowedFd<'a>,
+    /// At most 2 GiB, which is what one send takes.
+    pub bytes: &'a [u8],
+}
+
+impl SendRing {
+    /// Sends of one system call: more of them don't make one cheaper.
+    pub const ROOM: usize = 128;
+
+    /// A ring of its own; about 16 KiB, and one descriptor.
+    pub fn new() -> SendRing {
+        let ring = IoUring::new(Self::ROOM as u32).inspect_err(|error| {
+            tracing::debug!(%error, "no io_uring here: each delivery is a system call");
+        });
+        // Linux 5.17 has it. Older ones have what is needed, too, and years of its mistakes.
+        SendRing(ring.ok().filter(|ring| ring.params().is_feature_skip_cqe_on_success()))
+    }
+
+    /// Does for each parcel what `send` does with `MSG_DONTWAIT` and `MSG_NOSIGNAL` (send(2)), and puts what it gave
+    /// into `outcomes`, in their order. One socket gets one parcel at most.
+    pub fn send(&mut self, parcels: &[Parcel<'_>], outcomes: &mut Vec<io::Result<usize>>) {
+        outcomes.clear();
+        for parcels in parcels.chunks(Self::ROOM) {
+            let done = if parcels.len() > 1 { self.send_together(parcels, outcomes) } else { 0 };
+            outcomes.extend(parcels[done..].iter().map(send_alone));
+        }
+    }
+
+    /// How many of the parcels the ring has taken, which are the first of them; their outcomes are there.
+    fn send_together(&mut self, parcels: &[Parcel<'_>], outcomes: &mut Vec<io::Result<usize>>) -> usize {
+        let Some(ring) = &mut self.0 else { return 0 };
+        let mut queue = ring.submission();
+        let pushed = (0..).zip(parcels).take_while(|(number, parcel)| {
+            let (fd, length) = (types::Fd(parcel.socket.as_raw_fd()), parcel.bytes.len() as u32);
+            let entry =
+                opcode::Send::new(fd, parcel.bytes.as_ptr(), length).flags(ALONE.bits() as i32).build();
+            // SAFETY: socket and bytes are borrowed until this function returns, and it does so only when the system
+            // has answered all that it took; what it has not taken goes with the ring.
+            unsafe { queue.push(&entry.user_data(*number)) }.is_ok()
+        });
+        let pushed = pushed.count();
+        drop(queue);
+        let first = outcomes.len();
+        outcomes.resize_with(first + pushed, || Ok(0));
+        let (mut taken, mut answered) = (0, 0);
+        while answered < pushed {
+            match ring.submit_and_wait(pushed - answered) {
+                Ok(0) => break,
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "io_uring fails: from now on each delivery is a system call");
+                    break;
+                }
+            }
+            for completion in ring.completion() {
+                outcomes[first + completion.user_data() as usize] = outcome(completion.result());
+                answered += 1;
+            }
+        }
+        if answered != taken {
+            // The system may still read bytes that the caller is about to free.
+            std::process::abort();
+        }
+        if answered < pushed {
+            self.0 = None;
+            outcomes.truncate(first + answered);
+        }
+        answered
+    }
+}
+
+impl Default for SendRing {
+    fn default() -> SendRing {
+        SendRing::new()
+    }
+}
+
+/// A send that neither waits nor raises a signal. With the first, io_uring never keeps it for later either.
+const ALONE: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+fn send_alone(parcel: &Parcel<'_>) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| send(parcel.socket, parcel.bytes, ALONE))?)
+}
+
+/// What a completion says: a count, or a negated number of an error.
+fn outcome(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    /// By one call for many, and by one for each, as it is where io_uring isn't to be had.
+    #[test]
+    fn many_sockets_get_their_own_bytes_and_each_says_what_it_took() {
+        for mut ring in [SendRing::new(), SendRing(None)] {
+            let pairs: Vec<_> = (0..2 * SendRing::ROOM + 1).map(|_| UnixStream::pair().unwrap()).collect();
+            let texts: Vec<_> = (0..pairs.len()).map(|number| format!("for {number}").into_bytes()).collect();
+            let parcels = pairs.iter().zip(&texts);
+            let parcels: Vec<_> =
+                parcels.map(|((near, _), bytes)| Parcel { socket: near.as_fd(), bytes }).collect();
+            let mut outcomes = vec![Ok(7)];
+            ring.send(&parcels, &mut outcomes);
+            let counts: Vec<_> = outcomes.iter().map(|outcome| *outcome.as_ref().unwrap()).collect();
+            assert_eq!(counts, texts.iter().map(Vec::len).collect::<Vec<_>>());
+            for ((_, far), text) in pairs.iter().zip(&texts) {
+                let (mut far, mut received) = (far, vec![0; text.len()]);
+                far.read_exact(&mut received).unwrap();
+                assert_eq!(received, *text);
+            }
+        }
+    }
+
+    /// A client that reads nothing must not keep a thread, and one that has left must not end the process by a signal.
+    #[test]
+    fn a_full_socket_takes_a_part_or_nothing_and_a_broken_one_says_so() {
+        for mut ring in [SendRing::new(), SendRing(None)] {
+            let (full, _reader) = UnixStream::pair().unwrap();
+            let (broken, gone) = UnixStream::pair().unwrap();
+            let (good, _good) = UnixStream::pair().unwrap();
+            drop(gone);
+            let much = vec![0; 8 << 20];
+            let parcels = [(&full, &much[..]), (&broken, b"lost"), (&good, b"kept")]
+                .map(|(socket, bytes)| Parcel { socket: socket.as_fd(), bytes });
+            let mut outcomes = Vec::new();
+            ring.send(&parcels, &mut outcomes);
+            assert!(matches!(outcomes[0], Ok(part) if 0 < part && part < much.len()), "{outcomes:?}");
+            assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            assert!(matches!(outcomes[2], Ok(4)), "{outcomes:?}");
+            ring.send(&parcels, &mut outcomes);
+            assert_eq!(outcomes[0].as_ref().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(matches!(outcomes[2], Ok(4)), "{outcomes:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_watched_listener_says_when_somebody_has_come() {
@@ -125,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_the_other_end_has_not_taken_is_known() {
-        use std::io::{Read, Write};
+        use std::io::Write;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut far, _) = listener.accept().unwrap();

@@ -52,6 +52,11 @@ impl Frame {
         Frame::raw(bytes)
     }
 
+    /// Whether both are one, and not only alike.
+    pub fn is_same(&self, other: &Frame) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What goes onto the connection.
     pub fn bytes(&self, framing: Framing) -> &[u8] {
         match framing {

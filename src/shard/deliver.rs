@@ -72,6 +72,7 @@ impl EventLoop {
             for &key in members {
                 self.deliver_segment(key, segment, turn);
             }
+            self.fire();
         }
     }
 
@@ -114,6 +115,14 @@ impl EventLoop {
         }
         let run = self.runs.stream(segment, skipped, held.transport, held.framing);
         held.wrote_at = self.tick;
+        if held.wire.bare().is_some() {
+            held.events = held.events.saturating_add(events as u32);
+            self.volley.add(key, run);
+            if self.volley.is_full() {
+                self.fire();
+            }
+            return;
+        }
         let sent = held.send(run, events, &mut self.scratch);
         if let Outcome::Broken(reason) = self.settle(key as usize, sent) {
             self.afterwards.push((key, Afterwards::Cut(reason)));

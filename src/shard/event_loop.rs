@@ -22,6 +22,7 @@ use super::measures::Measures;
 use super::revoke::LastMessage;
 use super::runs::Runs;
 use super::tags::Tags;
+use super::volley::Volley;
 use super::wheel::Wheel;
 use super::{ShardSettings, runs};
 use crate::access_log::AccessLog;
@@ -75,6 +76,7 @@ pub(super) struct EventLoop {
     pub(super) log: AccessLog,
     pub(super) scratch: Scratch,
     pub(super) runs: Runs,
+    pub(super) volley: Volley,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) gaps: Vec<Gap>,
     pub(super) read_buffer: Box<[u8]>,
@@ -124,6 +126,7 @@ impl EventLoop {
             log,
             scratch: Scratch::default(),
             runs: Runs::default(),
+            volley: Volley::default(),
             entries: Vec::new(),
             gaps: Vec::new(),
             read_buffer: vec![0; READ_BUFFER].into(),

@@ -174,11 +174,16 @@ impl Held {
         scratch: &mut Scratch,
     ) -> io::Result<Progress> {
         debug_assert!(!self.blocked());
-        let bytes = frame.bytes(self.framing);
         self.events = self.events.saturating_add(events as u32);
-        let written = taken(self.wire.write(bytes, scratch))?;
+        let written = self.wire.write(frame.bytes(self.framing), scratch);
+        self.sent(frame, written)
+    }
+
+    /// After a write of a whole frame: what the socket didn't take is pending.
+    pub(super) fn sent(&mut self, frame: &Frame, written: io::Result<usize>) -> io::Result<Progress> {
+        let written = taken(written)?;
         self.bytes += written as u64;
-        if written == bytes.len() {
+        if written == frame.bytes(self.framing).len() {
             return Ok(Progress::Done);
         }
         self.pending = Some(frame.clone());

@@ -33,6 +33,7 @@ mod tags;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod volley;
 mod wheel;
 
 use std::fmt;

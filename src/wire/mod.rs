@@ -160,6 +160,14 @@ impl Wire {
         }
     }
 
+    /// The socket, where bytes go onto it as they are: who sends there gets what [`Self::write`] would have got.
+    pub fn bare(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Way::Plain(socket) => Some(socket),
+            Way::Tls(..) | Way::Pipe(_) => None,
+        }
+    }
+
     /// Has a bell rung when a pipe can be read or written again. A socket's readiness is asked of the system.
     pub fn ring(&self, bell: Arc<dyn Bell>, key: u32) {
         if let Way::Pipe(end) = &self.0 {
