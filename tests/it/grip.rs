@@ -136,6 +136,8 @@ fn a_response_is_what_was_published_in_the_head_of_the_held_one() {
     );
     assert_eq!((head.get("content-type"), head.has("grip-hold")), (Some("application/json"), false));
 
+    // Else the hold that was just answered may be taken for the next.
+    proxy.wait_subscribers("a", 0);
     raw.send("GET /poll HTTP/1.1\r\nHost: example.com\r\n\r\n");
     proxy.wait_subscribers("a", 1);
     published(
