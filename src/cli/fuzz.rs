@@ -1,6 +1,8 @@
 //! Files of another proxy, whatever is in them.
 
-use super::pushpin::import;
+use std::path::Path;
+
+use super::pushpin::{Source, import};
 use crate::config::Config;
 use crate::fuzz::{kind, sentence};
 
@@ -8,7 +10,8 @@ use crate::fuzz::{kind, sentence};
 pub(crate) fn pushpin(input: &[u8]) -> u64 {
     let Ok(text) = std::str::from_utf8(input) else { return 0 };
     let (routes, conf) = text.split_once("\n\n").map_or((text, None), |(routes, conf)| (routes, Some(conf)));
-    let imported = import(routes, conf);
+    let source = |text| Source { text, folder: Path::new("/nowhere") };
+    let imported = import(source(routes), conf.map(source));
     if imported.contains("/dev") || imported.contains("/proc") {
         return 1;
     }

@@ -212,12 +212,20 @@ fn read_standard_input() -> anyhow::Result<Vec<u8>> {
 }
 
 fn import(routes: &Path, conf: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("`{}` can't be read", path.display()))
+    let read = |path: &Path| -> anyhow::Result<(String, PathBuf)> {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("`{}` can't be read", path.display()))?;
+        let folder = std::path::absolute(path)?.parent().map(Path::to_owned).unwrap_or_default();
+        Ok((text, folder))
     };
     let (routes, conf) = (read(routes)?, conf.map(read).transpose()?);
-    std::io::stdout().write_all(pushpin::import(&routes, conf.as_deref()).as_bytes())?;
+    let written = pushpin::import(source(&routes), conf.as_ref().map(source));
+    std::io::stdout().write_all(written.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn source((text, folder): &(String, PathBuf)) -> pushpin::Source<'_> {
+    pushpin::Source { text, folder }
 }
 
 fn channels(port: &Port) -> anyhow::Result<ExitCode> {

@@ -102,16 +102,22 @@ fn key_in(path: &Path) -> Result<Arc<dyn rustls::sign::SigningKey>, Fault> {
     let key = PrivateKeyDer::pem_slice_iter(&pem).next();
     let encrypted = memchr::memmem::find(&pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
     match key {
-        Some(Ok(_)) if std::fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0) => {
-            let reason = "holds a private key that everybody on this machine can read: `chmod o-r` it";
-            Err(unusable(path, reason))
-        }
+        Some(Ok(_)) if is_open(path) => Err(unusable(path, OPEN_KEY)),
         Some(Ok(key)) => any_supported_type(&key)
             .map_err(|_| unusable(path, "holds a key that is not RSA, ECDSA (P-256, P-384) or Ed25519")),
         Some(Err(error)) => Err(unusable(path, broken_pem(&error))),
         None if encrypted => Err(unusable(path, "holds a key under a passphrase, which nobody could type")),
         None => Err(unusable(path, "holds no private key in PEM form")),
     }
+}
+
+/// Why a key isn't used that [`is_open`].
+pub(super) const OPEN_KEY: &str =
+    "holds a private key that everybody on this machine can read: `chmod o-r` it";
+
+/// Whether everybody can read a file.
+pub(super) fn is_open(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0)
 }
 
 /// The bit of a file's mode that lets everybody read it (inode(7)).
@@ -127,7 +133,7 @@ fn broken_pem(error: &pem::Error) -> &'static str {
     }
 }
 
-fn unusable(path: &Path, reason: impl Into<String>) -> Fault {
+pub(super) fn unusable(path: &Path, reason: impl Into<String>) -> Fault {
     Fault::Certificate { path: path.display().to_string(), reason: reason.into() }
 }
 

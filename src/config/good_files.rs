@@ -9,10 +9,11 @@ use hyper::Method;
 use super::certificate::fixture::Folder;
 use super::{
     AccessFormat, Action, Buffer, ChannelLimits, Config, CorsConfig, DiskConfig, Endpoint, FilesConfig,
-    GripConfig, HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig,
-    ReproxyConfig, RetriesConfig, Role, RouteGrip, Secret, SignConfig, SlowReader, StoreConfig, SyncTime,
-    Target, UploadConfig, UrlPattern, VerifyConfig, Websockets,
+    HealthConfig, HistoryConfig, KeepaliveConfig, LogLevel, NamedConfig, QueueConfig, ReproxyConfig,
+    RetriesConfig, Role, RouteGrip, Secret, SignConfig, Signing, SlowReader, StoreConfig, SyncTime, Target,
+    UploadConfig, UrlPattern, VerifyConfig, Websockets,
 };
+use crate::jwt::SigningKey;
 
 fn config(text: &str) -> Config {
     let environment = |name: &str| match name {
@@ -195,7 +196,7 @@ store: { path: /dev, sync: interval, interval: 50ms, waiting: 1MiB }
         (&grip.channels[..], grip.issuer.as_deref()),
         (&["news", "a b"].map(str::to_owned)[..], Some("me"))
     );
-    assert_eq!(GripConfig::bytes(grip.key.as_ref().unwrap()), [0, 1, 2]);
+    assert_eq!(grip.key, Some(Signing::By(SigningKey::secret(&[0, 1, 2]))));
     assert_eq!((&first.routes[0].grip, &first.routes[2].grip), (&Some(RouteGrip::default()), &None));
     assert_eq!(first.routes[0].buffer, Buffer { request: true, response: true });
     assert_eq!(first.routes[1].buffer, Buffer { request: true, response: false });

@@ -3,24 +3,22 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::form::{self, Form, Unfit};
+use super::grip_key::{Signing, signing, verifying};
 use super::presence::{POST, PostUrl};
-use super::secret::{Secret, secret};
 use super::section::{Key, Section, Value};
 use super::upstream_tls::{Roots, signers};
+use crate::jwt::VerifyingKey;
 
 /// How applications that speak GRIP know the proxy, and it them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GripConfig {
-    /// Signs `Grip-Sig`; empty where nothing is signed.
-    pub key: Secret,
+    /// Signs `Grip-Sig`.
+    pub key: Signing,
     /// Who it says that it is.
     pub issuer: String,
-    /// With what publishers sign; `None` where they need no token of this kind.
-    pub publish_key: Option<Secret>,
+    /// With what the tokens of publishers are checked; `None` where they need none of this kind.
+    pub publish_key: Option<VerifyingKey>,
     /// What filters may ask.
     pub filters: Vec<FilterConfig>,
 }
@@ -43,7 +41,7 @@ pub struct FilterConfig {
 impl Default for GripConfig {
     fn default() -> Self {
         GripConfig {
-            key: Secret(String::new()),
+            key: Signing::Off,
             // What applications were told when they were put behind Pushpin.
             issuer: "pushpin".into(),
             publish_key: None,
@@ -52,28 +50,17 @@ impl Default for GripConfig {
     }
 }
 
-impl GripConfig {
-    /// The bytes of a key: text, or base64 behind `base64:`, as in a `GRIP_URL`.
-    pub fn bytes(key: &Secret) -> Vec<u8> {
-        let encoded = key.0.strip_prefix(ENCODED).and_then(|text| STANDARD.decode(text).ok());
-        encoded.unwrap_or_else(|| key.0.as_bytes().to_vec())
-    }
-}
-
-const ENCODED: &str = "base64:";
-const EXPECTED: &str = "text, or base64 behind `base64:`";
-
 pub(super) static GRIP: Section<GripConfig> = Section {
     short: None,
     required: &[],
     keys: &[
         Key::new("key", |grip, value| {
-            if let Some(key) = key(value, true) {
+            if let Some(key) = signing(value) {
                 grip.key = key;
             }
         }),
         Key::new("issuer", |grip, value| value.put(&mut grip.issuer, &form::NAME)),
-        Key::new("publish_key", |grip, value| grip.publish_key = key(value, false)),
+        Key::new("publish_key", |grip, value| grip.publish_key = verifying(value)),
         Key::section("filters", "[].", &FILTER, |grip, value| filters(&mut grip.filters, value)),
     ],
 };
@@ -135,11 +122,3 @@ static CONCURRENT: Form<NonZeroUsize> = Form {
     expected: form::COUNT.expected,
     read: |text| (form::COUNT.read)(text).and_then(|count| NonZeroUsize::new(count).ok_or(Unfit::Unlike)),
 };
-
-/// An empty one stands for none where that is allowed, so that it can come from an environment that has none.
-pub(super) fn key(value: Value<'_>, may_be_empty: bool) -> Option<Secret> {
-    secret(value, EXPECTED, |text| match text.strip_prefix(ENCODED) {
-        Some(encoded) => STANDARD.decode(encoded).is_ok_and(|key| !key.is_empty()),
-        None => may_be_empty || !text.is_empty(),
-    })
-}

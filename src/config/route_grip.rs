@@ -2,17 +2,16 @@
 //! whatever the application says.
 
 use super::form;
-use super::grip::key;
+use super::grip_key::{Signing, signing};
 use super::problem::Place;
-use super::secret::Secret;
 use super::section::{Key, Section, Value};
 use super::tree::Content;
 
 /// How GRIP is understood on a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteGrip {
-    /// Signs `Grip-Sig` in the place of [`super::GripConfig::key`]; with an empty one nothing is signed.
-    pub key: Option<Secret>,
+    /// Signs `Grip-Sig` in the place of [`super::GripConfig::key`].
+    pub key: Option<Signing>,
     /// Who it says that it is, in the place of [`super::GripConfig::issuer`].
     pub issuer: Option<String>,
     /// Names of channels that clients held by GRIP are on besides those that the application says.
@@ -32,7 +31,7 @@ pub(super) static ROUTE_GRIP: Section<RouteGrip> = Section {
     short: Some("`off`"),
     required: &[],
     keys: &[
-        Key::new("key", |grip, value| grip.key = key(value, true)),
+        Key::new("key", |grip, value| grip.key = signing(value)),
         Key::new("issuer", |grip, value| grip.issuer = value.read(&form::NAME)),
         Key::new("channels", |grip, value| {
             value.each_of_some(|item| grip.channels.extend(item.read(&form::NAME)));

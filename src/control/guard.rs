@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 
 use super::reply::Failure;
 use crate::config::{Endpoint, Role, Subject, SubjectConfig, TokenConfig};
-use crate::jwt;
+use crate::jwt::{self, VerifyingKey};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -50,8 +50,8 @@ pub struct Guard {
     entrance: Entrances,
     /// `None` for a Unix socket, whose `Host` says nothing.
     address: Option<SocketAddr>,
-    /// With what publishers of GRIP sign.
-    publish_key: Option<Box<[u8]>>,
+    /// With what the tokens of publishers of GRIP are checked.
+    publish_key: Option<VerifyingKey>,
 }
 
 impl Guard {
@@ -65,7 +65,7 @@ impl Guard {
     }
 
     /// The same with a key by which publishers are known.
-    pub fn with_publish_key(self, key: Option<Box<[u8]>>) -> Guard {
+    pub fn with_publish_key(self, key: Option<VerifyingKey>) -> Guard {
         Guard { publish_key: key, ..self }
     }
 

@@ -22,7 +22,7 @@ use super::relay::{collect, relay};
 use super::sending::whole;
 use super::{Context, Outcome};
 use crate::body::Body;
-use crate::config::{GripConfig, RouteGrip};
+use crate::config::{GripConfig, RouteGrip, Signing};
 use crate::hold::grip::{FEATURES, FEATURES_ASKING, Mode, Status, Terms, Ways};
 use crate::hold::{Answer, BadInstruction, ClientSide, Length, TakeOver, is_for_script, moment};
 use crate::jwt::Signer;
@@ -81,8 +81,10 @@ pub struct Identity {
 impl Identity {
     /// As configured.
     pub fn new(config: &GripConfig) -> Identity {
-        let key = GripConfig::bytes(&config.key);
-        let signer = (!key.is_empty()).then(|| Signer::new(&key, &config.issuer));
+        let signer = match &config.key {
+            Signing::Off => None,
+            Signing::By(key) => Some(Signer::new(key.clone(), &config.issuer)),
+        };
         let asks = !config.filters.is_empty();
         let more = if asks { FEATURES_ASKING } else { "" };
         Identity { signer, features: [FEATURES, more].concat().into(), asks }
@@ -95,7 +97,7 @@ impl Identity {
 
     /// What stands in `Grip-Sig`.
     pub fn token(&self) -> Option<HeaderValue> {
-        self.signer.as_ref().map(|signer| signer.token(SystemTime::now()))
+        self.signer.as_ref()?.token(SystemTime::now())
     }
 }
 

@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::comet::publish_limits;
-use crate::config::{
-    Config, ControlConfig, Endpoint, LogLevel, PresenceConfig, Secret, StoreConfig, UserConfig,
-};
+use crate::config::{Config, ControlConfig, Endpoint, LogLevel, PresenceConfig, StoreConfig, UserConfig};
 use crate::control::PublishLimits;
+use crate::jwt::VerifyingKey;
 
 /// The values in use of such keys.
 pub(super) struct Fixed {
@@ -18,7 +17,7 @@ pub(super) struct Fixed {
     watchdog: Option<Duration>,
     presence: Vec<PresenceConfig>,
     publish: PublishLimits,
-    publish_key: Option<Secret>,
+    publish_key: Option<VerifyingKey>,
     log_level: LogLevel,
 }
 

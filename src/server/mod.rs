@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, ControlConfig, Endpoint, GripConfig};
+use crate::config::{Config, ControlConfig, Endpoint};
 use crate::control::{Control, ControlListener, Entrances, Guard, Operations, SiteInUse};
 use crate::edge::Maintenance;
 use crate::listener::{BindError, Places, Terms, TlsError, explain};
@@ -356,9 +356,8 @@ impl Server {
                 Box::new(move |what| trouble::cause(what, &workers, &shards))
             },
         };
-        let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.as_ref());
-        let guard = Guard::new(&port.address, self.entrance.clone())
-            .with_publish_key(key.map(|key| GripConfig::bytes(key).into()));
+        let key = self.config.grip.as_ref().and_then(|grip| grip.publish_key.clone());
+        let guard = Guard::new(&port.address, self.entrance.clone()).with_publish_key(key);
         let limits = comet::publish_limits(&self.config);
         Control::new(self.comet.clone_hub(), self.metrics.clone(), guard, limits, operations)
     }

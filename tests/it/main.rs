@@ -28,6 +28,7 @@ mod exhaustion;
 mod files;
 mod grip;
 mod grip_filters;
+mod grip_keys;
 mod grip_links;
 mod grip_loose;
 mod grip_routes;

@@ -1,6 +1,7 @@
 //! What a rule says of GRIP: its key and issuer, channels that every client is on, or that it isn't spoken.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -47,18 +48,20 @@ fn named<'p>(
     good.into_iter().map(quoted).collect()
 }
 
-/// A key as a scalar: text, `base64:` and the like, or `file:` and a path.
+/// A key as a scalar: text, `base64:` and the like, or `file:` and a path, all of which mean the same here.
 pub(super) fn key_of(key: &str, remarks: &mut Vec<String>) -> Option<String> {
-    if let Some(path) = key.strip_prefix("file:") {
-        let remark = "Pushpin reads a PEM key or hexadecimal digits there; here the file holds text, or base64 \
-                      behind `base64:`, and tokens are signed with HS256";
-        remarks.push(format!("sig_key={key}: {remark}"));
-        return Some(format!("\"${{file:{}}}\"", path.replace(['"', '\\', '\n', '}'], "")));
-    }
     let is_key = |encoded: &str| STANDARD.decode(encoded).is_ok_and(|key| !key.is_empty());
     if key.strip_prefix("base64:").is_some_and(|encoded| !is_key(encoded)) {
         remarks.push("sig_key: what stands behind base64: is none".into());
         return None;
     }
     Some(quoted(key))
+}
+
+/// A key whose file, if it is in one, is named from the root: there a path begins where the file is that says it.
+pub(super) fn anchored(key: &str, folder: &Path) -> String {
+    match key.strip_prefix("file:") {
+        Some(path) => format!("file:{}", folder.join(path).display()),
+        None => key.to_owned(),
+    }
 }

@@ -10,14 +10,27 @@ mod settings;
 mod sites;
 mod yaml;
 
+use std::path::Path;
+
+use grip::anchored;
+use routes::Rule;
 use settings::Settings;
 use sites::Layout;
 use yaml::Yaml;
 
+/// A file of Pushpin's.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'s> {
+    pub(super) text: &'s str,
+    /// Where the paths in it begin.
+    pub(super) folder: &'s Path,
+}
+
 /// The YAML for a routes file, and a `pushpin.conf` where there is one.
-pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
-    let (rules, bad) = routes::read(routes);
-    let settings = Settings::read(conf.unwrap_or_default());
+pub(super) fn import(routes: Source<'_>, conf: Option<Source<'_>>) -> String {
+    let (mut rules, bad) = routes::read(routes.text);
+    rules.iter_mut().for_each(|rule| anchor(rule, routes.folder));
+    let settings = Settings::read(conf);
     let mut out = Yaml::default();
     out.comment("From Pushpin's configuration. Lines that begin with `not taken over` say what has no equivalent here.");
     settings.write(&mut out);
@@ -28,14 +41,23 @@ pub(super) fn import(routes: &str, conf: Option<&str>) -> String {
     out.text
 }
 
+/// Names files of keys from the root.
+fn anchor(rule: &mut Rule, folder: &Path) {
+    for (_, key) in rule.condition.properties.iter_mut().filter(|(name, _)| name == "sig_key") {
+        *key = anchored(key, folder);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Action, Config, JsonpArgument, JsonpConfig, RouteConfig, Websockets};
+    use crate::config::{Action, Config, JsonpArgument, JsonpConfig, RouteConfig, Signing, Websockets};
+    use crate::jwt::SigningKey;
 
     /// Text that loads, since nobody can use another.
     fn imported(routes: &str, conf: Option<&str>) -> (String, Config) {
-        let text = import(routes, conf);
+        let source = |text| Source { text, folder: Path::new("/nowhere") };
+        let text = import(source(routes), conf.map(source));
         let environment = |name: &str| (name == "PERIHELION_TOKEN").then(|| "t0ken".to_owned());
         let config = Config::parse("imported.yaml", &text, &environment);
         let config = config.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
@@ -156,24 +178,34 @@ shop.example 10.0.0.7:443,ssl,insecure,host=internal.example
 *,path_beg=/b,sig_key=\"${HOME} \\\"\" a:80
 *,path_beg=/c,no_grip a:80,sub=x
 *,path_beg=/d,no_grip,sig_key=base64:?,sig_iss= a:80,over_http
-*,path_beg=/e,sig_key=file:/dev/null a:80
+*,path_beg=/e a:80
 ";
         let (text, config) = imported(routes, Some("[proxy]\nsig_key=base64:?\n"));
         let known = |path: &str| {
             let route = config.sites[0].routes.iter().find(|route| route.path == path).unwrap();
-            let grip = route.grip.clone().map(|grip| (grip.key.map(|key| key.0), grip.issuer));
-            (route.websockets, grip)
+            (route.websockets, route.grip.clone().map(|grip| (grip.key, grip.issuer)))
         };
-        let key = |key: &str| Some(key.to_owned());
-        assert_eq!(known("/a"), (Websockets::Grip, Some((key("base64:AAEC"), key("me")))));
-        assert_eq!(known("/b"), (Websockets::Grip, Some((key("${HOME} \""), None))));
+        let key = |key: &[u8]| Some(Signing::By(SigningKey::secret(key)));
+        assert_eq!(known("/a"), (Websockets::Grip, Some((key(&[0, 1, 2]), Some("me".into())))));
+        assert_eq!(known("/b"), (Websockets::Grip, Some((key(b"${HOME} \""), None))));
         assert_eq!(known("/c"), (Websockets::Through, None));
         assert_eq!(known("/d"), (Websockets::OverHttp, Some((None, None))));
-        assert_eq!(known("/e"), (Websockets::Grip, Some((key(""), None))));
-        for said in ["sub=x", "no_grip: ", "sig_key: what", "sig_key=file:/dev/null"] {
+        assert_eq!(known("/e"), (Websockets::Grip, Some((None, None))));
+        for said in ["sub=x", "no_grip: ", "sig_key: what"] {
             assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
         }
         assert!(text.contains("grip: { issuer: \"pushpin\" }\n"), "{text}");
+    }
+
+    #[test]
+    fn a_key_in_a_file_is_named_from_the_folder_of_pushpins_own() {
+        let source = |text| Source { text, folder: Path::new("/etc/pushpin") };
+        let routes = source("*,path_beg=/a,sig_key=file:a.pem a:80\n* a:80\n");
+        let conf = source("[proxy]\nsig_key=file:/keys/all.pem\n");
+        let text = import(routes, Some(conf));
+        assert!(text.contains("        grip: { key: \"file:/etc/pushpin/a.pem\" }\n"), "{text}");
+        assert!(text.contains("grip: { key: \"file:/keys/all.pem\", issuer: \"pushpin\" }\n"), "{text}");
+        assert!(!text.contains("# not taken over"), "{text}");
     }
 
     #[test]

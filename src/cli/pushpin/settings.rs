@@ -1,8 +1,10 @@
 //! `pushpin.conf`: ports, keys and limits, and what of the rest somebody has changed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::grip::key_of;
+use super::Source;
+use super::grip::{anchored, key_of};
 use super::yaml::{Yaml, quoted};
 
 /// What was typed, by section and key. What wasn't has Pushpin's default.
@@ -67,7 +69,8 @@ const WITHOUT: &[(&str, &str, &str, &str)] = &[
 
 impl Settings {
     /// Reads an INI file: `[section]`, `key=value`, comments behind `#` or `;` at the beginning of a line.
-    pub(super) fn read(text: &str) -> Settings {
+    pub(super) fn read(conf: Option<Source<'_>>) -> Settings {
+        let Source { text, folder } = conf.unwrap_or(Source { text: "", folder: Path::new("") });
         let mut section = String::new();
         let mut typed = BTreeMap::new();
         for line in text.lines().map(str::trim) {
@@ -79,6 +82,9 @@ impl Settings {
                 let value = value.trim().trim_matches('"');
                 typed.insert((section.clone(), key.trim().to_lowercase()), value.to_owned());
             }
+        }
+        if let Some(key) = typed.get_mut(&("proxy".to_owned(), "sig_key".to_owned())) {
+            *key = anchored(key, folder);
         }
         Settings(typed)
     }

@@ -71,9 +71,9 @@ grip: {kay: x, key: 'base64:?', issuer: '', publish_key: ''}
 ",
         problems: &[
             r"3:8: unknown key `kay` (expected key, issuer, publish_key or filters; did you mean `key`?)",
-            r"3:21: `key` can't be used as a secret (expected text, or base64 behind `base64:`)",
+            r"3:21: `key` can't be used as a secret (expected text, base64 behind `base64:`, or the path of a file behind `file:`)",
             r"3:41: `issuer` can't be `` (expected 1 to 200 characters, none of them a control character)",
-            r"3:58: `publish_key` can't be used as a secret (expected text, or base64 behind `base64:`)",
+            r"3:58: `publish_key` can't be used as a secret (expected text, base64 behind `base64:`, or the path of a file behind `file:`)",
         ],
     },
     Bad {

@@ -250,7 +250,7 @@ sites:
         problems: &[
             r"6:38: `grip` is text (expected `off`, or a mapping with key, issuer and channels)",
             r"7:40: unknown key `chanels` (expected key, issuer or channels; did you mean `channels`?)",
-            r"7:57: `key` can't be used as a secret (expected text, or base64 behind `base64:`)",
+            r"7:57: `key` can't be used as a secret (expected text, base64 behind `base64:`, or the path of a file behind `file:`)",
             r"7:75: `issuer` is a list (expected 1 to 200 characters, none of them a control character)",
             r"8:50: `channels` is empty (expected at least one)",
             r"9:38: `grip` can't be `off` (expected another value where `websockets` is grip or over_http, which are GRIP's)",
