@@ -87,6 +87,7 @@ impl Form {
 pub(super) fn redirect(status: StatusCode, location: &str, unread: bool) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
+    response.extensions_mut().insert(Own);
     // Both the configuration and the request's target are visible; a target of other bytes leads to its host.
     if let Ok(location) = HeaderValue::from_bytes(location.as_bytes()) {
         response.headers_mut().insert(LOCATION, location);

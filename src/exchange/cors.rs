@@ -1,7 +1,7 @@
 //! Which pages of other origins may read what is held, and their preflights (WHATWG Fetch §3.2); pure.
 //!
-//! Only held answers and refusals, the proxy's own and the application's, are marked, and only preflights of what can be held
-//! are answered here: what else an application does with other origins stays between it and them.
+//! Only held answers, refusals and redirects, the proxy's own and the application's, are marked, and only preflights of what can
+//! be held are answered here: what else an application does with other origins stays between it and them.
 
 use std::sync::Arc;
 
@@ -90,10 +90,12 @@ impl Cors {
         }
     }
 
-    /// Marks an answer by which the application refuses what it could have held. A page that can't read it takes it for
-    /// a network that is away, and comes back for ever.
-    pub(super) fn mark_refusal(&self, request: &Parts, answer: &mut response::Parts) {
-        if self.is_on() && (answer.status.is_client_error() || answer.status.is_server_error()) {
+    /// Marks an answer by which the application refuses what it could have held, or says where that is. A page that can't
+    /// read it takes it for a network that is away, and comes back for ever; a redirect is followed only where it could be
+    /// read itself (Fetch §4.3).
+    pub(super) fn mark_unheld(&self, request: &Parts, answer: &mut response::Parts) {
+        let status = answer.status;
+        if self.is_on() && (status.is_client_error() || status.is_server_error() || leads_on(status)) {
             self.mark_own(request.headers.get(ORIGIN), &mut answer.headers);
         }
     }
@@ -120,6 +122,12 @@ impl Cors {
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED));
         Some(response)
     }
+}
+
+/// The redirects that a browser follows (Fetch §2.2.3). 304 isn't one: what it says of origins would hold for an ordinary
+/// answer that the browser has kept.
+fn leads_on(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ async fn steps(
     };
     match verdict.inspect_err(|refusal| answer.blame(refusal))? {
         Verdict::Relay => {
-            ctx.cors.mark_refusal(parts, &mut answer.head);
+            ctx.cors.mark_unheld(parts, &mut answer.head);
             relay::relay(ctx, asked, answer, record).map(Outcome::Answered)
         }
         Verdict::Hold(instruction) => {

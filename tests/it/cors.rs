@@ -16,6 +16,8 @@ fn holding() -> Origin {
             Reply::hold("news").with("X-Comet-Timeout", "1").with("Access-Control-Allow-Origin", "*")
         }
         (_, "/ordinary") => Reply::ok("ordinary"),
+        (_, "/moved") => Reply::status("307 Temporary Redirect", "").with("Location", "/events"),
+        (_, "/kept") => Reply::bodiless("304 Not Modified"),
         (_, "/refused") => Reply::status("403 Forbidden", "log in").with("Retry-After", "9"),
         _ => Reply::hold("news").with("X-Comet-Transport", "sse"),
     })
@@ -60,6 +62,30 @@ fn a_page_of_a_named_origin_can_read_that_the_application_refuses_it() {
     assert_eq!(answer.head.get("access-control-allow-origin"), Some("https://www.example.com"));
     assert_eq!(answer.head.get("access-control-expose-headers"), Some("retry-after"));
     assert!(!ask(&proxy, "GET /refused", FOREIGN).answer().head.has("access-control-allow-origin"));
+}
+
+#[test]
+fn a_page_of_a_named_origin_is_led_on_by_redirects() {
+    let origin = holding();
+    let proxy = Perihelion::start(&format!(
+        "listen: $HTTP\ncontrol: $CONTROL\npools: {{ app: \"{}\" }}\n\
+         sites:\n  \"*\":\n    cors: https://www.example.com\n    routes:\n      - {{ path: /, pool: app }}\n\
+         \x20     - {{ path: /old, redirect: /events }}\n",
+        origin.url()
+    ));
+    for target in ["/moved", "/old"] {
+        let answer = ask(&proxy, &format!("GET {target}"), NAMED).answer();
+        assert_eq!(answer.head.get("location"), Some("/events"));
+        assert_eq!(answer.head.get("access-control-allow-origin"), Some("https://www.example.com"));
+        assert_eq!(answer.head.get("access-control-allow-credentials"), Some("true"));
+        let answer = ask(&proxy, &format!("GET {target}"), FOREIGN).answer();
+        assert_eq!(answer.head.get("location"), Some("/events"));
+        assert!(!answer.head.has("access-control-allow-origin"), "{answer:?}");
+    }
+    // That would be said of an ordinary answer which the browser has kept.
+    let head = ask(&proxy, "GET /kept", NAMED).head();
+    assert_eq!(head.status(), 304);
+    assert!(!head.has("access-control-allow-origin") && !head.has("vary"), "{head:?}");
 }
 
 #[test]
