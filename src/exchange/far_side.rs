@@ -67,7 +67,7 @@ pub(super) fn take(
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let side = ClientSide { version: parts.version, keep_alive: asked.keep_alive };
     let mut hold = Instruction::socket().hold(wish, nothing, side).map_err(unfit)?;
-    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.always_on(), forwarded_at);
+    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.channels.clone(), forwarded_at);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     to_client(&mut head.headers, false);
     head.headers.remove(CONTENT_LENGTH);

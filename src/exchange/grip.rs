@@ -180,11 +180,8 @@ pub(super) async fn read(
             Answer { status: head.status, headers: head.headers, body }
         }
     };
-    if let Some(prefix) = ctx.route.channel_prefix() {
-        terms.put_under(prefix).map_err(Refusal::BadInstruction)?;
-    }
-    if terms.mode.is_some() {
-        terms.put_always_on(ctx.route.always_on());
+    if let Some(route) = &ctx.route.channels {
+        terms.put_on(route).map_err(Refusal::BadInstruction)?;
     }
     terms.dress(&mut answer.status, &mut answer.headers);
     let changed = terms.session().change_beginning(&answer.body).map(std::borrow::Cow::into_owned);

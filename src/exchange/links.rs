@@ -260,11 +260,9 @@ pub fn request(method: Method, target: &str, host: Option<&HeaderValue>) -> Opti
 
 /// Those of the route, and what the client has.
 fn edits(ctx: &Context<'_>, last_ids: &[(ChannelName, Box<str>)]) -> Vec<Edit> {
-    let prefix = ctx.route.channel_prefix().unwrap_or_default();
     let last = last_ids.iter().filter_map(|(channel, id)| {
-        // By the names that the application knows.
-        let channel = channel.as_str();
-        grip_last(channel.strip_prefix(prefix).unwrap_or(channel), id)
+        let route = ctx.route.channels.as_deref();
+        grip_last(route.map_or(channel.as_str(), |route| route.own_name(channel)), id)
     });
     ctx.edits.iter().cloned().chain(last).collect()
 }

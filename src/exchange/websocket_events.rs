@@ -117,7 +117,7 @@ async fn ask_to_open(
     let nothing = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
     let side = ClientSide { version: parts.version, keep_alive: asked.keep_alive };
     let mut hold = Instruction::socket().hold(wish, nothing, side).map_err(unfit)?;
-    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.always_on(), now);
+    hold.speaks_grip(origin_where_asked(ctx, parts), ctx.route.channels.clone(), now);
     let permit = ctx.keeper.admit(&hold.wishes)?;
     let mut session = EventSession::new(ctx.client, parts);
     let own = session.parts();

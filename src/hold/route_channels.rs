@@ -25,6 +25,15 @@ impl RouteChannels {
         self.prefix.as_deref()
     }
 
+    /// A name as the application says it.
+    pub fn own_name<'n>(&self, name: &'n ChannelName) -> &'n str {
+        let known = name.as_str();
+        match self.prefix() {
+            Some(prefix) if !self.always.contains(name) => known.strip_prefix(prefix).unwrap_or(known),
+            _ => known,
+        }
+    }
+
     /// What clients of GRIP are on, whatever the application says.
     pub fn always(&self) -> &[ChannelName] {
         &self.always

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::tests::{House, wait};
 use crate::hold::grip::Control;
-use crate::hold::{Ear, End, Hears, Hold, Kind, Line, Receipt, Said, Speech, WORDS_AHEAD};
+use crate::hold::{Ear, End, Hears, Hold, Kind, Line, Receipt, RouteChannels, Said, Speech, WORDS_AHEAD};
 use crate::message::{ChannelName, Epoch, Position, Sequence};
 use crate::transport;
 
@@ -43,7 +43,8 @@ impl Conversation {
     fn of_grip() -> Conversation {
         Conversation::with(|hold, owner| {
             let news = ChannelName::parse("news").unwrap();
-            hold.speaks_grip(None, &[news], Position { epoch: Epoch(14), sequence: Sequence(0) });
+            let route = RouteChannels::new(None, vec![news]).map(Arc::new);
+            hold.speaks_grip(None, route, Position { epoch: Epoch(14), sequence: Sequence(0) });
             hold.ear = Some(Box::new(Ear::listening_to_all(owner, 7, LIMIT)));
         })
     }

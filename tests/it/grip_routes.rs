@@ -103,6 +103,30 @@ fn clients_held_by_grip_are_on_the_channels_of_their_route_by_the_names_of_publi
     assert_eq!(proxy.get("/plain").text(), "plain\n");
 }
 
+#[test]
+fn filters_name_channels_as_the_application_does_without_the_prefix_of_its_route() {
+    let origin = Origin::replying(|_: &Received| {
+        Reply::ok("open\n")
+            .with("Grip-Hold", "stream")
+            .with("Grip-Channel", "own; filter=require-sub; filter=build-id")
+            .with("Grip-Set-Meta", "id_format=\"own:%(own)s\"")
+    });
+    let proxy = start(&origin, "", &["path: /, channel_prefix: a-"]);
+    let mut raw = ask(&proxy, "/", "");
+    raw.head();
+    raw.piece("open\n");
+    for required in ["a-own", "own"] {
+        let id = required.len();
+        publish(
+            &proxy,
+            &format!(
+                r#"{{"channel":"a-own","id":"{id}","meta":{{"require_sub":"{required}"}},"http-stream":{{"content":"id: %I\n"}}}}"#
+            ),
+        );
+    }
+    raw.piece("id: own:3\n");
+}
+
 fn events(body: &str, fields: &[(&str, &str)]) -> Reply {
     let reply = Reply::ok(body).with("Content-Type", "application/websocket-events");
     fields.iter().fold(reply, |reply, (name, value)| reply.with(name, value))

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::filter::{Filters, Step};
 use super::session::{Meta, Session};
 use crate::hold::Line;
-use crate::message::{ChannelName, Message};
+use crate::message::Message;
 
 /// A message that waits for a ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct Pending {
     pub(super) last_ids: LastIds,
 }
 
-/// Channels, and the id of the last message that a client has of each.
-type LastIds = Vec<(ChannelName, Box<str>)>;
+/// Channels by the names that the application says, and the id of the last message that a client has of each.
+type LastIds = Vec<(Box<str>, Box<str>)>;
 
 /// What is asked. Equal questions have one answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -138,7 +138,7 @@ mod tests {
     use super::super::session::Subscription;
     use super::super::{Deed, Filters};
     use super::*;
-    use crate::message::{Data, Form, Forms, ToStream};
+    use crate::message::{ChannelName, Data, Form, Forms, ToStream};
 
     fn session(filters: &[&str]) -> Session {
         let subscription = Subscription {
@@ -147,7 +147,7 @@ mod tests {
             filters: Filters::read(filters.iter().copied()),
         };
         let meta = [("user", "é"), ("url", "check?x=1")].map(|(name, value)| (name.into(), value.into()));
-        Session::new(vec![subscription], meta.into())
+        Session::new(vec![subscription], meta.into(), None)
     }
 
     fn message(content: &'static str) -> Message {
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(&*question.message, r#"{"sender":"b"}"#);
         assert_eq!(question.content, None);
         // What it had before this one.
-        assert_eq!(question.last_ids, [(ChannelName::parse("a").unwrap(), "1".into())]);
+        assert_eq!(question.last_ids, [("a".into(), "1".into())]);
         assert_eq!(session.ruled(pending.clone(), Ruling::Pass), Ruled::Send("hi".into()));
         assert_eq!(session.ruled(pending, Ruling::Drop), Ruled::Nothing);
     }

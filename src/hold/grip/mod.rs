@@ -21,6 +21,7 @@ mod script;
 mod session;
 mod ways;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ use hyper::header::{
 };
 use hyper::http::Extensions;
 
-use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, Source};
+use super::{Answer, BadInstruction, ClientSide, Dialect, Hold, Order, RouteChannels, Source};
 use crate::message::{ChannelName, Frame, Position, Start};
 use crate::transport::call::Call;
 use crate::transport::{GRIP_RESPONSE, GRIP_SOCKET, GRIP_STREAM, Parameters};
@@ -93,6 +94,8 @@ pub struct Terms {
     pub gone: Option<Link>,
     /// The rest stands in the body.
     pub is_body: bool,
+    /// What its route says of its channels.
+    route: Option<Arc<RouteChannels>>,
 }
 
 /// A channel, as the application names it.
@@ -177,13 +180,19 @@ impl Hold {
         self.transport == GRIP_RESPONSE && self.grip.as_deref().is_some_and(is_counted)
     }
 
-    /// Makes a WebSocket one of GRIP: on these channels after this position, and on others when its application says so.
+    /// Makes a WebSocket one of GRIP: on those of its route after this position, and on others when its application says so.
     /// Filters ask from this URL.
-    pub fn speaks_grip(&mut self, origin: Option<Box<str>>, channels: &[ChannelName], after: Position) {
+    pub fn speaks_grip(
+        &mut self,
+        origin: Option<Box<str>>,
+        route: Option<Arc<RouteChannels>>,
+        after: Position,
+    ) {
         self.transport = GRIP_SOCKET;
+        let channels = route.as_deref().map_or(&[][..], RouteChannels::always);
         self.wishes = channels.iter().map(|name| (name.clone(), Start::After(after))).collect();
         let plain = |name: &ChannelName| Channel::plain(name.clone()).into();
-        let session = Session::new(channels.iter().map(plain).collect(), Meta::new());
+        let session = Session::new(channels.iter().map(plain).collect(), Meta::new(), route.clone());
         let (keepalive, reason, call, ways, request_body) = (None, None, None, Ways::default(), None);
         let company = Company { session, keepalive, reason, call, ways, request_body, origin };
         self.grip = Some(Box::new(company));
@@ -217,27 +226,27 @@ impl Terms {
     /// The client's side of its channels.
     pub fn session(&self) -> Session {
         let subscriptions = self.channels.iter().cloned().map(Subscription::from);
-        Session::new(subscriptions.collect(), self.meta.clone())
+        Session::new(subscriptions.collect(), self.meta.clone(), self.route.clone())
     }
 
-    /// Puts a prefix before the names of its channels.
+    /// Puts the route's prefix before the names of its channels, and adds those that the clients of the route are on
+    /// whatever it says.
     ///
     /// # Errors
     /// A name becomes too long.
-    pub fn put_under(&mut self, prefix: &str) -> Result<(), BadInstruction> {
-        for Channel { name, .. } in &mut self.channels {
-            *name = name.under(prefix).map_err(|error| bad("Grip-Channel", name.as_str(), error))?;
+    pub fn put_on(&mut self, route: &Arc<RouteChannels>) -> Result<(), BadInstruction> {
+        if let Some(prefix) = route.prefix() {
+            for Channel { name, .. } in &mut self.channels {
+                *name = name.under(prefix).map_err(|error| bad("Grip-Channel", name.as_str(), error))?;
+            }
         }
-        Ok(())
-    }
-
-    /// Adds those that the clients of its route are on whatever it says.
-    pub fn put_always_on(&mut self, channels: &[ChannelName]) {
-        for name in channels {
+        for name in route.always().iter().filter(|_| self.mode.is_some()) {
             if self.channels.iter().all(|known| known.name != *name) {
                 self.channels.push(Channel::plain(name.clone()));
             }
         }
+        self.route = Some(Arc::clone(route));
+        Ok(())
     }
 
     /// Its channels, from the moment on at which its request was forwarded.

@@ -2,9 +2,11 @@
 //! its bytes; pure.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::asking::Pending;
 use super::filter::{Client, Filter, Filters, Step, Unfiltered};
+use crate::hold::RouteChannels;
 use crate::message::{
     ChannelName, Form, Message, Pairs, Reply, Sequence, SocketType, ToResponse, ToSocket, ToStream,
 };
@@ -28,6 +30,8 @@ pub struct Subscription {
 pub struct Session {
     places: Vec<Place>,
     meta: Meta,
+    /// By which names its application knows them.
+    route: Option<Arc<RouteChannels>>,
 }
 
 /// How far the client is on a channel.
@@ -81,7 +85,7 @@ enum Order {
 
 impl Session {
     /// Of a client that is just being held.
-    pub fn new(subscriptions: Vec<Subscription>, meta: Meta) -> Session {
+    pub fn new(subscriptions: Vec<Subscription>, meta: Meta, route: Option<Arc<RouteChannels>>) -> Session {
         let place = |Subscription { name, prev_id, filters }| Place {
             name,
             filters,
@@ -91,7 +95,7 @@ impl Session {
             after: Sequence(0),
             is_heard: false,
         };
-        Session { places: subscriptions.into_iter().map(place).collect(), meta }
+        Session { places: subscriptions.into_iter().map(place).collect(), meta, route }
     }
 
     /// Whether every message goes to the client as it is, so that it needs no session: bytes that are shared by all will
@@ -328,8 +332,12 @@ impl Session {
         self.meta.iter().rev().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
     }
 
-    fn had(&self) -> Vec<(ChannelName, Box<str>)> {
-        self.counted().map(|(name, id)| (name.clone(), id.into())).collect()
+    fn own_name<'n>(&self, name: &'n ChannelName) -> &'n str {
+        self.route.as_deref().map_or(name.as_str(), |route| route.own_name(name))
+    }
+
+    fn had(&self) -> Vec<(Box<str>, Box<str>)> {
+        self.counted().map(|(name, id)| (self.own_name(name).into(), id.into())).collect()
     }
 
     fn reach(&mut self, at: usize, message: &Message) {
@@ -345,8 +353,9 @@ impl Session {
         self.client(|client| self.places[at].filters.admit(meta, client))
     }
 
+    /// Filters name channels as the application does, without the prefix of its route.
     fn client<T>(&self, look: impl FnOnce(&Client<'_>) -> T) -> T {
-        let place = |name: &str| self.places.iter().find(|place| place.name.as_str() == name);
+        let place = |name: &str| self.places.iter().find(|place| self.own_name(&place.name) == name);
         look(&Client {
             meta: &self.meta,
             is_on: &|name| place(name).is_some(),
@@ -391,7 +400,7 @@ mod tests {
     fn session(prev_id: Option<&str>) -> Session {
         let name = ChannelName::parse("a").unwrap();
         let filters = Filters::default();
-        Session::new(vec![Subscription { name, prev_id: prev_id.map(Into::into), filters }], Vec::new())
+        Session::new(vec![Subscription { name, prev_id: prev_id.map(Into::into), filters }], Vec::new(), None)
     }
 
     /// `+` delivered, `-` passed over, `!` a gap.
@@ -439,7 +448,8 @@ mod tests {
         let filters = Filters::read(["build-id"].into_iter());
         let name = ChannelName::parse("a").unwrap();
         let meta = vec![("id_format".into(), "a:%(a)s".into())];
-        let mut session = Session::new(vec![Subscription { name, prev_id: None, filters }], meta);
+        let subscriptions = vec![Subscription { name, prev_id: None, filters }];
+        let mut session = Session::new(subscriptions, meta, None);
         let mut own = message("a", "6", "5");
         let act = ToStream::Send("id: %I\n".into());
         own.forms.as_mut().unwrap().stream = Some(Form { filters: Some(vec!["build-id".into()]), act });
@@ -447,5 +457,26 @@ mod tests {
         own.forms.as_mut().unwrap().stream.as_mut().unwrap().filters = Some(Vec::new());
         assert_eq!(session.on_stream(&own), Deed::Nothing);
         assert_eq!(session.change_beginning(b"id: %(x)I 5%%").unwrap(), &b"id: x 5%"[..]);
+    }
+
+    #[test]
+    fn filters_know_channels_by_the_names_that_the_application_says() {
+        let name = |name: &str| ChannelName::parse(name).unwrap();
+        let route = RouteChannels::new(Some("p-"), vec![name("p-all")]).map(Arc::new);
+        let subscription = |channel: &str| Subscription {
+            name: name(channel),
+            prev_id: None,
+            filters: Filters::read(["require-sub", "build-id"].into_iter()),
+        };
+        let meta = vec![("id_format".into(), "%(a)s".into())];
+        let mut session = Session::new(vec![subscription("p-a"), subscription("p-all")], meta, route);
+        for (required, heard) in [("a", true), ("p-a", false), ("p-all", true), ("all", false)] {
+            let mut item = message("p-a", "6", "5");
+            let forms = item.forms.as_mut().unwrap();
+            forms.meta = vec![("require_sub".into(), required.into())];
+            forms.stream = Some(Form { filters: None, act: ToStream::Send("%I".into()) });
+            let expected = if heard { Deed::Send(b"6"[..].into()) } else { Deed::Nothing };
+            assert_eq!(session.on_stream(&item), expected, "{required}");
+        }
     }
 }
