@@ -42,10 +42,14 @@ fn named<'p>(
     remarks: &mut Vec<String>,
 ) -> Vec<String> {
     let values: BTreeSet<&str> = values.into_iter().filter(|value| !value.is_empty()).collect();
-    let fits = |name: &&str| name.len() <= 200 && !name.chars().any(char::is_control);
-    let (good, bad): (Vec<&str>, Vec<&str>) = values.into_iter().partition(fits);
+    let (good, bad): (Vec<&str>, Vec<&str>) = values.into_iter().partition(|name| is_name(name));
     remarks.extend(bad.iter().map(|name| format!("{property}={name}: it can't be named so here")));
     good.into_iter().map(quoted).collect()
+}
+
+/// Whether a configuration of ours may have such a name.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=200).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// A key as a scalar: text, `base64:` and the like, or `file:` and a path, all of which mean the same here.

@@ -4,6 +4,7 @@
 //! later. What Pushpin's own default is isn't written down, unless ours differs and an application relies on it.
 //! After Pushpin 1.36, its `routes` and `pushpin.conf`.
 
+mod fits;
 mod grip;
 mod routes;
 mod settings;
@@ -33,7 +34,8 @@ pub(super) fn import(routes: Source<'_>, conf: Option<Source<'_>>) -> String {
     let settings = Settings::read(conf);
     let mut out = Yaml::default();
     out.comment("From Pushpin's configuration. Lines that begin with `not taken over` say what has no equivalent here.");
-    settings.write(&mut out);
+    settings
+        .write(&mut out, rules.iter().flat_map(|rule| &rule.targets).any(|target| target.has("over_http")));
     Layout::of(&rules, &settings).write(&mut out);
     for line in bad {
         out.not_taken_over(&format!("line {} of the routes: {}", line.number, line.reason));
@@ -231,6 +233,71 @@ h,proto=http http:80
             assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
         }
         assert!(!text.contains("not taken over: proto=http"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_for_websockets_counts_more_than_a_longer_path() {
+        let routes = "\
+h,proto=ws ws:80,over_http
+h,path_beg=/api api:80
+h,path_beg=/api/live,proto=ws live:80
+i,path_beg=/live,proto=ws live:80
+i,path_beg=/,replace_beg=/x rest:80
+";
+        let (text, config) = imported(routes, None);
+        let routes = |name: &str| {
+            let site = config.sites.iter().find(|site| site.name == name).unwrap();
+            let route = |route: &RouteConfig| {
+                let Action::Pool(pool) = &route.action else { panic!("{text}") };
+                (route.path.clone(), pool.clone(), route.websocket_pool.clone())
+            };
+            site.routes.iter().map(route).collect::<Vec<_>>()
+        };
+        let route = |path: &str, pool: &str, sockets: Option<&str>| {
+            (path.to_owned(), pool.to_owned(), sockets.map(str::to_owned))
+        };
+        assert_eq!(
+            routes("h"),
+            [
+                route("/", "ws-80", None),
+                route("/api", "api-80", Some("ws-80")),
+                route("/api/live", "api-80", Some("live-80")),
+            ]
+        );
+        assert_eq!(routes("i"), [route("/live", "live-80", None), route("/", "rest-80", None)]);
+        assert!(text.contains("socket_message: 200000B"), "{text}");
+    }
+
+    #[test]
+    fn what_can_not_stand_in_a_configuration_is_said_and_left_out() {
+        let routes = "\
+example.com:8080 a:80
+h,path_beg=\"/a b\" a:80
+h,header=Connection:close,header=Grip-Sig: a:80,ssl a:80 a:80
+*,prefix=\"a\u{1}\" a:99999 b:80
+";
+        let conf = "[runner]\nhttp_port=80,[::1]:81,localhost,80\nclient_buffer_size=999999999999\n\
+                    [handler]\npush_in_http_addr=::1\n[proxy]\nsig_iss=\n";
+        let (text, config) = imported(routes, Some(conf));
+        assert_eq!(config.listen.len(), 2, "{text}");
+        assert!(text.contains("control: \"[::1]:5561\"\n"), "{text}");
+        for said in [
+            "the rule for example.com:8080/",
+            "the rule for h/a b",
+            "header=Connection",
+            "header=Grip-Sig",
+            "prefix=a",
+            "the rule for */, target a:99999",
+            "http_port=localhost",
+            "client_buffer_size=",
+            "sig_iss=",
+        ] {
+            assert!(text.contains(&format!("not taken over: {said}")), "{said}\n{text}");
+        }
+        assert_eq!(config.pools["a-80"].servers.len(), 1, "{text}");
+        let nowhere = "[handler]\npush_in_http_addr=nowhere\npush_in_http_port=x\n";
+        let (text, _) = imported("* a:80\n", Some(nowhere));
+        assert!(text.contains("control: 127.0.0.1:5561\n"), "{text}");
     }
 
     #[test]

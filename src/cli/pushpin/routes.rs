@@ -4,12 +4,22 @@
 //! them keeps the next character, and `#` outside of them begins a comment.
 
 /// A line that could be read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     /// The condition's value is a host, `*`, or nothing.
     pub(super) condition: Part,
     /// In the order in which they are tried; at least one.
     pub(super) targets: Vec<Part>,
+}
+
+impl Rule {
+    /// The same for another path.
+    pub(super) fn at(&self, path: String) -> Rule {
+        let Rule { mut condition, targets } = self.clone();
+        condition.properties.retain(|(name, _)| name != "path_beg");
+        condition.properties.push(("path_beg".into(), path));
+        Rule { condition, targets }
+    }
 }
 
 /// A value with its properties.
@@ -47,7 +57,7 @@ impl Part {
 /// Every rule, and the lines that are none.
 pub(super) fn read(text: &str) -> (Vec<Rule>, Vec<BadLine>) {
     let (mut rules, mut bad) = (Vec::new(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         match rule(line) {
             Ok(Some(rule)) => rules.push(rule),
             Ok(None) => {}

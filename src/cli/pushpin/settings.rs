@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Source;
-use super::grip::{anchored, key_of};
+use super::fits;
+use super::grip::{anchored, is_name, key_of};
 use super::yaml::{Yaml, quoted};
 
 /// What was typed, by section and key. What wasn't has Pushpin's default.
@@ -67,6 +68,17 @@ const WITHOUT: &[(&str, &str, &str, &str)] = &[
     ("handler", "prometheus_prefix", "", "the names of metrics are those of docs/metrics.md"),
 ];
 
+/// Limits with an equivalent: section, key, what is no more than ours has anyway, ours, and the unit of that.
+const LIMITS: &[(&str, &str, u64, &str, &str)] = &[
+    ("runner", "client_maxconn", 0, "connections", ""),
+    ("runner", "client_buffer_size", 8192, "request_header", "B"),
+    ("handler", "push_in_http_max_body_size", 0, "publish_body", "B"),
+    ("handler", "connection_subscription_max", 0, "hold_channels", ""),
+];
+
+/// What Pushpin takes of a client's message that goes to an application over HTTP.
+const SOCKET_MESSAGE: &str = "socket_message: 200000B";
+
 impl Settings {
     /// Reads an INI file: `[section]`, `key=value`, comments behind `#` or `;` at the beginning of a line.
     pub(super) fn read(conf: Option<Source<'_>>) -> Settings {
@@ -103,17 +115,21 @@ impl Settings {
         self.typed("proxy", "debug") == Some("true")
     }
 
-    /// Everything but pools and sites.
-    pub(super) fn write(&self, out: &mut Yaml) {
+    /// Everything but pools and sites; `over_http` says whether WebSockets come to an application as requests.
+    pub(super) fn write(&self, out: &mut Yaml, over_http: bool) {
         self.listen(out);
         self.control(out);
         let key = self.typed("proxy", "sig_key").unwrap_or("changeme");
-        let issuer = self.typed("proxy", "sig_iss").unwrap_or("pushpin");
         let mut remarks = Vec::new();
+        let mut issuer = self.typed("proxy", "sig_iss").unwrap_or("pushpin");
+        if !is_name(issuer) {
+            remarks.push(format!("sig_iss={issuer}: it can't be named so here"));
+            issuer = "pushpin";
+        }
         let key = key_of(key, &mut remarks).map_or_else(String::new, |key| format!("key: {key}, "));
         remarks.iter().for_each(|remark| out.not_taken_over(remark));
         out.line(&format!("grip: {{ {key}issuer: {} }}", quoted(issuer)));
-        self.limits(out);
+        self.limits(out, over_http);
         for (section, key, default, remark) in WITHOUT {
             match self.typed(section, key) {
                 Some(value) if value != *default => {
@@ -126,31 +142,37 @@ impl Settings {
 
     fn listen(&self, out: &mut Yaml) {
         let typed = self.typed("runner", "http_port").unwrap_or("7999");
-        let ports = typed.split(',').map(str::trim).filter(|port| !port.is_empty());
-        // A port alone is one on every address.
-        let addresses: Vec<String> = ports
-            .map(|port| if port.contains(':') { port.to_owned() } else { format!("0.0.0.0:{port}") })
-            .collect();
+        let mut addresses: Vec<String> = Vec::new();
+        for port in typed.split(',').map(str::trim).filter(|port| !port.is_empty()) {
+            // A port alone is one on every address.
+            let read = port.parse().ok().and_then(|port: u16| fits::address("0.0.0.0", Some(port)));
+            match read.or_else(|| fits::address(port, None)).map(|address| quoted(&address.to_string())) {
+                Some(address) if addresses.contains(&address) => {}
+                Some(address) => addresses.push(address),
+                None => out.not_taken_over(&format!("http_port={port}: it is no address and port")),
+            }
+        }
         if addresses.is_empty() {
             out.not_taken_over("http_port is off, and a proxy has to listen somewhere: change this address");
             return out.line("listen: 127.0.0.1:7999");
         }
-        out.line(&format!(
-            "listen: [{}]",
-            addresses.iter().map(|address| quoted(address)).collect::<Vec<_>>().join(", ")
-        ));
+        out.line(&format!("listen: [{}]", addresses.join(", ")));
     }
 
     /// A control port that others reach needs a token here.
     fn control(&self, out: &mut Yaml) {
         let address = self.typed("handler", "push_in_http_addr").unwrap_or("127.0.0.1");
         let port = self.typed("handler", "push_in_http_port").unwrap_or("5561");
-        let is_loopback = address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if is_loopback {
-            let endpoint = format!("{address}:{port}");
-            // What is no port is said by the check, and has to be one value until then.
-            let is_port = port.parse::<u16>().is_ok();
-            return out.line(&format!("control: {}", if is_port { endpoint } else { quoted(&endpoint) }));
+        let Some(address) = port.parse().ok().and_then(|port| fits::address(address, Some(port))) else {
+            let wrong =
+                format!("push_in_http_addr={address}, push_in_http_port={port}: it is no address and port");
+            out.not_taken_over(&wrong);
+            return out.line("control: 127.0.0.1:5561");
+        };
+        if address.ip().is_loopback() {
+            let address = address.to_string();
+            let is_plain = !address.contains('[');
+            return out.line(&format!("control: {}", if is_plain { address } else { quoted(&address) }));
         }
         out.comment(
             "Others than this machine reach the control port: it needs a token, which publishers send as",
@@ -159,25 +181,23 @@ impl Settings {
             "`Authorization: Bearer`. With `grip.publish_key` their own tokens will do: see docs/grip.md.",
         );
         out.line("control:");
-        out.line(&format!("  address: {}", quoted(&format!("{address}:{port}"))));
+        out.line(&format!("  address: {}", quoted(&address.to_string())));
         out.line("  token: ${PERIHELION_TOKEN}");
     }
 
-    fn limits(&self, out: &mut Yaml) {
+    fn limits(&self, out: &mut Yaml, over_http: bool) {
         let number = |section, key| self.typed(section, key).and_then(|value| value.parse::<u64>().ok());
         let mut limits = Vec::new();
-        if let Some(connections) = number("runner", "client_maxconn").filter(|count| *count > 0) {
-            limits.push(format!("connections: {connections}"));
+        for (section, theirs, least, ours, unit) in LIMITS {
+            let Some(value) = number(section, theirs).filter(|value| value > least) else { continue };
+            let value = format!("{value}{unit}");
+            match fits::is_limit(ours, &value) {
+                true => limits.push(format!("{ours}: {value}")),
+                false => out.not_taken_over(&format!("{theirs}={value}: `limits.{ours}` can't be that")),
+            }
         }
-        // Under 8 KiB ours can't be set.
-        if let Some(bytes) = number("runner", "client_buffer_size").filter(|bytes| *bytes > 8192) {
-            limits.push(format!("request_header: {bytes}B"));
-        }
-        if let Some(bytes) = number("handler", "push_in_http_max_body_size").filter(|bytes| *bytes > 0) {
-            limits.push(format!("publish_body: {bytes}B"));
-        }
-        if let Some(count) = number("handler", "connection_subscription_max").filter(|count| *count > 0) {
-            limits.push(format!("hold_channels: {count}"));
+        if over_http {
+            limits.push(SOCKET_MESSAGE.to_owned());
         }
         if !limits.is_empty() {
             out.line(&format!("limits: {{ {} }}", limits.join(", ")));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::fits;
 use super::grip::{Grip, grip};
 use super::routes::{Part, Rule};
 use super::settings::Settings;
@@ -82,18 +83,18 @@ impl Layout {
     pub(super) fn of(rules: &[Rule], settings: &Settings) -> Layout {
         let (open, debug) = (settings.has_open_origins(), settings.tells_reasons());
         let mut layout = Layout { open, debug, ..Layout::default() };
-        let place = |rule: &Rule| (rule.condition.value.to_lowercase(), path_of(&rule.condition));
-        let is_for_sockets = |rule: &Rule| rule.condition.get("proto") == Some("ws");
-        // The other rule that is for the same, and for WebSockets, or for the rest.
-        let other = |rule: &Rule| {
-            let is_other =
-                |other: &&Rule| is_for_sockets(other) != is_for_sockets(rule) && place(other) == place(rule);
-            rules.iter().find(is_other).filter(|other| !other.condition.value.is_empty())
-        };
         for rule in rules {
-            match (other(rule), is_for_sockets(rule)) {
-                (Some(_), true) => {}
-                (sockets, _) => layout.add(rule, sockets),
+            let (other, is_same) = other(rules, rule);
+            match (other, is_for_sockets(rule)) {
+                (Some(_), true) if is_same => {}
+                // What is no WebSocket is what the other rule says, as long as that is the same for a longer path.
+                (Some(rest), true)
+                    if !["replace_beg", "path_rem"].iter().any(|name| rest.condition.has(name)) =>
+                {
+                    layout.add(&rest.at(path_of(&rule.condition)), Some(rule));
+                }
+                (_, true) => layout.add(rule, None),
+                (sockets, false) => layout.add(rule, sockets),
             }
         }
         layout
@@ -110,6 +111,9 @@ impl Layout {
         }
         let path = path_of(condition);
         let what = format!("the rule for {host}{path}");
+        if !fits::is_host(&host) || !fits::is_path(&path) {
+            return self.remark(&format!("{what}: no request is for such a host or path"));
+        }
         let Some(pool) = self.pool(&what, targets) else {
             return sockets.into_iter().for_each(|sockets| self.add(sockets, None));
         };
@@ -147,15 +151,17 @@ impl Layout {
 
     /// The name of the pool for these targets, made where there is none like it.
     fn pool(&mut self, what: &str, targets: &[Part]) -> Option<String> {
-        for target in targets.iter().filter(|target| !is_server(target)) {
-            let about = if target.value == "test" {
-                "there is no test application"
-            } else {
-                "there is no ZeroMQ here"
-            };
-            self.remark(&format!("{what}, target {}: {about}", target.value));
+        let mut servers: Vec<&Part> = Vec::new();
+        for target in targets {
+            match about_target(target) {
+                Some(about) => self.remark(&format!("{what}, target {}: {about}", target.value)),
+                // One that is tried again is one server.
+                None if !fits::are_servers(
+                    &servers.iter().copied().chain([target]).map(url).collect::<Vec<_>>(),
+                ) => {}
+                None => servers.push(target),
+            }
         }
-        let servers: Vec<&Part> = targets.iter().filter(|target| is_server(target)).collect();
         let first = servers.first()?;
         let wanted = Pool::of(&servers, self.free_name(&first.value));
         let same = |pool: &&Pool| pool.servers == wanted.servers && pool.more == wanted.more;
@@ -194,9 +200,39 @@ impl Layout {
     }
 }
 
-/// Whether a target is reached over HTTP.
-fn is_server(target: &Part) -> bool {
-    target.value != "test" && !target.value.contains('/')
+fn is_for_sockets(rule: &Rule) -> bool {
+    rule.condition.get("proto") == Some("ws")
+}
+
+/// The rule for WebSockets that counts where this one does, or the one for the rest: that with the longest path. Rules that
+/// name what they are for count more than longer paths. And whether it is for the same path.
+fn other<'r>(rules: &'r [Rule], rule: &Rule) -> (Option<&'r Rule>, bool) {
+    let host = rule.condition.value.to_lowercase();
+    let path = path_of(&rule.condition);
+    let is_other = |other: &&Rule| {
+        is_for_sockets(other) != is_for_sockets(rule)
+            && !host.is_empty()
+            && other.condition.value.to_lowercase() == host
+            && path.starts_with(&path_of(&other.condition))
+    };
+    // Of two for the same path the first counts.
+    let other = rules.iter().rev().filter(is_other).max_by_key(|other| path_of(&other.condition).len());
+    (other, other.is_some_and(|other| path_of(&other.condition) == path))
+}
+
+/// Why a target can't be a server.
+fn about_target(target: &Part) -> Option<&'static str> {
+    match target.value.as_str() {
+        "test" => Some("there is no test application"),
+        value if value.contains('/') => Some("there is no ZeroMQ here"),
+        _ if !fits::are_servers(&[url(target)]) => Some("it is no host and port"),
+        _ => None,
+    }
+}
+
+fn url(target: &Part) -> String {
+    let scheme = if target.has("ssl") { "https" } else { "http" };
+    format!("{scheme}://{}", target.value)
 }
 
 fn path_of(condition: &Part) -> String {
@@ -218,13 +254,19 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part], sockets
         path, pool, set, remove, over_http, websocket_pool: None, debug, upstream_path, channel_prefix, grip, jsonp, remarks,
     };
     route.upstream_path = upstream_path_of(&route.path, condition, &mut route.remarks);
-    route.channel_prefix = condition.get("prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
+    if let Some(prefix) = condition.get("prefix").filter(|prefix| !prefix.is_empty()) {
+        match fits::is_channel_prefix(prefix) {
+            true => route.channel_prefix = Some(prefix.to_owned()),
+            false => route.remarks.push(format!("prefix={prefix}: no channel can be named so here")),
+        }
+    }
     for (name, value) in condition.properties.iter().filter(|(name, _)| name == "header") {
         match value.split_once(':') {
             Some((field, value)) if !value.trim().is_empty() => {
                 route.set.push((field.trim().to_owned(), value.trim().to_owned()));
             }
-            Some((field, _)) => route.remove.push(field.trim().to_owned()),
+            Some((field, _)) if fits::is_removed(field.trim()) => route.remove.push(field.trim().to_owned()),
+            Some((field, _)) => route.remarks.push(format!("header={field}: no such field can be kept back")),
             None => route.remarks.push(format!("{name}={value}: a field has a colon")),
         }
     }
@@ -235,7 +277,7 @@ fn route(path: String, pool: String, condition: &Part, targets: &[Part], sockets
     }
     let last = last_of_each(route.set);
     // A field that no request may carry would make the whole file a bad one.
-    let (good, bad) = last.into_iter().partition(|(name, value)| is_field(name, value));
+    let (good, bad) = last.into_iter().partition(|(name, value)| fits::is_set(name, value));
     route.set = good;
     let bad: Vec<(String, String)> = bad;
     route.remarks.extend(bad.iter().map(|(name, _)| format!("header={name}: no such field can be sent")));
@@ -266,7 +308,7 @@ fn upstream_path_of(path: &str, condition: &Part, remarks: &mut Vec<String>) -> 
         (None, None) => return None,
     };
     let becomes = if becomes.is_empty() { "/" } else { becomes };
-    if becomes.starts_with('/') && !becomes.contains(['?', '#', ' ', '*']) {
+    if fits::is_upstream_path(becomes) {
         return Some(becomes.to_owned());
     }
     for name in ["replace_beg", "path_rem"] {
@@ -335,11 +377,6 @@ fn last_of_each(fields: Vec<(String, String)>) -> Vec<(String, String)> {
     last
 }
 
-fn is_field(name: &str, value: &str) -> bool {
-    let is_name = hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok();
-    is_name && hyper::header::HeaderValue::from_str(value).is_ok()
-}
-
 fn without<'p>(part: &'p Part, known: &'static [(&str, &str)]) -> impl Iterator<Item = String> + 'p {
     let about = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, about)| *about);
     part.properties.iter().filter_map(move |(name, value)| {
@@ -350,28 +387,27 @@ fn without<'p>(part: &'p Part, known: &'static [(&str, &str)]) -> impl Iterator<
 
 impl Pool {
     fn of(targets: &[&Part], name: String) -> Pool {
-        let server = |target: &&Part| {
-            let scheme = if target.has("ssl") { "https" } else { "http" };
-            format!("{scheme}://{}", target.value)
-        };
         let mut tls = Vec::new();
+        let mut remarks = Vec::new();
         if targets.iter().any(|target| target.has("insecure")) {
             tls.push("verify: off".to_owned());
         }
-        for (theirs, ours) in [("client_cert", "certificate"), ("client_key", "key")] {
-            if let Some(path) = targets.iter().find_map(|target| target.get(theirs)) {
-                tls.push(format!("{ours}: {}", quoted(path)));
+        let path_of = |property| targets.iter().find_map(|target| target.get(property));
+        match (path_of("client_cert"), path_of("client_key")) {
+            (Some(certificate), Some(key)) => {
+                tls.push(format!("certificate: {}, key: {}", quoted(certificate), quoted(key)));
             }
+            (None, None) => {}
+            _ => remarks.push("client_cert, client_key: each needs the other".to_owned()),
         }
         let more = if tls.is_empty() { Vec::new() } else { vec![format!("tls: {{ {} }}", tls.join(", "))] };
-        let mut remarks = Vec::new();
         if targets.len() > 1 {
             remarks.push(
                 "targets in order: all servers are used, the least busy first, and who fails is left out"
                     .into(),
             );
         }
-        Pool { name, servers: targets.iter().map(server).collect(), more, remarks }
+        Pool { name, servers: targets.iter().map(|target| url(target)).collect(), more, remarks }
     }
 
     fn write(&self, out: &mut Yaml) {
