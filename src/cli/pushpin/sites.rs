@@ -195,6 +195,7 @@ impl Layout {
         }
         out.line("pools:");
         self.pools.iter().for_each(|pool| pool.write(out));
+        out.comment("A path is for itself and what stands below it: `/a` for /a/b, and not for /ab, as path_beg=/a is.");
         out.line("sites:");
         self.sites.iter().for_each(|site| site.write(out));
     }
