@@ -276,7 +276,7 @@ impl Hub {
     /// The id that a publisher of GRIP has given the last message of a channel that has readers; nothing where there is
     /// none, or where it isn't kept any more.
     pub fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
-        self.state.lock().last_id(name)
+        self.state.lock().last_id(name, Sequence(u64::MAX))
     }
 
     /// Channels whose names come after `after`, in order, at most `limit`.

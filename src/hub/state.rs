@@ -332,10 +332,12 @@ impl State {
         self.tombstones.bury(name, past);
     }
 
-    /// A channel that has readers or history.
-    pub(super) fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
+    /// The id of a channel's last message, as long as it has readers and the message is no newer than this.
+    pub(super) fn last_id(&self, name: &ChannelName, upto: Sequence) -> Option<Box<str>> {
         let channel = self.directory.get(self.directory.find(name)?)?;
-        channel.newest().filter(|_| channel.subscribers() > 0)?.message.forms.as_ref()?.id.clone()
+        let newest =
+            channel.newest().filter(|newest| channel.subscribers() > 0 && newest.sequence() <= upto)?;
+        newest.message.forms.as_ref()?.id.clone()
     }
 
     pub(super) fn facts(&self, name: &ChannelName, now: Instant) -> Option<ChannelFacts> {

@@ -109,9 +109,9 @@ impl Tap {
         self.hub.head()
     }
 
-    /// The id of a channel's last message in GRIP; nothing where that isn't known.
-    pub fn last_id(&self, name: &ChannelName) -> Option<Box<str>> {
-        self.hub.last_id(name)
+    /// The id of a channel's last message in GRIP; nothing where that isn't known, or the message is newer than `upto`.
+    pub fn last_id(&self, name: &ChannelName, upto: Sequence) -> Option<Box<str>> {
+        self.hub.state.lock().last_id(name, upto)
     }
 
     /// Takes one reader off each of the channels that its [`join`](Tap::join) returned.

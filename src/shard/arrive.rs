@@ -62,7 +62,7 @@ impl EventLoop {
         }
         self.measures.gaps(hold.transport, self.gaps.len());
         let opening = self.opening(&hold, &joined);
-        let is_late = self.is_late(&hold);
+        let is_late = self.is_late(&hold, joined.head);
         match transport::transport(hold.transport).delivery() {
             Delivery::Stream | Delivery::Socket => self.open_stream(key, &hold, &opening, joined.complete),
             Delivery::OneAnswer => self.open_poll(key),
@@ -82,12 +82,12 @@ impl EventLoop {
     }
 
     /// Whether the application has counted to another message than the last one that was published before its answer was
-    /// asked for, on a channel on which nothing has come since.
-    fn is_late(&self, hold: &Hold) -> bool {
+    /// asked for, on a channel on which nothing has come since. What has come since it joined, at `head`, will be told it.
+    fn is_late(&self, hold: &Hold, head: Sequence) -> bool {
         let Some(company) = &hold.grip else { return false };
         company.session.counted().any(|(channel, known)| {
             self.entries.iter().all(|entry| entry.message.channel != *channel)
-                && self.tap.last_id(channel).is_some_and(|last| *last != *known)
+                && self.tap.last_id(channel, head).is_some_and(|last| *last != *known)
         })
     }
 
